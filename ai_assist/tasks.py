@@ -1,0 +1,211 @@
+"""The work of triage: claim a run, score its images, write the report, settle.
+
+Nothing slow happens inside a transaction.  Everything stored on the way is found again after a
+kill, so a run that is started over ends with the same bytes and one settled case.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydicom import Dataset
+
+from ai_assist import commands, runs, sr, store
+from ai_assist.card import ModelCard
+from ai_assist.eligibility import why_not
+from ai_assist.errors import FilmUnreadable, LeaseLost, ModelDisabled
+from ai_assist.inference import Predictor
+from ai_assist.inputs import facts_of, read, tensor_of
+from ai_assist.runs import StoredReport, TriageRun
+from ai_assist.shelf import Shelf
+from ai_assist.sr import ScoredImage
+from ai_assist.store import InstanceResult
+from ai_assist.triage import conclude, hints_of
+from kernel.clock import monotonic_s
+from kernel.digest import sha256_of
+from kernel.errors import EngineError, Transient
+from kernel.ids import fresh
+from storage import archive
+from storage.archive import ManifestEntry
+from storage.engine import Database, Transaction
+from storage.objects import ObjectDiffers, ObjectStore
+from storage.work import DueWork
+
+DUE_AT_ONCE = 16
+MOST_IMAGES = 32  # of one study; a study of more films than this is not what the models know
+FAULT = "ai_assist.fault"
+
+
+class ReadsInstances(Protocol):
+    """The part of the archive that is needed here."""
+
+    def read(self, instance_uid: str) -> bytes:
+        """Return the Part 10 file of an instance exactly as it was received."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriageWork:
+    """What a worker of triage holds."""
+
+    database: Database
+    archive: ReadsInstances
+    objects: ObjectStore
+    shelf: Shelf
+
+    def run_triage(self, run_id: str) -> None:
+        """Do one run, if it is free; every fault of it ends in a settled run or a later attempt."""
+        with self.database.transaction() as tx:
+            run = commands.claim_run(tx, run_id, holder=fresh())
+        if run is None:
+            return
+        try:
+            self._work(run)
+        except LeaseLost:
+            return  # whoever took it over ends it
+        except Transient as error:
+            self._put_back(run, error.code)
+        except EngineError as error:
+            self._fail(run, error.code)
+        except Exception:
+            self._fail(run, FAULT)  # the case goes on; the fault itself is for the log
+            raise
+
+    def _work(self, run: TriageRun) -> None:
+        card = self.shelf.card(run.model_id, run.model_version)
+        if card.weights_digest != run.weights_digest:
+            raise ModelDisabled("the model is not the one the run was planned with")
+        predictor = self.shelf.predictor(card.id, card.version)
+        seen = list(self._scored(run, card, predictor))
+        scored = [one for one in seen if one.result.refusal is None]
+        if not scored:
+            self._end_without_scores(run, [one.result.refusal or "" for one in seen])
+            return
+        hints = (
+            hint
+            for one in scored
+            for hint in hints_of(card, one.result.instance_uid, one.result.scores)
+        )
+        conclusion = conclude(hints)
+        report = self._stored(run, sr.build(run, card, scored))
+        with self.database.transaction() as tx:
+            ended = runs.settle(
+                run,
+                level=conclusion.level,
+                reason=conclusion.reason,
+                report=report,
+                at=tx.at,
+            )
+            commands.end_run(tx, ended, holder=run.holder)
+
+    def _scored(
+        self, run: TriageRun, card: ModelCard, predictor: Predictor
+    ) -> Iterator[ScoredImage]:
+        """Give each image the model may see with its result, made now or found stored."""
+        with self.database.reading() as tx:
+            entries = _entries(tx, run, card)
+            known = store.results_of(
+                tx,
+                [entry.instance_uid for entry in entries],
+                model_id=card.id,
+                model_version=card.version,
+            )
+        for entry in entries:
+            result = known.get(entry.instance_uid)
+            if result is not None and result.refusal is not None:
+                yield ScoredImage(Dataset(), result)
+                continue
+            started = monotonic_s()
+            image, refusal = _opened(self.archive.read(entry.instance_uid))
+            if result is None:
+                scores: dict[str, float] = {}
+                if refusal is None:
+                    refusal, scores = _judged(image, card, predictor)
+                result = self._kept(run, entry, refusal, scores, monotonic_s() - started)
+            yield ScoredImage(image, result)
+
+    def _kept(
+        self,
+        run: TriageRun,
+        entry: ManifestEntry,
+        refusal: str | None,
+        scores: dict[str, float],
+        took_s: float,
+    ) -> InstanceResult:
+        with self.database.transaction() as tx:
+            result = InstanceResult(
+                instance_uid=entry.instance_uid,
+                model_id=run.model_id,
+                model_version=run.model_version,
+                run_id=run.id,
+                instance_sha256=entry.sha256,
+                weights_digest=run.weights_digest,
+                refusal=refusal,
+                scores=scores,
+                latency_ms=round(took_s * 1000, 1),
+                scored_at=tx.at,
+            )
+            commands.keep_result(tx, run, result)
+        return result
+
+    def _stored(self, run: TriageRun, report: bytes) -> StoredReport:
+        """Put the report into the store; one of an earlier attempt is taken as it is."""
+        key, digest = f"triage/{run.id}/sr.dcm", sha256_of(report)
+        try:
+            self.objects.put(key, report, digest)
+        except ObjectDiffers:
+            # Written by an attempt of this run with an older library before an upgrade.
+            digest = sha256_of(self.objects.get(key))
+        return StoredReport(key=key, sha256=digest, instance_uid=sr.report_uid(run))
+
+    def _end_without_scores(self, run: TriageRun, refusals: list[str]) -> None:
+        with self.database.transaction() as tx:
+            if FilmUnreadable.code in refusals:
+                ended = runs.fail(run, reason=FilmUnreadable.code, at=tx.at)
+            else:
+                reason = refusals[0] if refusals else "no_image_covered"
+                ended = runs.skip(run, reason=reason, at=tx.at)
+            commands.end_run(tx, ended, holder=run.holder)
+
+    def _put_back(self, run: TriageRun, reason: str) -> None:
+        with self.database.transaction() as tx:
+            commands.put_back_run(tx, run, reason=reason)
+
+    def _fail(self, run: TriageRun, reason: str) -> None:
+        with self.database.transaction() as tx:
+            commands.end_run(tx, runs.fail(run, reason=reason, at=tx.at), holder=run.holder)
+
+
+def due_runs(tx: Transaction) -> list[str]:
+    """Return the ids of runs that wait for a worker."""
+    return store.due_run_ids(tx, limit=DUE_AT_ONCE)
+
+
+def due_work(work: TriageWork) -> tuple[DueWork, ...]:
+    """Return the kinds of work this package does, for the relay and the workers."""
+    return (DueWork(name="ai_assist.run_triage", queue="ai", due=due_runs, run=work.run_triage),)
+
+
+def _entries(tx: Transaction, run: TriageRun, card: ModelCard) -> list[ManifestEntry]:
+    manifest = archive.manifest(tx, run.study_uid, run.manifest_version)
+    covered = [e for e in manifest.entries if e.modality in card.eligibility.modalities]
+    return covered[:MOST_IMAGES]
+
+
+def _opened(part10: bytes) -> tuple[Dataset, str | None]:
+    try:
+        return read(part10), None
+    except FilmUnreadable as error:
+        return Dataset(), error.code
+
+
+def _judged(
+    image: Dataset, card: ModelCard, predictor: Predictor
+) -> tuple[str | None, dict[str, float]]:
+    """Return (reason for no scores, scores)."""
+    refusal = why_not(facts_of(image), card.eligibility)
+    if refusal is not None:
+        return refusal, {}
+    try:
+        return None, dict(predictor.predict(tensor_of(image, card)))
+    except FilmUnreadable as error:
+        return error.code, {}

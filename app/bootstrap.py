@@ -1,0 +1,275 @@
+"""Reads settings once and builds everything; the tables of reactions, work and adapters are here.
+
+Heavy packages are imported where they are first needed: the web and the listener never load a
+model, and a process that only lists cases loads neither PDF nor FHIR.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.engine import Engine, WebTerms
+from app.settings import Settings
+from kernel.clock import Clock, system_clock
+from kernel.digest import sha256_of
+from kernel.errors import Misconfigured
+from storage.archive import Archive
+from storage.engine import Database
+from storage.journal import Journal
+from storage.migrate import upgrade
+from storage.objects import LocalObjects, ObjectStore
+from storage.packs import Packer
+from storage.work import DueWork, Reactions
+
+if TYPE_CHECKING:
+    from ai_assist.shelf import Shelf
+    from dicom_node.in_flight import InFlight
+    from dicom_node.intake import Intake
+    from health_record.port import RecordAdapter
+    from reporting.trust import Trust
+    from worklist.settings import WorklistSettings
+
+DESTINATIONS = ("record", "requester")
+DEMO_PASSPHRASE = "telerad-demo"  # noqa: S105 - of invented people, and shown to all
+SEAL = "organisation-seal"
+
+
+class DemoInProduction(Misconfigured):
+    """The demo authority or a twin was found where patients are treated."""
+
+    code = "bootstrap.demo_in_production"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one process, each built when it is first asked for.
+
+    Parameters
+    ----------
+    settings
+        Read once by `app.settings.load`.
+    """
+
+    settings: Settings
+    clock: Clock = system_clock
+
+    @cached_property
+    def database(self) -> Database:
+        """The database of the settings, not yet migrated."""
+        self.settings.data.mkdir(parents=True, exist_ok=True)
+        return Database(self.settings.database_url, clock=self.clock)
+
+    @cached_property
+    def objects(self) -> ObjectStore:
+        """Local disk, or S3 where a URL is set."""
+        told = self.settings.storage
+        if not told.objects_url:
+            return LocalObjects(self.settings.data / "objects")
+        from storage.s3 import S3Objects
+
+        return S3Objects(
+            told.objects_url,
+            access_key=told.s3_access_key,
+            secret_key=told.s3_secret_key.get_secret_value(),
+        )
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The journal of this node."""
+        return Journal(
+            self.settings.data / "journal",
+            node=self.settings.node,
+            segment_bytes=self.settings.storage.segment_mb << 20,
+        )
+
+    @cached_property
+    def archive(self) -> Archive:
+        """Reads instances from journal and packs."""
+        return Archive(self.database, self.journal, self.objects)
+
+    @cached_property
+    def packer(self) -> Packer:
+        """Packs what lies in the journal of this node."""
+        return Packer(self.database, self.journal, self.objects, self.settings.data / "scratch")
+
+    @cached_property
+    def intake(self) -> "Intake":
+        """The way in for instances, whatever the entrance."""
+        from dicom_node.intake import Intake
+
+        return Intake(self.database, self.journal, clock=self.clock)
+
+    @cached_property
+    def in_flight(self) -> "InFlight":
+        """Which studies have associations open in this process."""
+        from dicom_node.in_flight import InFlight
+
+        return InFlight()
+
+    @cached_property
+    def worklist(self) -> "WorklistSettings":
+        """The worklist's settings in its own words."""
+        from datetime import timedelta
+
+        from worklist.settings import WorklistSettings
+
+        told = self.settings.worklist
+        return WorklistSettings(
+            triage_deadline=timedelta(seconds=told.triage_wait_s),
+            offer_longest=timedelta(seconds=told.offer_s),
+            lease=timedelta(seconds=told.lease_s),
+        )
+
+    @cached_property
+    def shelf(self) -> "Shelf":
+        """The models at hand; none where AI is switched off."""
+        from ai_assist.shelf import Shelf, shipped_models
+
+        if not self.settings.ai.enabled:
+            return Shelf([])
+        more = [Path(self.settings.ai.models)] if self.settings.ai.models else []
+        return Shelf([shipped_models(), *more])
+
+    @cached_property
+    def trust(self) -> "Trust":
+        """The authorities whose certificates may sign: those in ``trust/``, and the demo's."""
+        from reporting.trust import Trust, root_from
+
+        real = [
+            root_from(path.read_bytes(), demo=False)
+            for path in sorted((self.settings.data / "trust").glob("*.pem"))
+        ]
+        demo = [root_from(self._demo_root.read_bytes(), demo=True)] if self.is_demo else []
+        return Trust((*real, *demo))
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether the data directory holds the demo authority."""
+        return self._demo_root.exists()
+
+    @property
+    def keys(self) -> Path:
+        """Where the keys of readers and of the organisation lie."""
+        return self.settings.data / "keys"
+
+    def key_file(self, owner: str) -> Path:
+        """Return where the key of a reader, or the organisation's seal, lies."""
+        return self.keys / f"{sha256_of(owner.encode())[:16]}.p12"
+
+    @property
+    def _demo_root(self) -> Path:
+        return self.keys / "demo-authority.pem"
+
+    def engine(self) -> Engine:
+        """Return what the web is given."""
+        return Engine(
+            database=self.database,
+            objects=self.objects,
+            archive=self.archive,
+            intake=self.intake,
+            worklist=self.worklist,
+            trust=self.trust,
+            keys_directory=self.keys,
+            node_name=self.settings.node,
+            version=version("telerad"),
+            started_at=self.clock(),
+            demo=self.is_demo,
+            web=WebTerms(secure_cookies=self.settings.web.secure_cookies),
+        )
+
+    def prepare(self, *, migrate: bool) -> None:
+        """Check that the parts can carry the engine; bring the database up to date if asked.
+
+        Raises
+        ------
+        Misconfigured
+            They cannot, and why.
+        """
+        if self.settings.production and self.is_demo:
+            raise DemoInProduction("the demo authority may not sign in production: remove it")
+        if migrate:
+            upgrade(self.database)
+        self.objects.probe()
+
+    def reactions(self) -> Reactions:
+        """Return who reacts to which fact: the whole table, from every package."""
+        from ai_assist.reactions import reactions as ai_assist
+        from dicom_node.reactions import reactions as dicom_node
+        from health_record.reactions import reactions as health_record
+        from worklist.reactions import reactions as worklist
+
+        return {
+            **dicom_node(),
+            **worklist(self.worklist),
+            **ai_assist(self.shelf),
+            **health_record(DESTINATIONS),
+        }
+
+    def due_work(self) -> Sequence[DueWork]:
+        """Return all work that is found by looking."""
+        return [*self._settling(), *self._worklist_work(), *self._triage(), *self._deliveries()]
+
+    def _settling(self) -> Sequence[DueWork]:
+        from datetime import timedelta
+
+        from dicom_node.completeness import CompletenessPolicy
+        from dicom_node.tasks import Settling
+
+        policy = CompletenessPolicy(quiet=timedelta(seconds=self.settings.dicom.quiet_s))
+        settling = Settling(self.database, policy, in_flight=self.in_flight)
+        return settling.due_work()
+
+    def _worklist_work(self) -> Sequence[DueWork]:
+        from worklist.tasks import WorklistWork
+
+        return WorklistWork(self.database, self.worklist).due_work()
+
+    def _triage(self) -> Sequence[DueWork]:
+        from ai_assist.tasks import TriageWork, due_work
+
+        return due_work(
+            TriageWork(
+                database=self.database,
+                archive=self.archive,
+                objects=self.objects,
+                shelf=self.shelf,
+            )
+        )
+
+    def _deliveries(self) -> Sequence[DueWork]:
+        from datetime import timedelta
+
+        from health_record.delivery import RetryPolicy
+        from health_record.sources import collect
+        from health_record.tasks import Deliveries, DeliverySettings
+
+        horizon = timedelta(days=self.settings.record.horizon_days)
+        return Deliveries(
+            self.database,
+            self.objects,
+            {"record": self._record()},
+            collect=collect,
+            settings=DeliverySettings(retry=RetryPolicy(horizon=horizon)),
+        ).due_work()
+
+    def _record(self) -> "RecordAdapter":
+        told = self.settings.record
+        if told.adapter == "fhir_r4":
+            from health_record.adapters.fhir_r4 import FhirR4Record, FhirR4Settings
+
+            token = told.fhir_token.get_secret_value() or None
+            return FhirR4Record(FhirR4Settings(base_url=told.fhir_url, token=token))
+        from health_record.adapters.folder import FolderRecord
+        from health_record.seal import OrganisationSeal
+
+        container = self.key_file(SEAL)
+        if not container.exists():
+            return FolderRecord(self.settings.data / "record")
+        passphrase = told.seal_passphrase.get_secret_value()
+        if not passphrase and self.is_demo:
+            passphrase = DEMO_PASSPHRASE
+        seal = OrganisationSeal(container.read_bytes(), passphrase, clock=self.clock)
+        return FolderRecord(self.settings.data / "record", seal)

@@ -1,0 +1,307 @@
+"""Commands that enter and list things: orders, cases, peers, users, tokens."""
+
+import getpass
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import click
+
+from app.cli.options import data_option, json_option, parts_of
+from kernel.errors import Refused
+from kernel.people import Actor, Role
+
+BY = Actor(ref="system:cli", role=Role.ADMINISTRATOR)
+MAX_INPUT_BYTES = 16 << 20
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+class InputUnreadable(Refused):
+    """What was given on standard input or in a file is not what the command takes."""
+
+    code = "cli.input_unreadable"
+
+
+@click.group()
+def order() -> None:
+    """Requests for readings: the worklist that modalities ask for."""
+
+
+@order.command("add")
+@click.argument("source", type=click.File("rb"), default="-")
+@data_option
+@json_option
+def _order_add(source: BinaryIO, data: Path, as_json: bool) -> None:
+    """Add requests from JSON, one object or a list; '-' reads standard input.
+
+    Fields: accession, patient_id, issuer, name, sex, birth_date (YYYY-MM-DD), modality,
+    station_ae_title, procedure, scheduled_time (ISO 8601), profile, form (urgent, planned),
+    study_uid, organisation.  The same order again changes nothing.
+    """
+    from app.orders import add, parse
+
+    orders = parse(_json(source.read(MAX_INPUT_BYTES)))
+    parts = parts_of(data)
+    with parts.database.transaction() as tx:
+        added = [add(tx, one, by=BY) for one in orders]
+    if as_json:
+        click.echo(json.dumps([{"id": r.id, "accession": r.accession} for r in added]))
+        return
+    for request in added:
+        click.echo(f"{request.accession or request.study_uid}  {request.id}")
+
+
+@order.command("list")
+@data_option
+@json_option
+def _order_list(data: Path, as_json: bool) -> None:
+    """List requests, the newest first."""
+    from worklist import store
+
+    parts = parts_of(data)
+    with parts.database.reading() as tx:
+        rows = [
+            {
+                "id": request.id,
+                "accession": request.accession,
+                "organisation": request.organisation_id,
+                "modality": request.modality,
+                "profile": request.profile or "",
+                "form": request.form.value,
+                "state": request.state.value,
+            }
+            for request in store.list_requests(tx)
+        ]
+    _table(rows, as_json=as_json)
+
+
+@click.group()
+def case() -> None:
+    """Cases: requests whose studies arrived."""
+
+
+@case.command("list")
+@data_option
+@click.option("--state", help="Only cases in this state.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
+@json_option
+def _case_list(data: Path, state: str | None, limit: int, as_json: bool) -> None:
+    """List cases, the newest first."""
+    from worklist import store
+    from worklist.case import CaseState
+
+    wanted = None if state is None else _member(CaseState, state)
+    parts = parts_of(data)
+    with parts.database.reading() as tx:
+        rows = [
+            {
+                "id": found.id,
+                "accession": found.accession,
+                "study_uid": found.study_uid,
+                "profile": found.profile,
+                "form": found.form.value,
+                "state": found.state.value,
+                "reason": found.state_reason.value,
+                "due": found.due.isoformat(timespec="seconds"),
+            }
+            for found in store.list_cases(tx, state=wanted, limit=limit)
+        ]
+    _table(rows, as_json=as_json)
+
+
+@case.command("show")
+@click.argument("case_id")
+@data_option
+@json_option
+def _case_show(case_id: str, data: Path, as_json: bool) -> None:
+    """Show one case: where it stands and why, and everything that happened to it."""
+    from storage import audit
+    from worklist import store
+    from worklist.case import SENTENCES
+
+    parts = parts_of(data)
+    with parts.database.reading() as tx:
+        found = store.get_case(tx, case_id)
+        happened = audit.of_case(tx, case_id)
+    if as_json:
+        events = [{"at": e.at.isoformat(), "action": e.action, "actor": e.actor} for e in happened]
+        click.echo(
+            json.dumps(
+                {
+                    "id": found.id,
+                    "state": found.state.value,
+                    "reason": found.state_reason.value,
+                    "events": events,
+                }
+            )
+        )
+        return
+    click.echo(f"case {found.id}\n  state    {found.state.value}")
+    click.echo(f"  because  {SENTENCES[found.state_reason]}")
+    click.echo(f"  profile  {found.profile}\n  due      {found.due:%Y-%m-%d %H:%M} UTC")
+    for entry in happened:
+        click.echo(f"  {entry.at:%Y-%m-%d %H:%M:%S}  {entry.action:28} {entry.actor}")
+
+
+@click.group()
+def peer() -> None:
+    """Application entities that may call, and that objects can be sent to."""
+
+
+@peer.command("add")
+@data_option
+@click.option("--ae", "ae_title", required=True, help="Application entity title, 1-16 characters.")
+@click.option("--host", required=True)
+@click.option("--port", type=click.IntRange(1, 65535), required=True)
+@click.option("--organisation", help="The site it belongs to; without it the site 'local'.")
+@click.option("--issuer", help="Issuer of its patient ids where its objects do not say.")
+@click.option("--charset", default="", help="(0008,0005) where its objects do not say.")
+def _peer_add(
+    data: Path,
+    ae_title: str,
+    host: str,
+    port: int,
+    organisation: str | None,
+    issuer: str | None,
+    charset: str,
+) -> None:
+    """Register a peer, or change it; an unregistered calling title is refused."""
+    from app.orders import ensure_site
+    from dicom_node import commands
+    from dicom_node.peers import Peer
+    from storage.patients import unstated_issuer
+
+    parts = parts_of(data)
+    with parts.database.transaction() as tx:
+        site = ensure_site(tx, organisation, by=BY)
+        commands.add_peer(
+            tx,
+            Peer(
+                ae_title=ae_title,
+                host=host,
+                port=port,
+                organisation_id=site,
+                issuer=issuer or unstated_issuer(site),
+                character_set=charset,
+            ),
+            actor=BY,
+        )
+    click.echo(f"{ae_title} at {host}:{port} belongs to {site}.")
+
+
+@peer.command("list")
+@data_option
+@json_option
+def _peer_list(data: Path, as_json: bool) -> None:
+    """List registered peers."""
+    from dicom_node import commands
+
+    parts = parts_of(data)
+    with parts.database.reading() as tx:
+        rows = [
+            {
+                "ae_title": found.ae_title,
+                "host": found.host,
+                "port": str(found.port),
+                "organisation": found.organisation_id,
+                "issuer": found.issuer,
+            }
+            for found in commands.list_peers(tx)
+        ]
+    _table(rows, as_json=as_json)
+
+
+@click.group()
+def user() -> None:
+    """People who can sign in."""
+
+
+@user.command("add")
+@click.argument("login")
+@data_option
+@click.option("--name", required=True)
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    required=True,
+    type=click.Choice([role.value for role in Role if role not in {Role.DEVICE, Role.SYSTEM}]),
+)
+@click.option("--organisation")
+@click.option("--reader", "reader_id", help="The consultant that this person is.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+def _user_add(
+    login: str,
+    data: Path,
+    name: str,
+    roles: tuple[str, ...],
+    organisation: str | None,
+    reader_id: str | None,
+    password_stdin: bool,
+) -> None:
+    """Add a person who can sign in."""
+    from app.identity import commands
+
+    password = sys.stdin.readline().rstrip("\n") if password_stdin else getpass.getpass()
+    parts = parts_of(data)
+    with parts.database.transaction() as tx:
+        commands.add_user(
+            tx,
+            login=login,
+            password=password,
+            name=name,
+            roles=[Role(role) for role in roles],
+            organisation_id=organisation,
+            reader_id=reader_id,
+            by=BY,
+        )
+    click.echo(f"{login} can sign in.")
+
+
+@click.group()
+def token() -> None:
+    """Bearer tokens for machines."""
+
+
+@token.command("add")
+@data_option
+@click.option("--scopes", required=True, help="Such as 'dicomweb:read dicomweb:write fhir:read'.")
+@click.option("--name", default="machine", show_default=True)
+def _token_add(data: Path, scopes: str, name: str) -> None:
+    """Add a bearer token and print it; it is shown this once."""
+    from app.identity import commands
+
+    parts = parts_of(data)
+    with parts.database.transaction() as tx:
+        click.echo(commands.add_token(tx, name, scopes.split(), by=BY))
+
+
+def _json(raw: bytes) -> object:
+    try:
+        return json.loads(raw)
+    except ValueError as error:
+        raise InputUnreadable(f"the input is not JSON: {error}") from error
+
+
+def _member(kind: type[_Choice], told: str) -> _Choice:
+    try:
+        return kind(told)
+    except ValueError:
+        known = ", ".join(kind)
+        raise InputUnreadable(f"'{told}' is none of {known}") from None
+
+
+def _table(rows: list[dict[str, str]], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    if not rows:
+        click.echo("There are none.")
+        return
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
+    click.echo("  ".join(name.upper().ljust(width) for name, width in widths.items()))
+    for row in rows:
+        click.echo("  ".join(row[name].ljust(width) for name, width in widths.items()))

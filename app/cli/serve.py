@@ -1,0 +1,165 @@
+"""Commands that serve until a signal."""
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from app import logs
+from app.bootstrap import Parts
+from app.cli.options import data_option, json_option, parts_of
+from app.serving import Ports, Serving, until_signal
+from app.settings import Settings, load
+
+_http_port = click.option(
+    "--http-port", type=click.IntRange(0, 65535), help="Port of the web; 0 takes a free one."
+)
+_dicom_port = click.option(
+    "--dicom-port", type=click.IntRange(0, 65535), help="Port of the node; 0 takes a free one."
+)
+_ae_title = click.option("--ae-title", help="Application entity title of the node.")
+
+
+@click.command()
+@data_option
+@_http_port
+@_dicom_port
+@_ae_title
+@json_option
+@click.option("--demo", is_flag=True, help="Seed the demo network and send a real study through.")
+def up(
+    data: Path,
+    http_port: int | None,
+    dicom_port: int | None,
+    ae_title: str | None,
+    as_json: bool,
+    demo: bool,
+) -> None:
+    """Serve everything on one machine: node, web and relay.
+
+    State stays in the data directory; a second start finds it.  Ends at SIGTERM or Ctrl-C with
+    status 0 after finishing what is in hand.
+    """
+    parts = _parts(data, http_port, dicom_port, ae_title)
+    parts.prepare(migrate=True)
+    if demo:
+        from app.demo.network import seed
+
+        seed(parts)
+    _serve(parts, Serving(parts, web=True, dicom=True, relay=True), as_json=as_json, demo=demo)
+
+
+@click.command()
+@data_option
+@_http_port
+@json_option
+def serve(data: Path, http_port: int | None, as_json: bool) -> None:
+    """Serve the web alone (pages, DICOMweb, FHIR)."""
+    parts = _parts(data, http_port, None, None)
+    parts.prepare(migrate=False)
+    _serve(parts, Serving(parts, web=True, dicom=False, relay=False), as_json=as_json)
+
+
+@click.command()
+@data_option
+@_dicom_port
+@_ae_title
+@json_option
+def listen(data: Path, dicom_port: int | None, ae_title: str | None, as_json: bool) -> None:
+    """Serve the DICOM node alone; any number of nodes, each with its own name and journal."""
+    parts = _parts(data, None, dicom_port, ae_title)
+    parts.prepare(migrate=False)
+    _serve(parts, Serving(parts, web=False, dicom=True, relay=False), as_json=as_json)
+
+
+@click.command()
+@data_option
+@json_option
+def relay(data: Path, as_json: bool) -> None:
+    """Run the relay alone: hands what is due to Celery, or does it itself without a broker."""
+    parts = parts_of(data, migrate=False)
+    _serve(parts, Serving(parts, web=False, dicom=False, relay=True), as_json=as_json)
+
+
+@click.command()
+@data_option
+@click.option(
+    "--queues", default="default,ai,outward", show_default=True, help="Celery queues to serve."
+)
+@click.option("--concurrency", type=click.IntRange(1, 64), default=2, show_default=True)
+@click.pass_context
+def work(ctx: click.Context, data: Path, queues: str, concurrency: int) -> None:
+    """Serve Celery queues on RabbitMQ (TELERAD_BROKER__URL)."""
+    from app.serving import work as serve_queues
+
+    parts = parts_of(data, migrate=False)
+    ctx.exit(serve_queues(parts, queues.split(","), concurrency))
+
+
+@click.command()
+@data_option
+def migrate(data: Path) -> None:
+    """Bring the database to the schema of this version."""
+    parts_of(data, migrate=True)
+    click.echo("The database is up to date.")
+
+
+def _parts(
+    data: Path, http_port: int | None, dicom_port: int | None, ae_title: str | None
+) -> Parts:
+    settings = load(data)
+    logs.configure(as_json=settings.production)
+    web = {} if http_port is None else {"port": http_port}
+    dicom = {
+        name: told
+        for name, told in (("port", dicom_port), ("ae_title", ae_title))
+        if told is not None
+    }
+    return Parts(
+        settings.model_copy(
+            update={
+                "web": settings.web.model_copy(update=web),
+                "dicom": settings.dicom.model_copy(update=dicom),
+            }
+        )
+    )
+
+
+def _serve(parts: Parts, serving: Serving, *, as_json: bool, demo: bool = False) -> None:
+    with until_signal() as told_to_stop:
+        try:
+            ports = serving.start()
+            click.echo(_ready(parts.settings, ports, as_json=as_json))
+            if demo:
+                from app.demo.story import tell
+
+                tell(parts, ports)
+            told_to_stop.wait()
+        finally:
+            serving.stop()
+
+
+def _ready(settings: Settings, ports: Ports, *, as_json: bool) -> str:
+    base = f"http://{_reachable(settings.web.host)}:{ports.http}" if ports.http else None
+    told = {
+        "ready": True,
+        "pid": os.getpid(),
+        "http": base,
+        "dicomweb": f"{base}/dicomweb" if base else None,
+        "fhir": f"{base}/fhir" if base else None,
+        "dicom_port": ports.dicom,
+        "ae_title": settings.dicom.ae_title if ports.dicom else None,
+    }
+    if as_json:
+        return json.dumps(told)
+    lines = ["telerad is ready."]
+    if base:
+        lines += [f"  web       {base}", f"  DICOMweb  {base}/dicomweb", f"  FHIR      {base}/fhir"]
+    if ports.dicom:
+        lines.append(f"  DICOM     {settings.dicom.ae_title} on port {ports.dicom}")
+    return "\n".join([*lines, "  Ctrl-C ends it; state stays in " + str(settings.data)])
+
+
+def _reachable(host: str) -> str:
+    return "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104

@@ -1,0 +1,60 @@
+"""Forms: read whole, within a bound, before anybody looks at them."""
+
+from collections.abc import Mapping
+from typing import Annotated
+from urllib.parse import parse_qsl
+
+from fastapi import Depends, Request
+
+from app.engine import Engine
+from app.http.errors import BodyMalformed, BodyTooLarge, MediaTypeRefused
+
+FORM = "application/x-www-form-urlencoded"
+_MAX_FIELDS = 60
+
+
+def engine_of(request: Request) -> Engine:
+    """Return the engine that this application was made for."""
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+TheEngine = Annotated[Engine, Depends(engine_of)]
+
+
+async def form(request: Request, engine: TheEngine) -> Mapping[str, str]:
+    """Return the fields of a form.
+
+    Raises
+    ------
+    MediaTypeRefused
+        It is not a form.
+    BodyTooLarge
+        It is longer than any form of ours can be.
+    BodyMalformed
+        It is not UTF-8, or has a field twice or far too many of them.
+    """
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() != FORM:
+        raise MediaTypeRefused(f"this address takes {FORM} only")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > engine.web.form_bytes:
+            raise BodyTooLarge(f"a form has at most {engine.web.form_bytes} bytes")
+    try:
+        pairs = parse_qsl(
+            body.decode("ascii"),
+            keep_blank_values=True,
+            encoding="utf-8",
+            errors="strict",
+            max_num_fields=_MAX_FIELDS,
+        )
+    except ValueError as error:
+        raise BodyMalformed("the form cannot be read") from error
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise BodyMalformed("a field of the form is given twice")
+    return fields
+
+
+Fields = Annotated[Mapping[str, str], Depends(form)]

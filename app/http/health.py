@@ -1,0 +1,122 @@
+"""Is this process alive, and can this node do its work: for balancers, watchers and people."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from http import HTTPStatus
+
+import structlog
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from app.engine import Engine
+from app.http.body import TheEngine
+from app.http.problems import wants_page
+from app.pages.rendering import render
+from kernel.errors import EngineError
+from storage import outbox
+
+router = APIRouter(prefix="/health")
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One part and how it is; the sentence says what is wrong, without addresses or secrets."""
+
+    name: str
+    ok: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The node and its parts."""
+
+    ready: bool
+    node: str
+    version: str
+    started_at: datetime
+    checks: tuple[Check, ...]
+
+
+def health_of(engine: Engine) -> Health:
+    """Try every part that this node cannot do without."""
+    parts: dict[str, Callable[[], str]] = {
+        "database": lambda: _database(engine),
+        "objects": lambda: _objects(engine),
+        **{name: _silent(check) for name, check in engine.ready_checks.items()},
+    }
+    checks = tuple(_tried(name, part) for name, part in parts.items())
+    return Health(
+        ready=all(check.ok for check in checks),
+        node=engine.node_name,
+        version=engine.version,
+        started_at=engine.started_at,
+        checks=checks,
+    )
+
+
+@router.get("/live")
+def live() -> Response:
+    """Say that the process answers."""
+    return JSONResponse({"live": True})
+
+
+@router.get("/ready")
+def ready(engine: TheEngine) -> Response:
+    """Say whether this node can do its work."""
+    return _json(health_of(engine))
+
+
+@router.get("")
+def health(request: Request, engine: TheEngine) -> Response:
+    """Show every part."""
+    found = health_of(engine)
+    if wants_page(request):
+        return render(request, "health.html", {"health": found}, status=_status(found))
+    return _json(found)
+
+
+def _json(health: Health) -> Response:
+    body = {**asdict(health), "live": True, "started_at": health.started_at.isoformat()}
+    return JSONResponse(body, _status(health))
+
+
+def _status(health: Health) -> HTTPStatus:
+    return HTTPStatus.OK if health.ready else HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def _tried(name: str, part: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, part())
+    except EngineError as error:
+        return Check(name, False, error.sentence)
+    except Exception:
+        log.exception("health.check_failed", check=name)
+        return Check(name, False, "the check itself failed; it is in the log")
+
+
+def _database(engine: Engine) -> str:
+    with engine.database.reading() as tx:
+        waiting, parked = outbox.waiting(tx), len(outbox.parked(tx))
+    return f"{engine.database.dialect} answers; {waiting} waiting, {parked} parked"
+
+
+def _objects(engine: Engine) -> str:
+    abilities = engine.objects.probe()
+    told = {
+        "object lock": abilities.object_lock,
+        "versioning": abilities.versioning,
+        "write-once put": abilities.conditional_put,
+    }
+    able = ", ".join(name for name, has in told.items() if has) or "nothing beyond put and get"
+    return f"{abilities.kind} answers; the store itself can do: {able}"
+
+
+def _silent(check: Callable[[], None]) -> Callable[[], str]:
+    def run() -> str:
+        check()
+        return "well"
+
+    return run

@@ -1,0 +1,105 @@
+"""One node of the engine: the listener, and the upkeep of the journal it writes."""
+
+import threading
+from typing import TYPE_CHECKING
+
+import structlog
+
+from app.bootstrap import Parts
+from kernel.errors import EngineError
+from storage.packs import Packer
+
+UPKEEP_PAUSE_S = 0.5
+FAULT_PAUSE_S = 5.0
+
+if TYPE_CHECKING:
+    from dicom_node.listener import Listener
+
+log = structlog.get_logger()
+
+
+class Upkeep:
+    """Packs settled studies of this node's journal and frees the space they took."""
+
+    def __init__(self, packer: Packer, parts: Parts) -> None:
+        self._packer = packer
+        self._database = parts.database
+        self._looked = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the study in hand; the rest is found again at the next start."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def turn(self) -> int:
+        """Pack what is due; return how many studies that were."""
+        with self._database.reading() as tx:
+            due = self._packer.due(tx)
+        for study_uid in due:
+            if self._stop.is_set():
+                break
+            self._packer.pack(study_uid)
+        self._packer.move_quarantine()
+        if due or not self._looked:
+            self._packer.free_segments()
+            self._looked = True
+        return len(due)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            pause = UPKEEP_PAUSE_S
+            try:
+                self.turn()
+            except EngineError as error:
+                log.warning("upkeep.waits", code=error.code, reason=error.sentence)
+                pause = FAULT_PAUSE_S
+            except Exception:
+                log.exception("upkeep.failed")
+                pause = FAULT_PAUSE_S
+            self._stop.wait(pause)
+
+
+def recover(parts: Parts) -> int:
+    """Index what a crash left in this node's journal; return how many instances that were."""
+    from dicom_node.recovery import admit_record
+    from storage import recovery
+
+    found = recovery.recover(parts.database, parts.journal, admit_record)
+    if found:
+        log.warning("node.recovered", instances=found)
+    return found
+
+
+def listener(parts: Parts) -> "Listener":
+    """Return the DICOM listener of the settings, not started yet."""
+    from datetime import timedelta
+
+    from dicom_node import commands
+    from dicom_node.listener import Listener, ListenerSettings
+    from dicom_node.peers import Peer
+
+    def find_peer(title: str) -> Peer | None:
+        with parts.database.reading() as tx:
+            return commands.find_peer(tx, title)
+
+    told = parts.settings.dicom
+    return Listener(
+        ListenerSettings(
+            ae_title=told.ae_title,
+            host=told.host,
+            port=told.port,
+            max_associations=told.max_associations,
+            max_associations_per_peer=told.max_associations_per_peer,
+            artim=timedelta(seconds=30),
+        ),
+        parts.intake,
+        find_peer,
+        in_flight=parts.in_flight,
+    )

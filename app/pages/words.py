@@ -1,0 +1,135 @@
+"""Words for codes, in the tone of a page: one table a code list."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from worklist.case import SENTENCES, CaseState, DeclineReason, StateReason
+from worklist.match import DeskReason
+from worklist.request import Form, Payer
+
+STATES: Mapping[str, str] = {
+    CaseState.RECEIVED: "received",
+    CaseState.QUEUED: "waiting",
+    CaseState.OFFERED: "offered",
+    CaseState.READING: "being read",
+    CaseState.SIGNED: "signed",
+    CaseState.DELIVERED: "delivered",
+    CaseState.COMPLETED: "completed",
+    CaseState.ESCALATED: "needs a decision",
+    CaseState.CANCELLED: "cancelled",
+}
+FORMS: Mapping[str, str] = {
+    Form.EMERGENT: "emergent",
+    Form.URGENT: "urgent",
+    Form.PLANNED: "planned",
+}
+PAYERS: Mapping[str, str] = {
+    Payer.STATE_GUARANTEED: "state-guaranteed volume",
+    Payer.MANDATORY_INSURANCE: "mandatory insurance",
+    Payer.VOLUNTARY_INSURANCE: "voluntary insurance",
+    Payer.PAID: "paid by the patient",
+}
+TRIAGE: Mapping[str, str] = {
+    "none": "nothing flagged",
+    "advise": "look at this",
+    "escalate": "moved forward",
+    "critical": "critical suspicion",
+}
+DECLINES: Mapping[str, str] = {
+    DeclineReason.CONFLICT: "conflict of interest",
+    DeclineReason.NEEDS_OTHER_SKILL: "needs another skill",
+    DeclineReason.TECHNICAL: "technical: images cannot be read here",
+    DeclineReason.NO_TIME: "no time",
+    DeclineReason.OTHER: "other reason",
+}
+DESK: Mapping[str, str] = {reason: reason.value.replace("_", " ") for reason in DeskReason}
+DELIVERIES: Mapping[str, str] = {
+    "pending": "waiting for its next attempt",
+    "attempting": "on its way",
+    "filed": "filed",
+    "rejected": "refused",
+    "parked": "given up, needs a person",
+}
+DESTINATIONS: Mapping[str, str] = {
+    "record": "health record",
+    "requester": "requesting organisation",
+}
+ROLES: Mapping[str, str] = {
+    "administrator": "administrator",
+    "consultant": "consultant",
+    "attending": "attending doctor",
+    "technologist": "technologist",
+    "pharmacist": "pharmacist",
+    "patient": "patient",
+    "device": "device",
+    "system": "the engine",
+}
+ACTIONS: Mapping[str, str] = {
+    "access.refused": "was refused access",
+    "case.alarm": "raised an alarm",
+    "case.amended": "noted further images",
+    "case.asked_again": "asked the consultants again",
+    "case.cancelled": "called the case off",
+    "case.claimed": "took the case",
+    "case.completed": "completed the case",
+    "case.declined": "declined the case",
+    "case.delivered": "delivered the conclusion",
+    "case.escalated": "handed the case to a person",
+    "case.filed": "noted the receipt of the health record",
+    "case.filing_rejected": "noted that the health record refused",
+    "case.late_images_noted": "took note of late images",
+    "case.lease_expired": "took the case back after silence",
+    "case.offer_expired": "took an unanswered offer back",
+    "case.offered": "offered the case",
+    "case.opened": "opened the case",
+    "case.queued": "put the case into the queue",
+    "case.queued_without_triage": "queued the case without waiting for the AI",
+    "case.released": "gave the case back",
+    "case.signed": "noted the signature",
+    "case.triage_settled": "noted the result of the AI",
+    "case.viewed": "looked at the case",
+    "case.waits": "noted why the case waits",
+    "delivery.attempted": "began a delivery",
+    "delivery.filed": "delivered the document",
+    "delivery.parked": "gave a delivery up",
+    "delivery.postponed": "put a delivery off",
+    "delivery.rejected": "noted a refused delivery",
+    "delivery.replayed": "sent a delivery again",
+    "delivery.scheduled": "planned a delivery",
+    "document.viewed": "looked at the FHIR document",
+    "image.viewed": "looked at an image",
+    "journal.viewed": "looked at this journal",
+    "notice.seen": "saw the notice",
+    "report.addendum_begun": "began an addendum",
+    "report.begun": "began the report",
+    "report.finalised": "finalised the report",
+    "report.previewed": "looked at the unsigned document",
+    "report.signed": "signed the report",
+    "report.signing_refused": "was refused the signature",
+    "report.superseded": "changed a finalised report",
+    "report.viewed": "looked at the signed report",
+    "study.retrieved": "retrieved images",
+    "study.viewed": "opened the images to read them",
+}
+
+
+def _from(table: Mapping[str, str]) -> Callable[[Any], str]:
+    """Return a filter that gives the words of a code, and an unknown code as plain words."""
+    return lambda code: table.get(code) or str(code).replace(".", " ").replace("_", " ")
+
+
+FILTERS: Mapping[str, Callable[[Any], str]] = {
+    "state": _from(STATES),
+    "form": _from(FORMS),
+    "payer": _from(PAYERS),
+    "triage": _from(TRIAGE),
+    "decline_reason": _from(DECLINES),
+    "desk_reason": _from(DESK),
+    "delivery_state": _from(DELIVERIES),
+    "destination": _from(DESTINATIONS),
+    "role": _from(ROLES),
+    "action": _from(ACTIONS),
+    "move_reason": lambda code: (
+        SENTENCES[StateReason(code)] if code in set(StateReason) else str(code).replace("_", " ")
+    ),
+}

@@ -1,0 +1,200 @@
+"""The relay: fans facts out, has each consumer hear each, and starts the work that is due.
+
+The database is the truth.  Where a broker is set it only makes things fast: what the relay hands
+over is a number or an id, and whoever gets it loads the row and checks whether it still counts.
+"""
+
+import threading
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+import structlog
+
+from kernel.clock import monotonic_s
+from kernel.errors import EngineError, Transient
+from storage import outbox
+from storage.engine import Database
+from storage.outbox import Telling
+from storage.work import DueWork, Queue, Reactions
+
+PAUSE_S = 0.1
+FAULT_PAUSE_S = 2.0
+THREADS: Mapping[Queue, int] = {"default": 2, "ai": 1, "outward": 4}
+
+log = structlog.get_logger()
+
+
+class Fault(EngineError):
+    """A reaction failed in a way nobody foresaw: parked at once, and replayed once it is mended."""
+
+    code = "relay.fault"
+
+
+class Dispatch(Protocol):
+    """Has a telling told and due work done, here or on another host."""
+
+    def tell(self, telling: Telling) -> None:
+        """Have one consumer react to one fact."""
+
+    def start(self, work: DueWork, id: str) -> None:
+        """Have one piece of due work done; starting one that is already under way is no harm."""
+
+    def close(self) -> None:
+        """Let go of threads or connections."""
+
+
+def tell(database: Database, reactions: Reactions, telling: Telling) -> None:
+    """Have a consumer react to a fact; put it off or park it, with the reason, if that fails."""
+    try:
+        with database.transaction() as tx:
+            outbox.told(tx, telling, reactions[telling.consumer])
+    except EngineError as error:
+        _put_off(database, telling, error)
+    except Exception as error:
+        log.exception("relay.fault", consumer=telling.consumer, fact_seq=telling.fact_seq)
+        _put_off(database, telling, Fault(f"the reaction failed: {type(error).__name__}"))
+
+
+def run(work: DueWork, id: str) -> None:
+    """Do one piece of due work; its row, not this call, remembers what failed and when to retry."""
+    try:
+        work.run(id)
+    except Transient as error:
+        log.info("work.put_off", work=work.name, id=id, code=error.code)
+    except EngineError as error:
+        log.warning("work.refused", work=work.name, id=id, code=error.code)
+    except Exception:
+        log.exception("work.fault", work=work.name, id=id)
+
+
+class InProcess:
+    """The embedded default: reactions in the relay's own thread, due work in a few threads."""
+
+    def __init__(self, database: Database, reactions: Reactions) -> None:
+        self._database = database
+        self._reactions = reactions
+        self._pools = {
+            queue: ThreadPoolExecutor(count, thread_name_prefix=f"work-{queue}")
+            for queue, count in THREADS.items()
+        }
+        self._under_way: dict[tuple[str, str], Future[None]] = {}
+
+    def tell(self, telling: Telling) -> None:
+        """See `Dispatch.tell`."""
+        tell(self._database, self._reactions, telling)
+
+    def start(self, work: DueWork, id: str) -> None:
+        """See `Dispatch.start`."""
+        key = (work.name, id)
+        if key in self._under_way and not self._under_way[key].done():
+            return
+        self._under_way = {k: f for k, f in self._under_way.items() if not f.done()}
+        self._under_way[key] = self._pools[work.queue].submit(run, work, id)
+
+    def close(self) -> None:
+        """Wait for the work under way; what was not begun is found again at the next start."""
+        for pool in self._pools.values():
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Relay:
+    """The loop around outbox and due work; any number of relays may run beside each other."""
+
+    def __init__(
+        self,
+        database: Database,
+        reactions: Reactions,
+        due_work: Iterable[DueWork],
+        dispatch: Dispatch,
+    ) -> None:
+        self._database = database
+        self._due_work = tuple(due_work)
+        self._dispatch = dispatch
+        self._consumers = consumers_by_kind(reactions)
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self.last_turn_s = monotonic_s()
+
+    def turn(self) -> int:
+        """Do what can be done now; return how many things were started."""
+        tellings = self._claim()
+        for telling in tellings:
+            self._hand_over(telling)
+        started = sum(self._start(work) for work in self._due_work)
+        self.last_turn_s = monotonic_s()
+        return len(tellings) + started
+
+    def run(self) -> None:
+        """Turn until `stop`; a failing database is waited for."""
+        while not self._stop.is_set():
+            pause = PAUSE_S
+            try:
+                if self.turn():
+                    pause = PAUSE_S / 10
+            except EngineError as error:
+                log.warning("relay.waits", code=error.code, reason=error.sentence)
+                pause = FAULT_PAUSE_S
+            except Exception:
+                log.exception("relay.turn_failed")
+                pause = FAULT_PAUSE_S
+            self._wake.wait(pause)
+            self._wake.clear()
+        self._dispatch.close()
+
+    def nudge(self) -> None:
+        """Look at once: something was just committed."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End `run` after the turn under way."""
+        self._stop.set()
+        self._wake.set()
+
+    def _start(self, work: DueWork) -> int:
+        try:
+            with self._database.reading() as tx:
+                ids = work.due(tx)
+        except EngineError:
+            raise  # the database: nothing else can be asked either
+        except Exception:
+            log.exception("relay.due_failed", work=work.name)
+            return 0
+        for id in ids:
+            self._dispatch.start(work, id)
+        return len(ids)
+
+    def _hand_over(self, telling: Telling) -> None:
+        try:
+            self._dispatch.tell(telling)
+        except Transient as error:  # the broker is away: the row is due again shortly
+            _put_off(self._database, telling, error)
+
+    def _claim(self) -> list[Telling]:
+        with self._database.reading() as tx:
+            if not outbox.anything_due(tx):
+                return []
+        with self._database.transaction() as tx:
+            outbox.fan_out(tx, self._consumers)
+            return outbox.claim_due(tx)
+
+
+def consumers_by_kind(reactions: Reactions) -> dict[str, list[str]]:
+    """Turn 'consumer to facts' into 'kind of fact to consumers'."""
+    found: dict[str, list[str]] = {}
+    for consumer, reacts_to in reactions.items():
+        for fact in reacts_to:
+            found.setdefault(fact.kind, []).append(consumer)
+    return found
+
+
+def _put_off(database: Database, telling: Telling, error: EngineError) -> None:
+    log.warning(
+        "relay.put_off",
+        consumer=telling.consumer,
+        fact_seq=telling.fact_seq,
+        code=error.code,
+        retried=isinstance(error, Transient),
+    )
+    with database.transaction() as tx:
+        outbox.failed(tx, telling, error)

@@ -1,0 +1,194 @@
+"""Settings: one frozen model a concern, each field with its unit in the name and its reason.
+
+They come from ``telerad.toml`` in the data directory and from the environment
+(``TELERAD_<SECTION>__<FIELD>``, which wins); `app.bootstrap` reads both once.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from kernel.errors import Misconfigured
+
+
+class SettingsWrong(Misconfigured):
+    """A setting does not exist, or its value cannot be."""
+
+    code = "settings.wrong"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StorageSettings(_Section):
+    """Where things lie."""
+
+    database_url: str = ""
+    """Empty: SQLite in the data directory.  Else ``postgresql://user:password@host/name``."""
+    objects_url: str = ""
+    """Empty: local disk.  Else ``http(s)://host:port/bucket`` of any S3 server."""
+    s3_access_key: str = ""
+    """Access key of the S3 server."""
+    s3_secret_key: SecretStr = SecretStr("")
+    """Secret of the S3 server; from the environment rather than the file."""
+    segment_mb: int = 64
+    """Size of a journal segment: large enough that a study rarely crosses, quick to zero-fill."""
+
+
+class DicomSettings(_Section):
+    """The DICOM node."""
+
+    ae_title: str = "TELERAD"
+    """Our application entity title; calls to another are refused."""
+    host: str = "0.0.0.0"  # noqa: S104 - modalities call from other machines
+    """Address the node listens on."""
+    port: int = 11112
+    """The IANA port for DICOM; 0 takes a free one."""
+    quiet_s: float = 20.0
+    """A study is complete when nothing of it came for so long (no other evidence is at hand)."""
+    max_associations: int = 64
+    """Associations served at once; a thread and at most some MB each."""
+    max_associations_per_peer: int = 16
+    """So that one site cannot take all of them."""
+
+
+class WebSettings(_Section):
+    """The web server."""
+
+    host: str = "127.0.0.1"
+    """Address; put a TLS proxy in front of anything else than loopback."""
+    port: int = 8080
+    """0 takes a free one."""
+    secure_cookies: bool = False
+    """Set where the proxy serves HTTPS: cookies are then never sent in clear."""
+
+
+class BrokerSettings(_Section):
+    """Celery's broker."""
+
+    url: str = ""
+    """Empty: reactions run in the relay.  Else ``amqp://user:password@host//`` of a RabbitMQ."""
+
+
+class WorklistSettings(_Section):
+    """Queue and rotation."""
+
+    offer_s: float = 900.0
+    """How long an offer waits for an answer before the next consultant in turn gets it."""
+    lease_s: float = 3600.0
+    """How long a silent reader keeps a case; every saved word renews it."""
+    triage_wait_s: float = 300.0
+    """A case is queued after so long, whether or not the AI has answered."""
+
+
+class AiSettings(_Section):
+    """AI pre-triage."""
+
+    enabled: bool = True
+    """The kill switch: off, every case is queued with the reason 'switched off'."""
+    models: str = ""
+    """A further directory of MONAI bundles beside those that are shipped."""
+
+
+class RecordSettings(_Section):
+    """Delivery to the health record."""
+
+    adapter: Literal["folder", "fhir_r4"] = "folder"
+    """``folder`` (signed FHIR documents on disk) or ``fhir_r4``."""
+    fhir_url: str = ""
+    """Base URL of the FHIR server."""
+    fhir_token: SecretStr = SecretStr("")
+    """Bearer token for it; from the environment rather than the file."""
+    horizon_days: float = 7.0
+    """An unreachable record is retried for so long before a person has to look."""
+    seal_passphrase: SecretStr = SecretStr("")
+    """Passphrase of the organisation's seal (PKCS#12 in the keys directory)."""
+
+
+class Settings(BaseSettings):
+    """All settings of one process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TELERAD_", env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
+
+    data: Path
+    """The data directory: database, journal, objects, keys."""
+    node: str = Field(default="node1", pattern=r"^[a-z0-9]{1,30}$")
+    """The name of this node; part of each journal segment's name, so unique among nodes."""
+    production: bool = False
+    """On: JSON logs, and neither twins nor the demo authority are accepted."""
+    storage: StorageSettings = StorageSettings()
+    dicom: DicomSettings = DicomSettings()
+    web: WebSettings = WebSettings()
+    broker: BrokerSettings = BrokerSettings()
+    worklist: WorklistSettings = WorklistSettings()
+    ai: AiSettings = AiSettings()
+    record: RecordSettings = RecordSettings()
+
+    @property
+    def database_url(self) -> str:
+        """The database, SQLite in the data directory unless another is named."""
+        return self.storage.database_url or f"sqlite:///{self.data / 'telerad.db'}"
+
+
+def load(data: Path) -> Settings:
+    """Read ``telerad.toml`` of a data directory, then the environment over it.
+
+    Raises
+    ------
+    SettingsWrong
+        A name is not a setting, or a value cannot be.
+    """
+
+    class FromHere(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            file = TomlConfigSettingsSource(settings_cls, toml_file=data / "telerad.toml")
+            return init_settings, env_settings, file
+
+    try:
+        return FromHere(data=data)
+    except (ValidationError, ValueError) as error:
+        raise SettingsWrong(f"the settings are not usable: {_sentence(error)}") from error
+
+
+def masked(settings: Settings) -> dict[str, object]:
+    """Return every setting by its dotted name, secrets and passwords in URLs masked."""
+    shown: dict[str, object] = {}
+    for name, value in settings.model_dump().items():
+        inner = value if isinstance(value, dict) else {"": value}
+        for key, each in inner.items():
+            shown[f"{name}.{key}".rstrip(".")] = _mask(each)
+    return shown
+
+
+def _mask(value: object) -> object:
+    if isinstance(value, SecretStr):
+        return str(value)
+    if isinstance(value, str) and "://" in value and "@" in value:
+        scheme, rest = value.split("://", 1)
+        return f"{scheme}://****@{rest.rsplit('@', 1)[1]}"
+    return value
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_input=False, include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return str(error)

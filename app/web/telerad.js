@@ -1,0 +1,98 @@
+// Two islands: the image pane and the report that is being written.  Without them the pages work
+// by links and buttons.
+"use strict";
+
+// The report: a lost connection must be seen, and unsaved words must not be left by accident.
+const report = document.querySelector("form[data-autosave]");
+if (report) {
+  let typed = 0;
+  let saved = 0;
+  let sending = 0;
+  const say = (text) => {
+    const state = document.querySelector("#save-state");
+    if (!state) return;
+    const note = [...state.childNodes].find((node) => node.nodeType === 3 && node.data.trim());
+    if (note) note.data = text;
+    state.classList.add("bad");
+  };
+  report.addEventListener("input", () => { typed += 1; });
+  report.addEventListener("submit", () => { saved = typed; });
+  document.addEventListener("htmx:before:request", () => { sending = typed; });
+  document.addEventListener("htmx:after:request", (event) => {
+    const status = event.detail?.ctx?.response?.status ?? 0;
+    if (status >= 200 && status < 300) saved = sending;
+  });
+  for (const failure of ["htmx:error", "htmx:response:error"]) {
+    document.addEventListener(failure, () => say("Not saved: the engine does not answer. It is tried again when you go on writing."));
+  }
+  window.addEventListener("beforeunload", (event) => {
+    if (typed !== saved && document.activeElement?.type !== "submit") event.preventDefault();
+  });
+}
+
+// The image pane: arrow keys, wheel and links change the picture without loading the page again,
+// so that nothing typed is lost.
+const image = document.querySelector("#image");
+if (image) {
+  const pane = document.querySelector("#images");
+  const place = document.querySelector("#image-place");
+  const links = [...pane.querySelectorAll("a[data-image]")];
+  const stops = links.flatMap((link) =>
+    Array.from({ length: Number(link.dataset.frames) }, (_, i) => ({ link, frame: i + 1 })));
+  let shownWindow = image.dataset.window;
+  let at = Math.max(0, stops.findIndex((stop) => stop.link.dataset.image === image.dataset.image));
+  const address = (stop) =>
+    `${pane.dataset.base}${stop.link.dataset.image}.png?window=${shownWindow}` +
+    (stop.frame > 1 ? `&frame=${stop.frame}` : "");
+  const within = (stop) => stops.filter((other) => other.link.closest("details") === stop.link.closest("details"));
+
+  const show = (index) => {
+    if (index < 0 || index >= stops.length) return;
+    at = index;
+    const stop = stops[at];
+    const wanted = address(stop);
+    if (!image.src.endsWith(wanted)) image.src = wanted;
+    links.forEach((link) => link.removeAttribute("aria-current"));
+    stop.link.setAttribute("aria-current", "true");
+    stop.link.closest("details").open = true;
+    const same = within(stop);
+    place.textContent = `${same.indexOf(stop) + 1} of ${same.length}`;
+  };
+  show(at);
+  image.addEventListener("error", () => { place.textContent = "this image cannot be shown"; });
+  links.forEach((link) => link.addEventListener("click", (event) => {
+    event.preventDefault();
+    show(stops.findIndex((stop) => stop.link === link));
+  }));
+  pane.querySelectorAll("a.preset").forEach((link) => link.addEventListener("click", (event) => {
+    event.preventDefault();
+    shownWindow = link.dataset.window;
+    pane.querySelectorAll("a.preset").forEach((other) => other.removeAttribute("aria-current"));
+    link.setAttribute("aria-current", "true");
+    show(at);
+  }));
+  const stage = pane.querySelector(".stage");
+  stage.addEventListener("keydown", (event) => {
+    const step = { ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1, PageUp: -10, PageDown: 10 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    show(Math.min(stops.length - 1, Math.max(0, at + step)));
+  });
+  let turned = 0;
+  stage.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    const now = performance.now();
+    if (now - turned < 60) return;
+    turned = now;
+    show(at + Math.sign(event.deltaY));
+  }, { passive: false });
+}
+
+// The queue looks again by itself, but never under somebody's hands.
+setInterval(() => {
+  const lists = document.querySelector("[data-refresh]");
+  if (!lists || document.hidden) return;
+  if (lists.contains(document.activeElement) || lists.querySelector("details[open]")) return;
+  const paged = location.search.length > 0;
+  if (!paged) lists.dispatchEvent(new Event("refresh"));
+}, 15000);

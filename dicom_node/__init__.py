@@ -1,0 +1,1 @@
+"""The DICOM node: receiving, judging complete, sending; its tables and its scheduled steps."""

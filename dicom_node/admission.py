@@ -1,0 +1,197 @@
+"""Admitting instances whose bytes are durable: header and place become rows of the index."""
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from dicom_node.errors import Unreadable, UnreadableReason
+from dicom_node.headers import Defaults, InstanceHeader
+from kernel.ids import InstanceUID, PatientRef, SeriesUID, StudyUID, derived
+from kernel.people import Actor, Role
+from storage import archive, audit, patients
+from storage.archive import Admission, NewInstance
+from storage.engine import Transaction
+from storage.journal import Place
+
+_MAX_SOURCE = 80
+_MAX_TITLE = 16
+
+
+class Route(StrEnum):
+    """How instances come in."""
+
+    DIMSE = "dimse"
+    STOW = "stow"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who sends instances, and what is assumed where their data sets are silent.
+
+    `name` is the calling AE title, or the account of a web client.
+    """
+
+    route: Route
+    name: str
+    organisation_id: str
+    defaults: Defaults
+
+    @property
+    def actor(self) -> Actor:
+        """The sender as the audit chain names it."""
+        kind = "ae" if self.route is Route.DIMSE else "client"
+        return Actor(f"{kind}:{self.name}", Role.DEVICE, self.organisation_id or None)
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What a sender says of an instance before its data set comes."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One instance that is durable and has a readable header."""
+
+    header: InstanceHeader
+    source: Source
+    received_at: datetime
+    place: Place
+
+
+def checked(header: InstanceHeader, announced: Announced) -> InstanceHeader:
+    """Return the header if the data set is what was announced.
+
+    Raises
+    ------
+    Unreadable
+        The data set is of another SOP class or another instance (PS3.4 section B.2.3, A9xx).
+    """
+    if header.sop_class_uid != announced.sop_class_uid:
+        raise Unreadable(
+            UnreadableReason.OTHER_SOP_CLASS, "the data set is of another SOP class than announced"
+        )
+    if header.instance_uid != announced.sop_instance_uid:
+        raise Unreadable(
+            UnreadableReason.OTHER_INSTANCE, "the data set is another instance than announced"
+        )
+    return header
+
+
+def admit(
+    tx: Transaction, arrivals: Sequence[Arrival], *, registered: Set[str] = frozenset()
+) -> list[Admission]:
+    """Admit instances in one transaction; return what became of each, in order.
+
+    A known UID with other bytes is kept aside, and says so in the audit chain.
+
+    Parameters
+    ----------
+    registered
+        References of patients that are known to be in the registry already.
+    """
+    refs = _registered(tx, [arrival.header for arrival in arrivals], registered)
+    rows = [(new_instance(a, refs[patient_key(a.header)]), a.place) for a in arrivals]
+    admissions = archive.admit_many(tx, rows)
+    for arrival, admission in zip(arrivals, admissions, strict=True):
+        if admission is Admission.QUARANTINED:
+            _alarm(tx, arrival.source, arrival.place, "archive.uid_conflict", arrival.header)
+    return admissions
+
+
+def quarantine(
+    tx: Transaction,
+    place: Place,
+    *,
+    source: Source,
+    announced_uid: str,
+    refusal: Unreadable,
+    received_at: datetime,
+) -> None:
+    """Keep bytes that cannot be indexed, listed with their reason."""
+    archive.quarantine(
+        tx,
+        place,
+        source=source.name[:_MAX_SOURCE],
+        code=f"{refusal.code}.{refusal.reason.value}",
+        reason=refusal.sentence,
+        received_at=received_at,
+        instance_uid=announced_uid or None,
+    )
+    _alarm(tx, source, place, f"{refusal.code}.{refusal.reason.value}", None)
+
+
+def patient_key(header: InstanceHeader) -> tuple[str, str]:
+    """Return what makes a patient one: issuer and id."""
+    return header.issuer, header.patient_id
+
+
+def patient_ref(header: InstanceHeader) -> PatientRef:
+    """Return the reference that the registry gives to the patient of a header."""
+    return PatientRef(derived("patient", header.issuer, header.patient_id))
+
+
+def new_instance(arrival: Arrival, ref: PatientRef) -> NewInstance:
+    """Return the index row of an arrival."""
+    header, source = arrival.header, arrival.source
+    return NewInstance(
+        instance_uid=InstanceUID(header.instance_uid),
+        series_uid=SeriesUID(header.series_uid),
+        study_uid=StudyUID(header.study_uid),
+        sop_class_uid=header.sop_class_uid,
+        transfer_syntax_uid=header.transfer_syntax_uid,
+        modality=header.modality,
+        patient_ref=ref,
+        accession=header.accession,
+        study_description=header.study_description,
+        study_date=header.study_date,
+        study_time=header.study_time,
+        series_number=header.series_number,
+        series_description=header.series_description,
+        instance_number=header.instance_number,
+        body_part=header.body_part,
+        station_ae_title=source.name[:_MAX_TITLE] if source.route is Route.DIMSE else "",
+        rows=header.rows,
+        columns=header.columns,
+        frames=header.frames,
+        received_at=arrival.received_at,
+        source=source.name[:_MAX_SOURCE],
+    )
+
+
+def _registered(
+    tx: Transaction, headers: Sequence[InstanceHeader], registered: Set[str]
+) -> Mapping[tuple[str, str], PatientRef]:
+    refs: dict[tuple[str, str], PatientRef] = {}
+    for header in headers:
+        key = patient_key(header)
+        if key in refs:
+            continue
+        refs[key] = patient_ref(header)
+        if refs[key] not in registered:
+            refs[key] = patients.register(
+                tx,
+                issuer=header.issuer,
+                patient_id=header.patient_id,
+                name=header.patient_name,
+                sex=header.sex,
+                birth_date=header.birth_date,
+            )
+    return refs
+
+
+def _alarm(
+    tx: Transaction, source: Source, place: Place, code: str, header: InstanceHeader | None
+) -> None:
+    audit.record(
+        tx,
+        actor=source.actor,
+        action="instance.quarantined",
+        subject=f"instance:{header.instance_uid}" if header else f"bytes:{place.sha256}",
+        outcome="refused",
+        detail={"code": code, "sha256": place.sha256},
+    )

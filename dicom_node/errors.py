@@ -1,0 +1,93 @@
+"""What the DICOM node refuses, and why."""
+
+from enum import StrEnum
+
+from kernel.errors import NotFound, Refused, Transient
+
+
+class UnreadableReason(StrEnum):
+    """Why bytes are not an instance that can be indexed."""
+
+    NOT_PART10 = "not_part10"
+    NO_TRANSFER_SYNTAX = "no_transfer_syntax"
+    UNKNOWN_TRANSFER_SYNTAX = "unknown_transfer_syntax"
+    CUT_SHORT = "cut_short"
+    HEADER_TOO_LONG = "header_too_long"
+    NOT_INFLATABLE = "not_inflatable"
+    NOT_A_DATA_SET = "not_a_data_set"
+    UID_MISSING = "uid_missing"
+    UID_INVALID = "uid_invalid"
+    NOT_AN_INSTANCE = "not_an_instance"
+    OTHER_SOP_CLASS = "other_sop_class"
+    OTHER_INSTANCE = "other_instance"
+
+
+class Unreadable(Refused):
+    """The bytes cannot be indexed as one DICOM instance; they are kept, listed and answered for."""
+
+    code = "dicom_node.unreadable"
+    clause = "DICOM PS3.5 section 7, PS3.10 section 7.1"
+
+    def __init__(self, reason: UnreadableReason, sentence: str) -> None:
+        super().__init__(sentence, reason=reason.value)
+        self.reason = reason
+
+
+class PeerUnknown(NotFound):
+    """No registered device has this AE title."""
+
+    code = "dicom_node.peer_unknown"
+
+
+class AeTitleInvalid(Refused):
+    """The text is not an application entity title."""
+
+    code = "dicom_node.ae_title_invalid"
+    clause = "DICOM PS3.5 table 6.2-1, VR AE"
+
+
+class PeerInvalid(Refused):
+    """The address of a peer cannot be one."""
+
+    code = "dicom_node.peer_invalid"
+
+
+class StepUnknown(NotFound):
+    """No scheduled step belongs to this request."""
+
+    code = "dicom_node.step_unknown"
+
+
+class PictureRefused(Refused):
+    """The pixels of an instance cannot be shown as a plain picture."""
+
+    code = "dicom_node.picture_refused"
+
+
+class PeerUnreachable(Transient):
+    """A device could not be reached, or broke the association off."""
+
+    code = "dicom_node.peer_unreachable"
+
+
+class AssociationRefused(Transient):
+    """A device refused the association."""
+
+    code = "dicom_node.association_refused"
+
+
+class ProtocolBroken(Exception):
+    """The peer left the upper layer protocol; the association is aborted with `reason`.
+
+    References
+    ----------
+    DICOM PS3.8 section 9.3.8: reasons of the service-provider.
+    """
+
+    def __init__(self, reason: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+class PeerGone(Exception):
+    """The connection ended, or the peer fell silent or too slow."""

@@ -1,0 +1,91 @@
+"""Many arrivals, one index transaction: whoever has the turn commits for all that wait."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dicom_node import admission
+from dicom_node.admission import Arrival
+from kernel.errors import Transient
+from storage.archive import Admission
+from storage.engine import Database, Transaction
+
+MAX_GROUP = 256
+MAX_KNOWN_PATIENTS = 10_000
+
+
+@dataclass(slots=True)
+class _Waiting:
+    arrival: Arrival
+    admission: Admission | None = None
+    failure: Exception | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.admission is not None or self.failure is not None
+
+
+class GroupCommit:
+    """Admits arrivals to the index; safe for threads, and the faster the more of them there are."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._turn = threading.Lock()
+        self._queue_lock = threading.Lock()
+        self._queue: list[_Waiting] = []
+        self._registered: set[str] = set()
+
+    def admit(self, arrival: Arrival) -> Admission:
+        """Admit one arrival; return when its transaction is committed.
+
+        Raises
+        ------
+        DatabaseUnavailable
+            The index cannot be written now; the bytes are durable and recovery will admit them.
+        """
+        mine = _Waiting(arrival)
+        with self._queue_lock:
+            self._queue.append(mine)
+        with self._turn:
+            while not mine.done:
+                self._commit(self._next_group())
+        if mine.failure is not None:
+            raise mine.failure
+        assert mine.admission is not None
+        return mine.admission
+
+    def run(self, act: Callable[[Transaction], None]) -> None:
+        """Run something else in a transaction of its own."""
+        with self._database.transaction() as tx:
+            act(tx)
+
+    def _next_group(self) -> list[_Waiting]:
+        with self._queue_lock:
+            group, self._queue = self._queue[:MAX_GROUP], self._queue[MAX_GROUP:]
+            return group
+
+    def _commit(self, group: list[_Waiting]) -> None:
+        arrivals = [waiting.arrival for waiting in group]
+        try:
+            with self._database.transaction() as tx:
+                found = admission.admit(tx, arrivals, registered=self._registered)
+        except Exception as failure:  # noqa: BLE001 - given to each waiter, which raises it
+            self._part(group, failure)
+            return
+        self._remember(arrivals)
+        for waiting, result in zip(group, found, strict=True):
+            waiting.admission = result
+
+    def _part(self, group: list[_Waiting], failure: Exception) -> None:
+        """Let one arrival that cannot be written not take the others down with it."""
+        if len(group) > 1 and not isinstance(failure, Transient):
+            for waiting in group:
+                self._commit([waiting])
+            return
+        for waiting in group:
+            waiting.failure = failure
+
+    def _remember(self, arrivals: list[Arrival]) -> None:
+        if len(self._registered) > MAX_KNOWN_PATIENTS:
+            self._registered.clear()
+        self._registered.update(admission.patient_ref(arrival.header) for arrival in arrivals)

@@ -1,0 +1,258 @@
+"""From the bytes of a data set to a frozen header: the one place that spells DICOM attributes.
+
+References
+----------
+DICOM PS3.3 sections C.7.1.1, C.7.2.1, C.7.3.1, C.7.6.3 and C.12.1; PS3.6 section 6 for the tags.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import date
+from enum import IntEnum
+
+from dicom_node.charsets import CharacterSet, character_set
+from dicom_node.elements import (
+    MAX_HEADER_LENGTH,
+    Bytes,
+    HeadTooShort,
+    find,
+    is_big_endian,
+    too_long,
+)
+from dicom_node.errors import Unreadable, UnreadableReason
+from dicom_node.part10 import Part10, split
+from kernel.ids import is_uid
+
+UNIDENTIFIED = "unidentified"
+MAX_IDENTIFIER = 64
+MAX_NAME = 400
+MAX_TEXT = 64
+MAX_CODE = 16
+MAX_DATE = 8
+_DIGEST_TAIL = 17
+_MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+_INT32 = 2**31
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+
+
+class _Tag(IntEnum):
+    SPECIFIC_CHARACTER_SET = 0x00080005
+    SOP_CLASS_UID = 0x00080016
+    SOP_INSTANCE_UID = 0x00080018
+    STUDY_DATE = 0x00080020
+    STUDY_TIME = 0x00080030
+    ACCESSION_NUMBER = 0x00080050
+    MODALITY = 0x00080060
+    STUDY_DESCRIPTION = 0x00081030
+    SERIES_DESCRIPTION = 0x0008103E
+    PATIENT_NAME = 0x00100010
+    PATIENT_ID = 0x00100020
+    ISSUER_OF_PATIENT_ID = 0x00100021
+    PATIENT_BIRTH_DATE = 0x00100030
+    PATIENT_SEX = 0x00100040
+    BODY_PART_EXAMINED = 0x00180015
+    STUDY_INSTANCE_UID = 0x0020000D
+    SERIES_INSTANCE_UID = 0x0020000E
+    SERIES_NUMBER = 0x00200011
+    INSTANCE_NUMBER = 0x00200013
+    NUMBER_OF_FRAMES = 0x00280008
+    ROWS = 0x00280010
+    COLUMNS = 0x00280011
+
+
+_WANTED = frozenset(int(tag) for tag in _Tag)
+_LAST = int(_Tag.COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What is assumed of a device's data sets where they are silent.
+
+    `issuer` stands for an absent (0010,0021), `character_set` for an absent (0008,0005).
+    """
+
+    issuer: str
+    character_set: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceHeader:
+    """What the index keeps of an instance, decoded, trimmed and bounded."""
+
+    instance_uid: str
+    series_uid: str
+    study_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    modality: str
+    issuer: str
+    patient_id: str
+    patient_name: str
+    sex: str
+    birth_date: date | None
+    accession: str
+    study_description: str
+    study_date: str
+    study_time: str
+    series_number: str
+    series_description: str
+    body_part: str
+    instance_number: str
+    rows: int | None
+    columns: int | None
+    frames: int
+    character_set_declared: bool
+
+
+def read(
+    data: Bytes, transfer_syntax_uid: str, defaults: Defaults, *, total: int | None = None
+) -> InstanceHeader:
+    """Read the header of an encoded data set; pixels are stepped over.
+
+    Parameters
+    ----------
+    data
+        The data set, or its beginning where `total` says how long the whole is.
+
+    Raises
+    ------
+    Unreadable
+        The bytes are not a data set, or it lacks what identifies an instance.  Nothing else is
+        raised, whatever the bytes are.
+    HeadTooShort
+        Only with `total`: come again with more of the data set.
+    """
+    try:
+        found = find(data, transfer_syntax_uid, _WANTED, last=_LAST, total=total)
+    except HeadTooShort:
+        if total is None or len(data) >= MAX_HEADER_LENGTH:
+            raise too_long() from None
+        raise
+    return _header(found, transfer_syntax_uid, defaults)
+
+
+def read_file(data: Bytes, defaults: Defaults) -> tuple[InstanceHeader, Part10]:
+    """Read the header of a whole Part 10 file.
+
+    Raises
+    ------
+    Unreadable
+        The bytes are not a Part 10 file, or its data set cannot be indexed.
+    """
+    file = split(data)
+    if file.sop_class_uid == _MEDIA_DIRECTORY:
+        raise _not_an_instance()
+    header = read(memoryview(data)[file.data_set_offset :], file.transfer_syntax_uid, defaults)
+    return header, file
+
+
+def _header(
+    found: dict[int, bytes], transfer_syntax_uid: str, defaults: Defaults
+) -> InstanceHeader:
+    sop_class = _uid(found, _Tag.SOP_CLASS_UID)
+    if sop_class == _MEDIA_DIRECTORY:
+        raise _not_an_instance()
+    study = _uid(found, _Tag.STUDY_INSTANCE_UID)
+    terms = found.get(_Tag.SPECIFIC_CHARACTER_SET, b"").decode("ascii", "replace").split("\\")
+    charset = character_set([t.strip("\0 ") for t in terms], default=defaults.character_set)
+    patient_id, issuer = _identity(found, charset, defaults, study)
+    big = is_big_endian(transfer_syntax_uid)
+    return InstanceHeader(
+        instance_uid=_uid(found, _Tag.SOP_INSTANCE_UID),
+        series_uid=_uid(found, _Tag.SERIES_INSTANCE_UID),
+        study_uid=study,
+        sop_class_uid=sop_class,
+        transfer_syntax_uid=transfer_syntax_uid,
+        modality=_text(found, _Tag.MODALITY, charset)[:MAX_CODE],
+        issuer=issuer,
+        patient_id=patient_id,
+        patient_name=_text(found, _Tag.PATIENT_NAME, charset).rstrip("=^ ")[:MAX_NAME],
+        sex=_text(found, _Tag.PATIENT_SEX, charset)[:MAX_CODE],
+        birth_date=_date(_text(found, _Tag.PATIENT_BIRTH_DATE, charset)),
+        accession=_identifier(_text(found, _Tag.ACCESSION_NUMBER, charset)),
+        study_description=_text(found, _Tag.STUDY_DESCRIPTION, charset)[:MAX_TEXT],
+        study_date=_text(found, _Tag.STUDY_DATE, charset).replace(".", "")[:MAX_DATE],
+        study_time=_text(found, _Tag.STUDY_TIME, charset)[:MAX_CODE],
+        series_number=_text(found, _Tag.SERIES_NUMBER, charset)[:MAX_CODE],
+        series_description=_text(found, _Tag.SERIES_DESCRIPTION, charset)[:MAX_TEXT],
+        body_part=_text(found, _Tag.BODY_PART_EXAMINED, charset)[:MAX_CODE],
+        instance_number=_text(found, _Tag.INSTANCE_NUMBER, charset)[:MAX_CODE],
+        rows=_unsigned(found, _Tag.ROWS, big),
+        columns=_unsigned(found, _Tag.COLUMNS, big),
+        frames=max(1, _integer(found, _Tag.NUMBER_OF_FRAMES) or 1),
+        character_set_declared=charset.declared,
+    )
+
+
+def _not_an_instance() -> Unreadable:
+    return Unreadable(
+        UnreadableReason.NOT_AN_INSTANCE, "a media directory (DICOMDIR) is not an instance"
+    )
+
+
+def _identity(
+    found: dict[int, bytes], charset: CharacterSet, defaults: Defaults, study_uid: str
+) -> tuple[str, str]:
+    """Return (patient id, issuer).
+
+    An empty id identifies nobody: the study then stands for itself under the issuer
+    `UNIDENTIFIED`, so that two unnamed patients are never taken for one.
+    """
+    patient_id = _identifier(_text(found, _Tag.PATIENT_ID, charset))
+    if not patient_id:
+        return study_uid, UNIDENTIFIED
+    issuer = _identifier(_text(found, _Tag.ISSUER_OF_PATIENT_ID, charset))
+    return patient_id, issuer or defaults.issuer
+
+
+def _uid(found: dict[int, bytes], tag: _Tag) -> str:
+    raw = found.get(tag, b"").strip(b"\0 ")
+    name = tag.name.lower().replace("_", " ")
+    if not raw:
+        raise Unreadable(UnreadableReason.UID_MISSING, f"the data set has no {name}")
+    uid = raw.decode("ascii", "replace")
+    if not is_uid(uid):
+        raise Unreadable(UnreadableReason.UID_INVALID, f"the {name} is not a UID")
+    return uid
+
+
+def _text(found: dict[int, bytes], tag: _Tag, charset: CharacterSet) -> str:
+    raw = found.get(tag)
+    if not raw:
+        return ""
+    text = charset.decode(raw)
+    return _CONTROL.sub(" ", text).strip()
+
+
+def _identifier(text: str) -> str:
+    """Bound an identifier so that two long ones never become the same by being cut."""
+    if len(text) <= MAX_IDENTIFIER:
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    return f"{text[: MAX_IDENTIFIER - _DIGEST_TAIL]}~{digest[: _DIGEST_TAIL - 1]}"
+
+
+def _date(text: str) -> date | None:
+    digits = text.replace(".", "")  # the form of ACR-NEMA (PS3.5 table 6.2-1, note to DA)
+    if len(digits) != MAX_DATE or not (digits.isascii() and digits.isdigit()):
+        return None
+    try:
+        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+    except ValueError:
+        return None
+
+
+def _integer(found: dict[int, bytes], tag: _Tag) -> int | None:
+    """Return an integer string (VR IS); the first value of several, None where it is none."""
+    raw = found.get(tag, b"").split(b"\\")[0].strip(b"\0 ")
+    try:
+        value = int(raw[:12])
+    except ValueError:
+        return None
+    return value if -_INT32 <= value < _INT32 else None
+
+
+def _unsigned(found: dict[int, bytes], tag: _Tag, big_endian: bool) -> int | None:
+    raw = found.get(tag, b"")
+    return int.from_bytes(raw[:2], "big" if big_endian else "little") if len(raw) >= 2 else None

@@ -1,0 +1,220 @@
+"""The way in: bytes become durable, then indexed, and only then is the sender told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from dicom_node import admission, headers
+from dicom_node.admission import Announced, Arrival, Route, Source
+from dicom_node.elements import MAX_HEADER_LENGTH, Bytes, HeadTooShort
+from dicom_node.errors import Unreadable
+from dicom_node.group_commit import GroupCommit
+from dicom_node.headers import Defaults, InstanceHeader
+from dicom_node.part10 import file_head
+from dicom_node.statuses import Outcome, outcome_of
+from kernel.clock import Clock, system_clock
+from kernel.errors import Transient
+from storage.archive import Admission
+from storage.engine import Database
+from storage.journal import Journal, JournalFull, LargeRecord, Place
+
+_FIRST_HEAD = 1 << 20
+
+_OUTCOMES = {
+    Admission.STORED: (Outcome.STORED, ""),
+    Admission.DUPLICATE: (Outcome.DUPLICATE, ""),
+    Admission.QUARANTINED: (Outcome.CONFLICTING, "this SOP instance UID has other content here"),
+}
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one instance; `reason` is a sentence without patient data, empty if well."""
+
+    outcome: Outcome
+    reason: str = ""
+    header: InstanceHeader | None = None
+
+
+class Intake:
+    """Stores instances for every entrance: C-STORE, STOW-RS, imports.
+
+    It answers success only when the journal has the bytes durable and the index row is committed.
+    """
+
+    def __init__(
+        self, database: Database, journal: Journal, *, clock: Clock = system_clock
+    ) -> None:
+        self._journal = journal
+        self._index = GroupCommit(database)
+        self._clock = clock
+
+    def store(self, announced: Announced, source: Source, data: Bytes) -> Answer:
+        """Store one instance whose data set is all here."""
+        found = _examined(announced, source, data)
+        return self._durably(announced, source, found, [_head(announced), data])
+
+    def keep_unreadable(self, source: Source, data: Bytes, refusal: Unreadable) -> Answer:
+        """Keep bytes that are no Part 10 file, as they came."""
+        return self._durably(Announced("", "", ""), source, refusal, [data])
+
+    def stream(self, announced: Announced, source: Source) -> "InstanceStream":
+        """Begin an instance that is too large to be held in memory."""
+        return InstanceStream(self, announced, source)
+
+    def _durably(
+        self,
+        announced: Announced,
+        source: Source,
+        found: InstanceHeader | Unreadable,
+        parts: list[Bytes],
+    ) -> Answer:
+        at = self._clock()
+        try:
+            place = self._journal.append(note_of(announced, source, at), *parts)
+            return self._indexed(announced, source, found, place, at)
+        except (Transient, OSError) as error:
+            return _not_stored(error)
+
+    def _indexed(
+        self,
+        announced: Announced,
+        source: Source,
+        found: InstanceHeader | Unreadable,
+        place: Place,
+        at: datetime,
+    ) -> Answer:
+        if isinstance(found, Unreadable):
+            refusal = found
+            self._index.run(
+                lambda tx: admission.quarantine(
+                    tx,
+                    place,
+                    source=source,
+                    announced_uid=announced.sop_instance_uid,
+                    refusal=refusal,
+                    received_at=at,
+                )
+            )
+            return Answer(outcome_of(refusal.reason), refusal.sentence)
+        outcome, reason = _OUTCOMES[self._index.admit(Arrival(found, source, at, place))]
+        return Answer(outcome, reason, found)
+
+
+class InstanceStream:
+    """One large instance on its way to a journal segment of its own.
+
+    A full disk does not raise: the rest is passed over, so that the association lives on and the
+    sender is told when its message ends.
+    """
+
+    def __init__(self, intake: Intake, announced: Announced, source: Source) -> None:
+        self._intake = intake
+        self._announced = announced
+        self._source = source
+        self._at = intake._clock()
+        self._record: LargeRecord | None = None
+        self._failure: Transient | OSError | None = None
+        self._head = bytearray()
+        self._length = 0
+
+    def write(self, chunk: Bytes) -> None:
+        """Add bytes of the data set."""
+        self._length += len(chunk)
+        if len(self._head) < _FIRST_HEAD:
+            self._head += chunk[: _FIRST_HEAD - len(self._head)]
+        if self._failure is not None:
+            return
+        try:
+            if self._record is None:
+                note = note_of(self._announced, self._source, self._at)
+                self._record = self._intake._journal.spool(note)
+                self._record.write(_head(self._announced))
+            self._record.write(chunk)
+        except (Transient, OSError) as failure:
+            self.discard()
+            self._failure = failure
+
+    def finish(self) -> Answer:
+        """Make the instance durable and index it."""
+        if self._failure is not None or self._record is None:
+            return _not_stored(self._failure or OSError("nothing was written"))
+        record, self._record = self._record, None
+        try:
+            place = record.commit()
+            found = self._examined(place)
+            return self._intake._indexed(self._announced, self._source, found, place, self._at)
+        except (Transient, OSError) as failure:
+            return _not_stored(failure)
+
+    def discard(self) -> None:
+        """Give the instance up, as when the association was cut."""
+        record, self._record = self._record, None
+        if record is not None:
+            record.discard()
+
+    def _examined(self, place: Place) -> InstanceHeader | Unreadable:
+        head: Bytes = self._head
+        while True:
+            try:
+                return _examined(self._announced, self._source, head, total=self._length)
+            except HeadTooShort:
+                more = min(4 * len(head), MAX_HEADER_LENGTH, self._length)
+                start = place.length - self._length
+                head = self._intake._journal.read(place, start=start, length=more)
+
+
+def note_of(announced: Announced, source: Source, at: datetime) -> dict[str, str]:
+    """Return what the journal keeps beside the bytes, enough to index them again."""
+    return {
+        "route": source.route.value,
+        "source": source.name,
+        "organisation": source.organisation_id,
+        "issuer": source.defaults.issuer,
+        "character_set": source.defaults.character_set,
+        "sop_class": announced.sop_class_uid,
+        "sop_instance": announced.sop_instance_uid,
+        "transfer_syntax": announced.transfer_syntax_uid,
+        "received_at": at.isoformat(),
+    }
+
+
+def from_note(note: Mapping[str, str]) -> tuple[Announced, Source, datetime]:
+    """Return what `note_of` was told."""
+    defaults = Defaults(note["issuer"], note["character_set"])
+    source = Source(Route(note["route"]), note["source"], note["organisation"], defaults)
+    announced = Announced(note["sop_class"], note["sop_instance"], note["transfer_syntax"])
+    return announced, source, datetime.fromisoformat(note["received_at"])
+
+
+def _head(announced: Announced) -> bytes:
+    return file_head(
+        sop_class_uid=announced.sop_class_uid,
+        sop_instance_uid=announced.sop_instance_uid,
+        transfer_syntax_uid=announced.transfer_syntax_uid,
+    )
+
+
+def _examined(
+    announced: Announced, source: Source, data: Bytes, *, total: int | None = None
+) -> InstanceHeader | Unreadable:
+    try:
+        header = headers.read(data, announced.transfer_syntax_uid, source.defaults, total=total)
+        return admission.checked(header, announced)
+    except Unreadable as refusal:
+        return refusal
+
+
+def _not_stored(error: Transient | OSError) -> Answer:
+    if isinstance(error, JournalFull):
+        log.warning("intake.no_room")
+        return Answer(Outcome.NO_ROOM, "the disk has no room")
+    if isinstance(error, Transient):
+        log.warning("intake.unavailable", code=error.code)
+        return Answer(Outcome.UNAVAILABLE, "the index cannot be written now")
+    log.error("intake.failed", error=type(error).__name__, errno=error.errno)
+    return Answer(Outcome.FAILED, "the storage of this node failed")

@@ -1,0 +1,38 @@
+"""Scheduled procedure steps: what the requests say will be acquired, where and when.
+
+A projection of `RequestReceived` and `RequestChanged`; completeness and the modality worklist
+read it, nobody else writes it.
+
+References
+----------
+DICOM PS3.4 Annex K; IHE Scheduled Workflow.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+RECEIVED = "received"
+CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduledStep:
+    """One examination that a request asks for."""
+
+    request_id: str
+    organisation_id: str
+    patient_ref: str
+    accession: str
+    study_uid: str | None
+    modality: str
+    station_ae_title: str
+    procedure: str
+    scheduled_at: datetime | None
+    profile: str | None
+    form: str
+    state: str
+
+    @property
+    def is_open(self) -> bool:
+        """Whether images for it are still expected (KZ §15: a cancelled one is not done)."""
+        return self.state != CANCELLED

@@ -1,0 +1,244 @@
+"""Upper layer protocol data units: bounded decoding, plain encoding.
+
+References
+----------
+DICOM PS3.8 section 9.3.  Unknown items are passed over, as section 9.3.1 asks; every length is
+checked against what is there before anything is read by it.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from dicom_node.contexts import Answered, Proposed
+from dicom_node.errors import ProtocolBroken
+from kernel.ids import derived_uid
+
+APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
+IMPLEMENTATION_CLASS_UID = derived_uid("implementation", "telerad")
+IMPLEMENTATION_VERSION = "TELERAD"
+HEADER_LENGTH = 6
+MAX_ASSOCIATE_LENGTH = 1 << 20
+MAX_CONTEXTS = 128
+_ASSOCIATE_FIXED = 68
+
+
+class PduType(IntEnum):
+    """PDU types (PS3.8 table 9-11 and following)."""
+
+    ASSOCIATE_RQ = 0x01
+    ASSOCIATE_AC = 0x02
+    ASSOCIATE_RJ = 0x03
+    P_DATA = 0x04
+    RELEASE_RQ = 0x05
+    RELEASE_RP = 0x06
+    ABORT = 0x07
+
+
+class AbortReason(IntEnum):
+    """Reasons of an abort by the service-provider (PS3.8 section 9.3.8)."""
+
+    NOT_SPECIFIED = 0
+    UNRECOGNISED_PDU = 1
+    UNEXPECTED_PDU = 2
+    UNRECOGNISED_PARAMETER = 4
+    UNEXPECTED_PARAMETER = 5
+    INVALID_PARAMETER = 6
+
+
+class _Item(IntEnum):
+    APPLICATION_CONTEXT = 0x10
+    CONTEXT_RQ = 0x20
+    CONTEXT_AC = 0x21
+    ABSTRACT_SYNTAX = 0x30
+    TRANSFER_SYNTAX = 0x40
+    USER_INFORMATION = 0x50
+    MAX_LENGTH = 0x51
+    IMPLEMENTATION_CLASS = 0x52
+    ROLE_SELECTION = 0x54
+    IMPLEMENTATION_VERSION = 0x55
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why an association is not accepted (PS3.8 section 9.3.4)."""
+
+    result: int
+    source: int
+    reason: int
+    why: str
+
+
+NO_SUCH_PROTOCOL = Rejection(1, 2, 2, "protocol version not supported")
+OTHER_APPLICATION = Rejection(1, 1, 2, "application context name not supported")
+CALLING_UNKNOWN = Rejection(1, 1, 3, "calling AE title not recognised")
+CALLED_UNKNOWN = Rejection(1, 1, 7, "called AE title not recognised")
+CONGESTED = Rejection(2, 3, 1, "temporary congestion")
+LIMIT_REACHED = Rejection(2, 3, 2, "local limit exceeded")
+
+
+@dataclass(frozen=True, slots=True)
+class AssociateRequest:
+    """An A-ASSOCIATE-RQ as far as this node looks at it."""
+
+    protocol_version: int
+    called: str
+    calling: str
+    application_context: str
+    contexts: tuple[Proposed, ...]
+    max_pdu: int
+    implementation_class: str
+    implementation_version: str
+    role_selections: tuple[str, ...]
+    titles: bytes
+
+
+def parse_associate_request(body: bytes | bytearray | memoryview) -> AssociateRequest:
+    """Parse the body of an A-ASSOCIATE-RQ.
+
+    Raises
+    ------
+    ProtocolBroken
+        A length leads out of the PDU, a context id is even or named twice, or a title is empty.
+    """
+    body = bytes(body)
+    if len(body) < _ASSOCIATE_FIXED:
+        raise ProtocolBroken(AbortReason.INVALID_PARAMETER, "A-ASSOCIATE-RQ is cut short")
+    version, _, called, calling = struct.unpack_from(">HH16s16s", body)
+    application, contexts, user = "", [], b""
+    for kind, value in _items(body, _ASSOCIATE_FIXED):
+        if kind == _Item.APPLICATION_CONTEXT:
+            application = _text(value)
+        elif kind == _Item.CONTEXT_RQ:
+            contexts.append(_proposed(value))
+        elif kind == _Item.USER_INFORMATION:
+            user = value
+    if len(contexts) > MAX_CONTEXTS or len({c.id for c in contexts}) < len(contexts):
+        raise ProtocolBroken(AbortReason.INVALID_PARAMETER, "presentation context ids repeat")
+    told = _user_information(user)
+    return AssociateRequest(
+        protocol_version=version,
+        called=_title(called),
+        calling=_title(calling),
+        application_context=application,
+        contexts=tuple(contexts),
+        max_pdu=told.max_pdu,
+        implementation_class=told.implementation_class,
+        implementation_version=told.implementation_version,
+        role_selections=told.role_selections,
+        titles=body[4:_ASSOCIATE_FIXED],
+    )
+
+
+def associate_accept(
+    request: AssociateRequest, answers: Sequence[Answered], *, max_pdu: int
+) -> bytes:
+    """Encode an A-ASSOCIATE-AC; titles and reserved bytes are given back as they came."""
+    items = [_item(_Item.APPLICATION_CONTEXT, APPLICATION_CONTEXT.encode())]
+    for context in answers:
+        chosen = _item(_Item.TRANSFER_SYNTAX, context.transfer_syntax.encode())
+        items.append(
+            _item(_Item.CONTEXT_AC, struct.pack(">BBBB", context.id, 0, context.result, 0) + chosen)
+        )
+    user = _item(_Item.MAX_LENGTH, struct.pack(">I", max_pdu))
+    user += _item(_Item.IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID.encode())
+    user += _item(_Item.IMPLEMENTATION_VERSION, IMPLEMENTATION_VERSION.encode())
+    items.append(_item(_Item.USER_INFORMATION, user))
+    body = struct.pack(">HH", 1, 0) + request.titles + b"".join(items)
+    return struct.pack(">BBI", PduType.ASSOCIATE_AC, 0, len(body)) + body
+
+
+def associate_reject(rejection: Rejection) -> bytes:
+    """Encode an A-ASSOCIATE-RJ."""
+    return struct.pack(
+        ">BBIBBBB",
+        PduType.ASSOCIATE_RJ,
+        0,
+        4,
+        0,
+        rejection.result,
+        rejection.source,
+        rejection.reason,
+    )
+
+
+def release_response() -> bytes:
+    """Encode an A-RELEASE-RP."""
+    return struct.pack(">BBII", PduType.RELEASE_RP, 0, 4, 0)
+
+
+def abort(reason: int) -> bytes:
+    """Encode an A-ABORT of the service-provider."""
+    return struct.pack(">BBIBBBB", PduType.ABORT, 0, 4, 0, 0, 2, reason)
+
+
+def command_data(context_id: int, command: bytes) -> bytes:
+    """Encode a P-DATA-TF with one whole command set."""
+    return (
+        struct.pack(">BBIIBB", PduType.P_DATA, 0, len(command) + 6, len(command) + 2, context_id, 3)
+        + command
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _UserInformation:
+    max_pdu: int = 0
+    implementation_class: str = ""
+    implementation_version: str = ""
+    role_selections: tuple[str, ...] = ()
+
+
+def _user_information(body: bytes) -> _UserInformation:
+    found: dict[int, bytes] = {}
+    roles: list[str] = []
+    for kind, value in _items(body, 0):
+        found[kind] = value
+        if kind == _Item.ROLE_SELECTION and len(value) >= 2:
+            roles.append(_text(value[2 : 2 + int.from_bytes(value[:2], "big")]))
+    return _UserInformation(
+        max_pdu=int.from_bytes(found.get(_Item.MAX_LENGTH, b"")[:4], "big"),
+        implementation_class=_text(found.get(_Item.IMPLEMENTATION_CLASS, b"")),
+        implementation_version=_text(found.get(_Item.IMPLEMENTATION_VERSION, b"")),
+        role_selections=tuple(roles),
+    )
+
+
+def _proposed(body: bytes) -> Proposed:
+    if len(body) < 4 or body[0] % 2 == 0:
+        raise ProtocolBroken(AbortReason.INVALID_PARAMETER, "a context id must be odd")
+    abstract, syntaxes = "", []
+    for kind, value in _items(body, 4):
+        if kind == _Item.ABSTRACT_SYNTAX:
+            abstract = _text(value)
+        elif kind == _Item.TRANSFER_SYNTAX:
+            syntaxes.append(_text(value))
+    return Proposed(body[0], abstract, tuple(syntaxes))
+
+
+def _items(body: bytes, start: int) -> Iterator[tuple[int, bytes]]:
+    position = start
+    while position < len(body):
+        if position + 4 > len(body):
+            raise ProtocolBroken(AbortReason.INVALID_PARAMETER, "an item header is cut short")
+        kind, length = struct.unpack_from(">BxH", body, position)
+        position += 4
+        if position + length > len(body):
+            raise ProtocolBroken(AbortReason.INVALID_PARAMETER, "an item leads out of its PDU")
+        yield kind, body[position : position + length]
+        position += length
+
+
+def _item(kind: int, body: bytes) -> bytes:
+    return struct.pack(">BBH", kind, 0, len(body)) + body
+
+
+def _title(raw: bytes) -> str:
+    title = _text(raw)
+    if not title:
+        raise ProtocolBroken(AbortReason.INVALID_PARAMETER, "an AE title is empty")
+    return title
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("ascii", "replace").strip("\0 ")

@@ -1,0 +1,78 @@
+"""What became of an instance, and the status word that says so.
+
+References
+----------
+DICOM PS3.4 section B.2.3 (storage service class) and PS3.7 Annex C and section 9.1.1.1.9.
+"""
+
+from enum import IntEnum, StrEnum
+
+from dicom_node.errors import UnreadableReason
+
+
+class Outcome(StrEnum):
+    """What became of one instance that a peer asked us to store."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    CONFLICTING = "conflicting"
+    UNREADABLE = "unreadable"
+    MISMATCHED = "mismatched"
+    NO_ROOM = "no_room"
+    UNAVAILABLE = "unavailable"
+    FAILED = "failed"
+    NO_DATA_SET = "no_data_set"
+    CLASS_NOT_SUPPORTED = "class_not_supported"
+    OPERATION_UNKNOWN = "operation_unknown"
+
+
+class Status(IntEnum):
+    """Status words that this node answers."""
+
+    SUCCESS = 0x0000
+    PROCESSING_FAILURE = 0x0110
+    SOP_CLASS_NOT_SUPPORTED = 0x0122
+    UNRECOGNISED_OPERATION = 0x0211
+    OUT_OF_RESOURCES = 0xA700
+    DATA_SET_DOES_NOT_MATCH = 0xA900
+    CANNOT_UNDERSTAND = 0xC000
+    # In the C range the last three digits are the implementation's: ours repeat 0x0111,
+    # 'duplicate SOP instance', for a known UID that comes with other content.
+    CANNOT_UNDERSTAND_CONFLICT = 0xC111
+
+
+_WORDS: dict[Outcome, Status] = {
+    Outcome.STORED: Status.SUCCESS,
+    Outcome.DUPLICATE: Status.SUCCESS,
+    Outcome.CONFLICTING: Status.CANNOT_UNDERSTAND_CONFLICT,
+    Outcome.UNREADABLE: Status.CANNOT_UNDERSTAND,
+    Outcome.MISMATCHED: Status.DATA_SET_DOES_NOT_MATCH,
+    Outcome.NO_ROOM: Status.OUT_OF_RESOURCES,
+    Outcome.UNAVAILABLE: Status.OUT_OF_RESOURCES,
+    Outcome.FAILED: Status.PROCESSING_FAILURE,
+    Outcome.NO_DATA_SET: Status.CANNOT_UNDERSTAND,
+    Outcome.CLASS_NOT_SUPPORTED: Status.SOP_CLASS_NOT_SUPPORTED,
+    Outcome.OPERATION_UNKNOWN: Status.UNRECOGNISED_OPERATION,
+}
+
+# A data set that parses but lacks what every instance has, or is not what the command announced,
+# 'does not match its SOP class'; one that does not parse 'cannot be understood'.
+_MISMATCHES = frozenset(
+    {
+        UnreadableReason.UID_MISSING,
+        UnreadableReason.UID_INVALID,
+        UnreadableReason.NOT_AN_INSTANCE,
+        UnreadableReason.OTHER_SOP_CLASS,
+        UnreadableReason.OTHER_INSTANCE,
+    }
+)
+
+
+def word_for(outcome: Outcome) -> Status:
+    """Return the status word of an outcome."""
+    return _WORDS[outcome]
+
+
+def outcome_of(reason: UnreadableReason) -> Outcome:
+    """Return the outcome of an instance that could not be indexed."""
+    return Outcome.MISMATCHED if reason in _MISMATCHES else Outcome.UNREADABLE

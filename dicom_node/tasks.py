@@ -1,0 +1,143 @@
+"""Work of the DICOM node that is found by looking: studies that may be complete."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from dicom_node import store
+from dicom_node.completeness import (
+    Arrivals,
+    CompletenessPolicy,
+    Overdue,
+    Verdict,
+    WaitUntil,
+    judge,
+)
+from dicom_node.in_flight import InFlight
+from kernel.facts import StudyAmended, StudyCompleted
+from kernel.people import ENGINE
+from storage import archive, audit, outbox
+from storage.archive import Manifest, Unsettled
+from storage.engine import Database, Transaction
+from storage.work import DueWork
+
+
+class Settling:
+    """Freezes the manifest of each study that came to rest.
+
+    Parameters
+    ----------
+    in_flight
+        The open associations of this process; a listener elsewhere is not in it.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        policy: CompletenessPolicy,
+        in_flight: InFlight | None = None,
+    ) -> None:
+        self._database = database
+        self._policy = policy
+        self._in_flight = in_flight or InFlight()
+
+    def due_work(self) -> Sequence[DueWork]:
+        """Return what the relay drives."""
+        return [
+            DueWork(
+                name="dicom_node.settle_studies",
+                queue="default",
+                due=self.due_studies,
+                run=self.settle_study,
+            )
+        ]
+
+    def due_studies(self, tx: Transaction) -> list[str]:
+        """Return the studies that are complete or overdue now."""
+        return [
+            study.study_uid
+            for study in archive.unsettled(tx, arrived_before=tx.at)
+            if self._may_be_due(study, tx.at)
+            and not isinstance(self._verdict(tx, study), WaitUntil)
+        ]
+
+    def settle_study(self, study_uid: str) -> None:
+        """Freeze the next manifest of a study if it is due; done twice, it is done once."""
+        with self._database.transaction() as tx:
+            study = archive.unsettled_study(tx, study_uid)
+            if study is None:
+                return
+            verdict = self._verdict(tx, study)
+            if isinstance(verdict, WaitUntil):
+                return
+            manifest = archive.freeze_manifest(tx, study_uid)
+            if manifest is not None:
+                _tell(tx, manifest, verdict)
+
+    def _may_be_due(self, study: Unsettled, at: datetime) -> bool:
+        """Pass over, without a query, the studies that cannot be due yet."""
+        shortest = self._policy.quiet
+        if self._policy.unordered_quiet is not None:
+            shortest = min(shortest, self._policy.unordered_quiet)
+        return (
+            at >= study.last_arrival_at + shortest
+            or at >= _arrivals(study).first_at + self._policy.longest_wait
+        )
+
+    def _verdict(self, tx: Transaction, study: Unsettled) -> Verdict:
+        return judge(
+            _arrivals(study),
+            store.steps_for(tx, study_uid=study.study_uid, accession=study.accession),
+            in_flight=self._in_flight.count(study.study_uid),
+            policy=self._policy,
+            at=tx.at,
+        )
+
+
+def _arrivals(study: Unsettled) -> Arrivals:
+    # The index knows when the study began, not when its first late instance came: an amendment
+    # waits for its own quiet time only.
+    first = study.first_arrival_at if not study.manifest_version else study.last_arrival_at
+    return Arrivals(first_at=first, last_at=study.last_arrival_at)
+
+
+def _tell(tx: Transaction, manifest: Manifest, verdict: Verdict) -> None:
+    if manifest.version == 1:
+        outbox.append(
+            tx,
+            StudyCompleted(
+                subject=manifest.study_uid,
+                at=tx.at,
+                actor=ENGINE.ref,
+                study_uid=manifest.study_uid,
+                manifest_version=manifest.version,
+                manifest_digest=manifest.digest,
+                verdict=verdict.why,
+            ),
+        )
+    else:
+        before = archive.manifest(tx, manifest.study_uid, manifest.version - 1)
+        outbox.append(
+            tx,
+            StudyAmended(
+                subject=manifest.study_uid,
+                at=tx.at,
+                actor=ENGINE.ref,
+                study_uid=manifest.study_uid,
+                manifest_version=manifest.version,
+                manifest_digest=manifest.digest,
+                added=len(manifest.entries) - len(before.entries),
+            ),
+        )
+    audit.record(
+        tx,
+        actor=ENGINE,
+        action="study.completed" if manifest.version == 1 else "study.amended",
+        subject=f"study:{manifest.study_uid}",
+        outcome="overdue" if isinstance(verdict, Overdue) else "success",
+        detail={
+            "manifest_version": manifest.version,
+            "manifest_digest": manifest.digest,
+            "instances": len(manifest.entries),
+            "verdict": verdict.why,
+        },
+    )

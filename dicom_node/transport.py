@@ -1,0 +1,240 @@
+"""The byte stream of one association: bounded reads of PDUs and PDVs from a blocking socket.
+
+Reads go straight into the buffer where the bytes stay.  The kernel does the waiting: with
+``SO_RCVTIMEO`` and ``MSG_WAITALL`` one call fills a whole fragment and the time for all its bytes
+is bounded, so neither a silent nor a dribbling peer holds its thread for longer than it may.
+
+References
+----------
+DICOM PS3.8 section 9.3.1 and 9.3.5.
+"""
+
+import contextlib
+import socket
+import ssl
+import struct
+from datetime import timedelta
+
+from dicom_node.errors import PeerGone, ProtocolBroken
+from dicom_node.pdu import HEADER_LENGTH, AbortReason, PduType, abort
+from kernel.clock import monotonic_s
+
+_PDU_HEAD = struct.Struct(">BxI")
+_PDV_HEAD = struct.Struct(">IBB")
+_PDV_HEAD_LENGTH = 6
+_SHORTEST_PDU = 10  # release and abort; P-DATA has at least 12 with its first PDV header
+_TIMEVAL = struct.Struct("ll")
+# Waits of a sender whose Nagle algorithm meets our delayed acknowledgement (Linux: 40 ms).
+_NAGLE_WAIT_S = (0.030, 0.050)
+_NAGLE_WAITS = 3
+_PARTING = timedelta(seconds=0.5)
+_PARTING_READ = 65_536
+
+
+class Released(Exception):
+    """The peer asks to release the association."""
+
+
+class Transport:
+    """Reads the PDUs of one association and writes its answers.
+
+    Parameters
+    ----------
+    silence
+        How long a peer may need for one PDU once it has begun it.
+    idle
+        How long a peer may stay silent between PDUs.
+    """
+
+    def __init__(self, sock: socket.socket, *, silence: timedelta, idle: timedelta) -> None:
+        self.sock = sock
+        self._idle_s = idle.total_seconds()
+        self._wait_all = 0 if isinstance(sock, ssl.SSLSocket) else socket.MSG_WAITALL
+        self._head = memoryview(bytearray(HEADER_LENGTH + _PDV_HEAD_LENGTH))
+        self._left = 0
+        self._nagle_waits = 0
+        sock.settimeout(None)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.be_patient(silence)
+
+    def be_patient(self, silence: timedelta) -> None:
+        """Set the time for one PDU."""
+        self._silence_s = silence.total_seconds()
+        seconds, rest = divmod(self._silence_s, 1)
+        value = _TIMEVAL.pack(int(seconds), int(rest * 1_000_000))
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self.sock.setsockopt(socket.SOL_SOCKET, option, value)
+
+    def read_pdu(self, *, limit: int) -> tuple[int, bytearray]:
+        """Read one whole PDU of the negotiation; return its type and body.
+
+        Raises
+        ------
+        ProtocolBroken
+            It is longer than `limit` bytes.
+        PeerGone
+            The connection ended or the peer fell silent.
+        """
+        self.fill(self._head[:HEADER_LENGTH])
+        kind, length = _PDU_HEAD.unpack_from(self._head)
+        if length > limit:
+            raise ProtocolBroken(
+                AbortReason.INVALID_PARAMETER, f"a PDU of {length} bytes is beyond {limit}"
+            )
+        body = bytearray(length)
+        self.fill(memoryview(body))
+        return kind, body
+
+    def next_pdv(self, *, limit: int) -> tuple[int, int, int]:
+        """Go to the next presentation data value; return context id, control byte, length in bytes.
+
+        The caller then fills a buffer of exactly that length.
+
+        Raises
+        ------
+        Released
+            Instead, the peer asks for release.
+        ProtocolBroken
+            The next PDU is none that may come here, or its lengths contradict each other.
+        PeerGone
+            The peer aborted, the connection ended, or the peer fell silent.
+        """
+        if self._left:
+            self.fill(self._head[HEADER_LENGTH:])
+        else:
+            self._begin_pdu(limit)
+        length, context_id, control = _PDV_HEAD.unpack_from(self._head, HEADER_LENGTH)
+        if length < 2 or length + 4 > self._left:
+            raise ProtocolBroken(AbortReason.INVALID_PARAMETER, "a PDV leads out of its PDU")
+        self._left -= length + 4
+        if 0 < self._left < _PDV_HEAD_LENGTH:
+            raise ProtocolBroken(AbortReason.INVALID_PARAMETER, "bytes are left over in a PDU")
+        return context_id, control, length - 2
+
+    def fill(self, view: memoryview) -> None:
+        """Fill a buffer.
+
+        Raises
+        ------
+        PeerGone
+            The connection ended or the time for it ran out.
+        """
+        got, size = 0, len(view)
+        deadline = 0.0
+        while got < size:
+            try:
+                count = self.sock.recv_into(view[got:], 0, self._wait_all)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                raise PeerGone("the peer fell silent within a PDU") from None
+            except OSError as error:
+                raise PeerGone("the connection broke") from error
+            if not count:
+                raise PeerGone("the connection was closed")
+            got += count
+            if got < size:
+                now = monotonic_s()
+                deadline = deadline or now + self._silence_s
+                if now > deadline:
+                    raise PeerGone("the peer is too slow")
+
+    def send(self, data: bytes) -> None:
+        """Write to the peer.
+
+        Raises
+        ------
+        PeerGone
+            It does not take the bytes.
+        """
+        try:
+            self.sock.sendall(data)
+        except OSError as error:
+            raise PeerGone("the peer does not take answers") from error
+
+    def abort(self, reason: int) -> None:
+        """Tell the peer that the association is aborted, as far as it still listens."""
+        with contextlib.suppress(PeerGone):
+            self.send(abort(reason))
+
+    def close(self) -> None:
+        """Close the connection so that what was sent before still reaches the peer.
+
+        A close with bytes unread would reset the connection and take our last PDU with it, so
+        what still comes is passed over for a moment (PS3.8 section 9.2, state Sta13).
+        """
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+            self.be_patient(_PARTING)
+            deadline = monotonic_s() + _PARTING.total_seconds()
+            waste = bytearray(_PARTING_READ)
+            while self.sock.recv_into(waste) and monotonic_s() < deadline:
+                pass
+        self.sock.close()
+
+    def stop_reading(self) -> None:
+        """Make a read that waits, or comes later, find the end of the stream (from any thread)."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RD)
+
+    def break_off(self) -> None:
+        """End the connection at once (from any thread)."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+    def _begin_pdu(self, limit: int) -> None:
+        began = monotonic_s()
+        if self._nagle_waits >= _NAGLE_WAITS:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        got = self._first_bytes(began)
+        self._watch_for_nagle(monotonic_s() - began)
+        if got < HEADER_LENGTH:
+            self.fill(self._head[got:HEADER_LENGTH])
+            got = HEADER_LENGTH
+        kind, length = _PDU_HEAD.unpack_from(self._head)
+        if kind != PduType.P_DATA:
+            self._not_data(kind, length, got)
+        if not _PDV_HEAD_LENGTH <= length <= limit:
+            raise ProtocolBroken(
+                AbortReason.INVALID_PARAMETER, f"a P-DATA-TF of {length} bytes was not agreed on"
+            )
+        self.fill(self._head[got:])
+        self._left = length
+
+    def _first_bytes(self, began: float) -> int:
+        while True:
+            try:
+                got = self.sock.recv_into(self._head)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                if monotonic_s() - began > self._idle_s:
+                    raise PeerGone("the peer was idle for too long") from None
+                continue
+            except OSError as error:
+                raise PeerGone("the connection broke") from error
+            if not got:
+                raise PeerGone("the connection was closed")
+            return got
+
+    def _not_data(self, kind: int, length: int, got: int) -> None:
+        if kind not in (PduType.RELEASE_RQ, PduType.ABORT):
+            known = kind in PduType.__members__.values()
+            raise ProtocolBroken(
+                AbortReason.UNEXPECTED_PDU if known else AbortReason.UNRECOGNISED_PDU,
+                f"a PDU of type {kind:02X} cannot come here",
+            )
+        if length != _SHORTEST_PDU - HEADER_LENGTH:
+            raise ProtocolBroken(
+                AbortReason.INVALID_PARAMETER, "a release or abort has a wrong length"
+            )
+        if got < _SHORTEST_PDU:
+            self.fill(self._head[got:_SHORTEST_PDU])
+        if kind == PduType.RELEASE_RQ:
+            raise Released
+        raise PeerGone("the peer aborted the association")
+
+    def _watch_for_nagle(self, waited: float) -> None:
+        """Arm quick acknowledgement only for senders that evidently wait for it.
+
+        With senders that do not, it costs more than it gives.
+        """
+        shortest, longest = _NAGLE_WAIT_S
+        if self._nagle_waits < _NAGLE_WAITS and shortest <= waited <= longest:
+            self._nagle_waits += 1

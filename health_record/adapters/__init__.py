@@ -1,0 +1,1 @@
+"""The kinds of health record that a document can be delivered to."""

@@ -1,0 +1,1 @@
+"""Words without I/O that every other package may use: ids, facts, errors, time, digests."""

@@ -1,0 +1,56 @@
+"""Identifiers: DICOM UIDs and the engine's own ids."""
+
+import re
+import uuid
+from typing import NewType
+
+StudyUID = NewType("StudyUID", str)
+SeriesUID = NewType("SeriesUID", str)
+InstanceUID = NewType("InstanceUID", str)
+CaseId = NewType("CaseId", str)
+RequestId = NewType("RequestId", str)
+ReportId = NewType("ReportId", str)
+PatientRef = NewType("PatientRef", str)
+ReaderId = NewType("ReaderId", str)
+OrganisationId = NewType("OrganisationId", str)
+
+_NAMESPACE = uuid.UUID("5d3b1a52-0d0d-5e52-9a0c-6f2f1f3a7c11")
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_MAX_UID_LENGTH = 64
+
+
+def fresh() -> str:
+    """Return a new random id (UUID version 4)."""
+    return str(uuid.uuid4())
+
+
+def derived(kind: str, *parts: str | int) -> str:
+    """Return the id that `kind` and `parts` always give, so that doing a thing twice makes one.
+
+    References
+    ----------
+    RFC 9562 section 5.5, UUID version 5; parts are joined by a unit separator.
+    """
+    return str(uuid.uuid5(_NAMESPACE, "\x1f".join([kind, *map(str, parts)])))
+
+
+def derived_uid(kind: str, *parts: str | int) -> str:
+    """Return the DICOM UID that `kind` and `parts` always give.
+
+    References
+    ----------
+    DICOM PS3.5 B.2, UUID derived UID: '2.25.' and the UUID as a decimal number.
+    """
+    return f"2.25.{uuid.UUID(derived(kind, *parts)).int}"
+
+
+def is_uid(text: str) -> bool:
+    """Say whether `text` is a UID that may serve as a key.
+
+    Leading zeros of a component are tolerated, as they occur in the field.
+
+    References
+    ----------
+    DICOM PS3.5 section 9.1: digits and dots, at most 64 characters.
+    """
+    return 0 < len(text) <= _MAX_UID_LENGTH and _UID.fullmatch(text) is not None

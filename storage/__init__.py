@@ -1,0 +1,1 @@
+"""Everything durable: database, journal and packs, archive index, outbox, audit chain."""

@@ -1,0 +1,541 @@
+"""The archive index: which instances there are, where their bytes lie, what a study held when.
+
+An instance is admitted once.  The same UID with the same bytes again is the same answer; the same
+UID with other bytes is quarantined and alarms.  A *manifest* freezes what a study consists of as a
+list of digests, so that a report can say exactly what its author saw.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Table, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from kernel.digest import digest_of_value
+from kernel.errors import Corrupt, NotFound
+from kernel.ids import InstanceUID, PatientRef, SeriesUID, StudyUID
+from storage.engine import Database, Transaction
+from storage.journal import Journal, NoSuchPlace, Place
+from storage.objects import ObjectStore, digest_of
+from storage.tables.archive import ARRIVALS, INSTANCES, MANIFESTS, SERIES, STUDIES
+
+
+class Admission(StrEnum):
+    """What became of an arriving instance."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    QUARANTINED = "quarantined"
+
+
+class StudyUnknown(NotFound):
+    """No such study, or no manifest of it yet."""
+
+    code = "archive.study_unknown"
+
+
+class InstanceUnknown(NotFound):
+    """No such instance."""
+
+    code = "archive.instance_unknown"
+
+
+class InstanceDamaged(Corrupt):
+    """The stored bytes of an instance are not those that were received."""
+
+    code = "archive.instance_damaged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewInstance:
+    """What the index keeps of one instance; dates, times and numbers as the sender wrote them."""
+
+    instance_uid: InstanceUID
+    series_uid: SeriesUID
+    study_uid: StudyUID
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    modality: str
+    patient_ref: PatientRef
+    accession: str
+    study_description: str
+    study_date: str
+    study_time: str
+    series_number: str
+    series_description: str
+    instance_number: str
+    body_part: str
+    station_ae_title: str
+    rows: int | None
+    columns: int | None
+    frames: int | None
+    received_at: datetime
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestEntry:
+    """One instance of a manifest; `sha256` and `length` (bytes) are of the whole Part 10 file."""
+
+    instance_uid: str
+    series_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    modality: str
+    sha256: str
+    length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a study consisted of at one moment."""
+
+    study_uid: StudyUID
+    version: int
+    digest: str
+    frozen_at: datetime
+    patient_ref: PatientRef
+    accession: str
+    study_description: str
+    study_date: str
+    study_time: str
+    station_ae_title: str
+    modalities: tuple[str, ...]
+    body_parts: tuple[str, ...]
+    entries: tuple[ManifestEntry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsettled:
+    """A study with instances that no manifest holds yet."""
+
+    study_uid: StudyUID
+    accession: str
+    manifest_version: int
+    first_arrival_at: datetime
+    last_arrival_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """An arrival that was kept but not admitted, and why."""
+
+    segment: str
+    offset: int
+    length: int
+    sha256: str
+    instance_uid: str | None
+    source: str
+    code: str
+    reason: str
+    received_at: datetime
+
+
+def admit(tx: Transaction, row: NewInstance, place: Place) -> Admission:
+    """Admit one instance whose bytes are durable at `place`."""
+    return admit_many(tx, [(row, place)])[0]
+
+
+def admit_many(tx: Transaction, arrivals: Sequence[tuple[NewInstance, Place]]) -> list[Admission]:
+    """Admit instances whose bytes are durable; a few statements whatever their number."""
+    rows = [row for row, _ in arrivals]
+    _insert_missing(tx, STUDIES, {row.study_uid: _study(row) for row in rows}.values())
+    _insert_missing(tx, SERIES, {row.series_uid: _series(row) for row in rows}.values())
+    firsts = {row.instance_uid: _instance(row, place) for row, place in reversed(arrivals)}
+    _insert_missing(tx, INSTANCES, firsts.values())
+    stored = _where_stored(tx, list(firsts))
+    admissions = [_admission(stored[row.instance_uid], place) for row, place in arrivals]
+    _insert_missing(
+        tx,
+        ARRIVALS,
+        [
+            _arrival(place, row.received_at, row.source, admission.value, row.instance_uid)
+            | _conflict(admission)
+            for (row, place), admission in zip(arrivals, admissions, strict=True)
+        ],
+    )
+    grown = {
+        row.study_uid
+        for row, admission in zip(rows, admissions, strict=True)
+        if admission is Admission.STORED
+    }
+    if grown:
+        tx.execute(
+            update(STUDIES)
+            .where(STUDIES.c.study_uid.in_(grown))
+            .values(unsettled=True, last_arrival_at=max(row.received_at for row in rows))
+        )
+    return admissions
+
+
+def quarantine(
+    tx: Transaction,
+    place: Place,
+    *,
+    source: str,
+    code: str,
+    reason: str,
+    received_at: datetime,
+    instance_uid: str | None = None,
+) -> None:
+    """Keep an arrival that cannot be admitted, with its reason, for a person to look at."""
+    arrival = _arrival(place, received_at, source, Admission.QUARANTINED.value, instance_uid)
+    _insert_missing(tx, ARRIVALS, [arrival | {"code": code, "reason": reason[:300]}])
+
+
+def quarantined(tx: Transaction, *, limit: int = 200) -> list[Quarantined]:
+    """Return what was kept but not admitted, the newest first."""
+    found = tx.execute(
+        select(ARRIVALS)
+        .where(ARRIVALS.c.outcome == Admission.QUARANTINED.value)
+        .order_by(ARRIVALS.c.received_at.desc())
+        .limit(limit)
+    )
+    names = [name for name in Quarantined.__dataclass_fields__ if name not in {"code", "reason"}]
+    return [
+        Quarantined(
+            **{name: row[name] for name in names},
+            code=row["code"] or "",
+            reason=row["reason"] or "",
+        )
+        for row in found.mappings()
+    ]
+
+
+def is_indexed(tx: Transaction, place: Place) -> bool:
+    """Say whether a journal record has its row."""
+    found = tx.execute(
+        select(ARRIVALS.c.segment).where(
+            ARRIVALS.c.segment == place.segment, ARRIVALS.c.offset == place.offset
+        )
+    )
+    return found.first() is not None
+
+
+def unsettled(tx: Transaction, *, arrived_before: datetime, limit: int = 200) -> list[Unsettled]:
+    """Return studies with unfrozen instances, none of which came after `arrived_before`."""
+    found = tx.execute(
+        select(STUDIES)
+        .where(STUDIES.c.unsettled.is_(True), STUDIES.c.last_arrival_at <= arrived_before)
+        .order_by(STUDIES.c.last_arrival_at)
+        .limit(limit)
+    )
+    return [_unsettled(dict(row)) for row in found.mappings()]
+
+
+def unsettled_study(tx: Transaction, study_uid: str) -> Unsettled | None:
+    """Lock one study and return it if it has unfrozen instances."""
+    row = (
+        tx.execute(
+            select(STUDIES)
+            .where(STUDIES.c.study_uid == study_uid, STUDIES.c.unsettled.is_(True))
+            .with_for_update()
+        )
+        .mappings()
+        .first()
+    )
+    return None if row is None else _unsettled(dict(row))
+
+
+def freeze_manifest(tx: Transaction, study_uid: str) -> Manifest | None:
+    """Freeze what the study holds now as its next manifest; None if nothing is new.
+
+    Raises
+    ------
+    StudyUnknown
+        No instance of the study was ever admitted.
+    """
+    study = (
+        tx.execute(select(STUDIES).where(STUDIES.c.study_uid == study_uid).with_for_update())
+        .mappings()
+        .first()
+    )
+    if study is None:
+        raise StudyUnknown("no instance of this study was ever admitted", study_uid=study_uid)
+    if not study["unsettled"]:
+        return None
+    entries = _entries(tx, study_uid)
+    version = study["manifest_version"] + 1
+    body = [list(asdict(entry).values()) for entry in entries]
+    tx.execute(
+        insert(MANIFESTS).values(
+            study_uid=study_uid,
+            version=version,
+            digest=digest_of_value([study_uid, version, body]),
+            body=body,
+            frozen_at=tx.at,
+        )
+    )
+    tx.execute(
+        update(STUDIES)
+        .where(STUDIES.c.study_uid == study_uid)
+        .values(unsettled=False, manifest_version=version)
+    )
+    return manifest(tx, study_uid, version)
+
+
+def manifest(tx: Transaction, study_uid: str, version: int | None = None) -> Manifest:
+    """Return a manifest of a study, the latest unless `version` names one.
+
+    Raises
+    ------
+    StudyUnknown
+        There is no such study or manifest.
+    """
+    query = (
+        select(MANIFESTS, STUDIES)
+        .join(STUDIES, STUDIES.c.study_uid == MANIFESTS.c.study_uid)
+        .where(MANIFESTS.c.study_uid == study_uid)
+        .order_by(MANIFESTS.c.version.desc())
+        .limit(1)
+    )
+    if version is not None:
+        query = query.where(MANIFESTS.c.version == version)
+    row = tx.execute(query).mappings().first()
+    if row is None:
+        raise StudyUnknown("this study has no such manifest", study_uid=study_uid)
+    entries = tuple(ManifestEntry(*entry) for entry in row["body"])
+    parts = tx.execute(
+        select(SERIES.c.body_part).where(SERIES.c.study_uid == study_uid).distinct()
+    ).scalars()
+    return Manifest(
+        study_uid=StudyUID(study_uid),
+        version=row["version"],
+        digest=row["digest"],
+        frozen_at=row["frozen_at"],
+        patient_ref=PatientRef(row["patient_ref"]),
+        accession=row["accession"],
+        study_description=row["description"],
+        study_date=row["study_date"],
+        study_time=row["study_time"],
+        station_ae_title=row["station_ae_title"],
+        modalities=_by_frequency(entry.modality for entry in entries),
+        body_parts=tuple(sorted(part for part in parts if part)),
+        entries=entries,
+    )
+
+
+def verify_manifests(tx: Transaction) -> Iterable[str]:
+    """Yield one sentence for each manifest that is not what was frozen or lost an instance."""
+    known = {
+        row.instance_uid: row.sha256
+        for row in tx.execute(select(INSTANCES.c.instance_uid, INSTANCES.c.sha256))
+    }
+    for row in tx.execute(select(MANIFESTS).order_by(MANIFESTS.c.study_uid)).mappings():
+        name = f"manifest {row['version']} of study {row['study_uid']}"
+        content = [row["study_uid"], row["version"], row["body"]]
+        if digest_of_value(content) != row["digest"]:
+            yield f"{name} was changed after it was frozen"
+        for entry in (ManifestEntry(*parts) for parts in row["body"]):
+            if known.get(entry.instance_uid) != entry.sha256:
+                yield f"{name} names instance {entry.instance_uid}, which is not as it was"
+
+
+class Archive:
+    """Reads instances wherever their bytes lie: in this node's journal or in a pack."""
+
+    def __init__(self, database: Database, journal: Journal, objects: ObjectStore) -> None:
+        self.database = database
+        self.journal = journal
+        self.objects = objects
+
+    def read(self, instance_uid: str) -> bytes:
+        """Return the Part 10 file of an instance exactly as it was received.
+
+        Raises
+        ------
+        InstanceUnknown
+            No such instance.
+        InstanceDamaged
+            The stored bytes are not those that were received.
+        SegmentElsewhere
+            They lie in another node's journal and are not packed yet: try later.
+        """
+        row = self._row(instance_uid)
+        try:
+            return self._read(row)
+        except NoSuchPlace:
+            return self._read(self._row(instance_uid))  # packed in between
+
+    def instances_of(self, study_uid: str, series_uid: str | None = None) -> list[str]:
+        """Return the instance UIDs of a study, or of one series, in instance number order."""
+        with self.database.reading() as tx:
+            query = select(INSTANCES.c.instance_uid, INSTANCES.c.number, INSTANCES.c.series_uid)
+            query = query.where(INSTANCES.c.study_uid == study_uid)
+            if series_uid is not None:
+                query = query.where(INSTANCES.c.series_uid == series_uid)
+            found = tx.execute(query).all()
+        return [row.instance_uid for row in sorted(found, key=_in_series_order)]
+
+    def verify(self) -> Iterable[str]:
+        """Re-read every instance and yield one sentence for each that is damaged or missing."""
+        last = ""
+        while True:
+            with self.database.reading() as tx:
+                uids = list(
+                    tx.execute(
+                        select(INSTANCES.c.instance_uid)
+                        .where(INSTANCES.c.instance_uid > last)
+                        .order_by(INSTANCES.c.instance_uid)
+                        .limit(500)
+                    ).scalars()
+                )
+            if not uids:
+                return
+            for uid in uids:
+                try:
+                    self.read(uid)
+                except (Corrupt, NotFound) as error:
+                    yield f"instance {uid}: {error.sentence}"
+            last = uids[-1]
+
+    def _row(self, instance_uid: str) -> Mapping[str, Any]:
+        with self.database.reading() as tx:
+            row = (
+                tx.execute(select(INSTANCES).where(INSTANCES.c.instance_uid == instance_uid))
+                .mappings()
+                .first()
+            )
+        if row is None:
+            raise InstanceUnknown("no instance has this UID", instance_uid=instance_uid)
+        return dict(row)
+
+    def _read(self, row: Mapping[str, Any]) -> bytes:
+        if row["pack_key"] is None:
+            place = Place(row["segment"], row["offset"], row["length"], row["sha256"])
+            return self.journal.read(place)
+        data = self.objects.get(row["pack_key"], start=row["offset"], length=row["length"])
+        if digest_of(data)[0] != row["sha256"]:
+            raise InstanceDamaged("a pack does not hold the bytes that were received")
+        return data
+
+
+def _insert_missing(tx: Transaction, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
+    dialect = sqlite if tx.dialect == "sqlite" else postgresql
+    # Sorted, so that two nodes that insert the same keys take their locks in the same order.
+    ordered = sorted(rows, key=lambda row: str(next(iter(row.values()))))
+    tx.execute(dialect.insert(table).on_conflict_do_nothing(), ordered)
+
+
+def _where_stored(tx: Transaction, uids: list[str]) -> dict[str, tuple[str | None, int, str]]:
+    query = select(
+        INSTANCES.c.instance_uid, INSTANCES.c.segment, INSTANCES.c.offset, INSTANCES.c.sha256
+    ).where(INSTANCES.c.instance_uid.in_(uids))
+    return {row.instance_uid: (row.segment, row.offset, row.sha256) for row in tx.execute(query)}
+
+
+def _admission(stored: tuple[str | None, int, str], place: Place) -> Admission:
+    segment, offset, sha256 = stored
+    if (segment, offset) == (place.segment, place.offset):
+        return Admission.STORED
+    return Admission.DUPLICATE if sha256 == place.sha256 else Admission.QUARANTINED
+
+
+def _conflict(admission: Admission) -> dict[str, str | None]:
+    if admission is not Admission.QUARANTINED:
+        return {"code": None, "reason": None}
+    return {
+        "code": "archive.uid_conflict",
+        "reason": "an instance with this UID and other bytes was received before; it is kept",
+    }
+
+
+def _study(row: NewInstance) -> dict[str, Any]:
+    return {
+        "study_uid": row.study_uid,
+        "patient_ref": row.patient_ref,
+        "accession": row.accession,
+        "description": row.study_description,
+        "study_date": row.study_date,
+        "study_time": row.study_time,
+        "station_ae_title": row.station_ae_title,
+        "first_arrival_at": row.received_at,
+        "last_arrival_at": row.received_at,
+        "unsettled": True,
+        "manifest_version": 0,
+    }
+
+
+def _series(row: NewInstance) -> dict[str, Any]:
+    return {
+        "series_uid": row.series_uid,
+        "study_uid": row.study_uid,
+        "modality": row.modality,
+        "number": row.series_number,
+        "description": row.series_description,
+        "body_part": row.body_part,
+    }
+
+
+def _instance(row: NewInstance, place: Place) -> dict[str, Any]:
+    return {
+        "instance_uid": row.instance_uid,
+        "series_uid": row.series_uid,
+        "study_uid": row.study_uid,
+        "sop_class_uid": row.sop_class_uid,
+        "transfer_syntax_uid": row.transfer_syntax_uid,
+        "number": row.instance_number,
+        "rows": row.rows,
+        "columns": row.columns,
+        "frames": row.frames,
+        "sha256": place.sha256,
+        "length": place.length,
+        "segment": place.segment,
+        "pack_key": None,
+        "offset": place.offset,
+        "received_at": row.received_at,
+    }
+
+
+def _arrival(
+    place: Place, received_at: datetime, source: str, outcome: str, instance_uid: str | None
+) -> dict[str, Any]:
+    return {
+        "segment": place.segment,
+        "offset": place.offset,
+        "length": place.length,
+        "sha256": place.sha256,
+        "outcome": outcome,
+        "instance_uid": instance_uid,
+        "source": source,
+        "received_at": received_at,
+        "code": None,
+        "reason": None,
+        "object_key": None,
+    }
+
+
+def _unsettled(row: Mapping[str, Any]) -> Unsettled:
+    return Unsettled(**{name: row[name] for name in Unsettled.__dataclass_fields__})
+
+
+def _entries(tx: Transaction, study_uid: str) -> list[ManifestEntry]:
+    found = tx.execute(
+        select(
+            INSTANCES.c.instance_uid,
+            INSTANCES.c.series_uid,
+            INSTANCES.c.sop_class_uid,
+            INSTANCES.c.transfer_syntax_uid,
+            SERIES.c.modality,
+            INSTANCES.c.sha256,
+            INSTANCES.c.length,
+        )
+        .join(SERIES, SERIES.c.series_uid == INSTANCES.c.series_uid)
+        .where(INSTANCES.c.study_uid == study_uid)
+        .order_by(INSTANCES.c.instance_uid)
+    )
+    return [ManifestEntry(*tuple(row)) for row in found]
+
+
+def _by_frequency(values: Iterable[str]) -> tuple[str, ...]:
+    counted = Counter(value for value in values if value)
+    return tuple(value for value, _ in sorted(counted.items(), key=lambda kv: (-kv[1], kv[0])))
+
+
+def _in_series_order(row: Any) -> tuple[str, int, str]:
+    number = row.number.strip()
+    return row.series_uid, int(number) if number.lstrip("-").isdigit() else 0, row.instance_uid

@@ -1,0 +1,80 @@
+"""Bring a database to the schema this version needs.
+
+The migrations carry lock and statement timeouts of the engine (`storage.engine`), so that a
+migration that cannot get its lock fails clearly and does not stop a running hospital.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, MetaData
+
+import storage.tables
+from kernel.errors import Misconfigured
+from storage.engine import Database
+from storage.tables import METADATA
+
+
+class SchemaIsNewer(Misconfigured):
+    """The database was written by a later version of the engine."""
+
+    code = "storage.schema_is_newer"
+
+
+def upgrade(database: Database) -> None:
+    """Run every migration the database has not seen; nothing happens if there is none.
+
+    Raises
+    ------
+    SchemaIsNewer
+        The database knows a migration that this version does not.
+    """
+    if not _scripts().get_heads():
+        all_tables().create_all(database.engine)
+        return
+    with database.engine.begin() as connection:
+        if is_current(connection):
+            return
+        known = {script.revision for script in _scripts().walk_revisions()}
+        seen = MigrationContext.configure(connection).get_current_heads()
+        if not set(seen) <= known:
+            raise SchemaIsNewer("the database belongs to a later version: upgrade the engine")
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def is_current(connection: Connection) -> bool:
+    """Say whether the database has seen every migration."""
+    seen = MigrationContext.configure(connection).get_current_heads()
+    return set(seen) == set(_scripts().get_heads())
+
+
+def differences(connection: Connection) -> list[object]:
+    """Return what the migrated schema and the table definitions do not agree on."""
+    context = MigrationContext.configure(
+        connection, opts={"compare_type": True, "compare_server_default": True}
+    )
+    return list(compare_metadata(context, all_tables()))
+
+
+def all_tables() -> MetaData:
+    """Return the definitions of all tables of all owners."""
+    for module in iter_modules(storage.tables.__path__):
+        import_module(f"storage.tables.{module.name}")
+    return METADATA
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "storage:migrations")
+    return config
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())

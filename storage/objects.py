@@ -1,0 +1,231 @@
+"""The object store: immutable objects under keys, verified on the way in and on the way out."""
+
+import errno
+import hashlib
+import os
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from kernel.errors import Corrupt, NotFound, Refused, Transient
+from kernel.ids import fresh
+
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+_MAX_KEY_LENGTH = 512
+
+
+class ObjectStoreUnavailable(Transient):
+    """The object store does not answer, or has no room."""
+
+    code = "storage.objects_unavailable"
+
+
+class ObjectMissing(NotFound):
+    """No object has this key."""
+
+    code = "storage.object_missing"
+
+
+class ObjectDiffers(Corrupt):
+    """The bytes are not those that the digest, or an earlier object of the key, says."""
+
+    code = "storage.object_differs"
+
+
+class BadKey(Refused):
+    """An object key holds something that no key may hold."""
+
+    code = "storage.bad_key"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAbilities:
+    """What a store said, when it was tried at the start, that it can do."""
+
+    kind: str
+    versioning: bool
+    object_lock: bool
+    conditional_put: bool
+
+
+class ObjectStore(Protocol):
+    """Where packs and documents lie; every implementation passes one contract suite."""
+
+    def put(self, key: str, data: bytes | Path, sha256: str) -> None:
+        """Store `data` under `key` for good; the same bytes again are the same answer.
+
+        Raises
+        ------
+        ObjectDiffers
+            `data` does not have this digest, or the key holds other bytes already.
+        ObjectStoreUnavailable
+            The store does not answer or is full; nothing was stored.
+        """
+
+    def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
+        """Return an object or a range of it (bytes).
+
+        Raises
+        ------
+        ObjectMissing
+            No object has this key.
+        """
+
+    def size(self, key: str) -> int | None:
+        """Return the size of an object in bytes, None if there is none."""
+
+    def delete(self, key: str) -> None:
+        """Remove an object; removing what is not there is no error."""
+
+    def probe(self) -> StoreAbilities:
+        """Try the store; say what it can do."""
+
+
+def checked_key(key: str) -> str:
+    """Return `key` if it may be one: letters, digits, dot, dash, underscore between slashes.
+
+    Raises
+    ------
+    BadKey
+        It may not; keys are made from ids, never from what a sender wrote.
+    """
+    if len(key) > _MAX_KEY_LENGTH or _KEY.fullmatch(key) is None:
+        raise BadKey("an object key may hold letters, digits, dots, dashes and slashes only")
+    return key
+
+
+def digest_of(data: bytes | Path) -> tuple[str, int]:
+    """Return (SHA-256 as hex, size in bytes) of bytes or of a file."""
+    if isinstance(data, bytes):
+        return hashlib.sha256(data).hexdigest(), len(data)
+    with data.open("rb") as file:
+        hasher = hashlib.file_digest(file, "sha256")
+    return hasher.hexdigest(), data.stat().st_size
+
+
+class LocalObjects:
+    """Objects as files of one directory tree on local disk."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def put(self, key: str, data: bytes | Path, sha256: str) -> None:
+        """See `ObjectStore.put`."""
+        target = self._path(key)
+        found, _ = digest_of(data)
+        if found != sha256:
+            raise ObjectDiffers("the bytes to store do not have the digest they were given")
+        if target.exists():
+            if digest_of(target)[0] != sha256:
+                raise ObjectDiffers("this key holds other bytes already", key=key)
+            return
+        try:
+            self._write(target, data)
+        except OSError as error:
+            raise _unavailable(error) from error
+
+    def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
+        """See `ObjectStore.get`."""
+        try:
+            with self._path(key).open("rb") as file:
+                file.seek(start)
+                return file.read() if length is None else file.read(length)
+        except FileNotFoundError as error:
+            raise ObjectMissing("no object has this key", key=key) from error
+
+    def size(self, key: str) -> int | None:
+        """See `ObjectStore.size`."""
+        try:
+            return self._path(key).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def delete(self, key: str) -> None:
+        """See `ObjectStore.delete`."""
+        self._path(key).unlink(missing_ok=True)
+
+    def probe(self) -> StoreAbilities:
+        """Write, read and remove one small object."""
+        key, data = f"probe/{fresh()}", b"telerad"
+        self.put(key, data, hashlib.sha256(data).hexdigest())
+        self.delete(key)
+        return StoreAbilities("local", versioning=False, object_lock=False, conditional_put=True)
+
+    def _path(self, key: str) -> Path:
+        return self._directory / checked_key(key)
+
+    def _write(self, target: Path, data: bytes | Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.{fresh()}")
+        try:
+            with part.open("xb") as file:
+                if isinstance(data, bytes):
+                    file.write(data)
+                else:
+                    with data.open("rb") as source:
+                        while chunk := source.read(1 << 20):
+                            file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            part.rename(target)
+            self._sync_up(target.parent)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _sync_up(self, directory: Path) -> None:
+        """Flush a directory and those above it, up to the store's own: they may be new too."""
+        while True:
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            if directory == self._directory:
+                return
+            directory = directory.parent
+
+
+class MemoryObjects:
+    """The twin for tests: the same promises, but for the lifetime of the process."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+
+    def put(self, key: str, data: bytes | Path, sha256: str) -> None:
+        """See `ObjectStore.put`."""
+        content = data if isinstance(data, bytes) else data.read_bytes()
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise ObjectDiffers("the bytes to store do not have the digest they were given")
+        with self._lock:
+            if self._objects.setdefault(checked_key(key), content) != content:
+                raise ObjectDiffers("this key holds other bytes already", key=key)
+
+    def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
+        """See `ObjectStore.get`."""
+        content = self._objects.get(checked_key(key))
+        if content is None:
+            raise ObjectMissing("no object has this key", key=key)
+        return content[start:] if length is None else content[start : start + length]
+
+    def size(self, key: str) -> int | None:
+        """See `ObjectStore.size`."""
+        content = self._objects.get(checked_key(key))
+        return None if content is None else len(content)
+
+    def delete(self, key: str) -> None:
+        """See `ObjectStore.delete`."""
+        self._objects.pop(checked_key(key), None)
+
+    def probe(self) -> StoreAbilities:
+        """Say that nothing outlives the process."""
+        return StoreAbilities("memory", versioning=False, object_lock=False, conditional_put=True)
+
+
+def _unavailable(error: OSError) -> Exception:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ObjectStoreUnavailable("the disk of the object store is full: nothing was stored")
+    return ObjectStoreUnavailable(f"the object store could not write: {error.strerror}")

@@ -1,0 +1,168 @@
+"""Objects on any S3 server, through the minio client.
+
+Several servers silently ignore conditional puts and object locks, so immutability is kept by our
+own keys and checks, and what a server can do is probed at the start and shown in health.
+"""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import urllib3
+from minio import Minio
+from minio.error import MinioException, S3Error
+
+from kernel.errors import Misconfigured
+from kernel.ids import fresh
+from storage.objects import (
+    ObjectDiffers,
+    ObjectMissing,
+    ObjectStoreUnavailable,
+    StoreAbilities,
+    checked_key,
+    digest_of,
+)
+
+_ABSENT = frozenset({"NoSuchKey", "NoSuchObject", "NotFound", "ResourceNotFound"})
+_REFUSED = frozenset(
+    {"AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId", "AuthorizationHeaderMalformed"}
+)
+_DIGEST_HEADER = "telerad-sha256"
+_CONNECT_TIMEOUT_S = 5
+_READ_TIMEOUT_S = 60
+
+
+class ObjectStoreRefusesKey(Misconfigured):
+    """The S3 server does not take our access key or secret."""
+
+    code = "storage.s3_access_refused"
+
+
+class S3Objects:
+    """One bucket of an S3 server.
+
+    Parameters
+    ----------
+    url
+        ``http://host:port/bucket`` or ``https://…``.
+    """
+
+    def __init__(self, url: str, *, access_key: str, secret_key: str) -> None:
+        parts = urlsplit(url)
+        self._bucket = parts.path.strip("/")
+        if parts.scheme not in {"http", "https"} or not parts.netloc or not self._bucket:
+            raise Misconfigured("the S3 URL must be http(s)://host:port/bucket")
+        self._client = Minio(
+            parts.netloc,
+            access_key=access_key,
+            secret_key=secret_key,
+            secure=parts.scheme == "https",
+            http_client=urllib3.PoolManager(
+                timeout=urllib3.Timeout(connect=_CONNECT_TIMEOUT_S, read=_READ_TIMEOUT_S),
+                retries=urllib3.Retry(total=2, backoff_factor=0.2),
+                maxsize=16,
+            ),
+        )
+
+    def put(self, key: str, data: bytes | Path, sha256: str) -> None:
+        """See `ObjectStore.put`; read back by size and digest header before it counts."""
+        found, size = digest_of(data)
+        if found != sha256:
+            raise ObjectDiffers("the bytes to store do not have the digest they were given")
+        stored = self._digest(key)
+        if stored is not None:
+            if stored != sha256:
+                raise ObjectDiffers("this key holds other bytes already", key=key)
+            return
+        stream = io.BytesIO(data) if isinstance(data, bytes) else data.open("rb")
+        with stream, _named_failures():
+            self._client.put_object(
+                self._bucket, key, stream, size, metadata={_DIGEST_HEADER: sha256}
+            )
+        if self.size(key) != size:
+            raise ObjectStoreUnavailable("the S3 server does not have what it just took")
+
+    def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
+        """See `ObjectStore.get`."""
+        with _named_failures():
+            answer = self._client.get_object(
+                self._bucket, checked_key(key), offset=start, length=length or 0
+            )
+            try:
+                return bytes(answer.read())
+            finally:
+                answer.close()
+                answer.release_conn()
+
+    def size(self, key: str) -> int | None:
+        """See `ObjectStore.size`."""
+        try:
+            with _named_failures():
+                return self._client.stat_object(self._bucket, checked_key(key)).size
+        except ObjectMissing:
+            return None
+
+    def delete(self, key: str) -> None:
+        """See `ObjectStore.delete`."""
+        with _named_failures():
+            self._client.remove_object(self._bucket, checked_key(key))
+
+    def probe(self) -> StoreAbilities:
+        """Make the bucket if it is missing, try one object, and ask what the server can do.
+
+        Raises
+        ------
+        ObjectStoreRefusesKey
+            The access key or secret is wrong.
+        """
+        with _named_failures():
+            if not self._client.bucket_exists(self._bucket):
+                self._client.make_bucket(self._bucket)
+        key, data = f"probe/{fresh()}", b"telerad"
+        self.put(key, data, hashlib.sha256(data).hexdigest())
+        self.delete(key)
+        return StoreAbilities(
+            "s3", versioning=self._versioning(), object_lock=self._locking(), conditional_put=False
+        )
+
+    def _digest(self, key: str) -> str | None:
+        try:
+            with _named_failures():
+                stat = self._client.stat_object(self._bucket, checked_key(key))
+        except ObjectMissing:
+            return None
+        noted = (stat.metadata or {}).get(f"x-amz-meta-{_DIGEST_HEADER}")
+        return str(noted) if noted else hashlib.sha256(self.get(key)).hexdigest()
+
+    def _versioning(self) -> bool:
+        try:
+            return self._client.get_bucket_versioning(self._bucket).status == "Enabled"
+        except MinioException:
+            return False
+
+    def _locking(self) -> bool:
+        try:
+            return self._client.get_object_lock_config(self._bucket) is not None
+        except MinioException:
+            return False
+
+
+@contextmanager
+def _named_failures() -> Iterator[None]:
+    try:
+        yield
+    except S3Error as error:
+        if error.code in _ABSENT:
+            raise ObjectMissing("no object has this key") from error
+        if error.code in _REFUSED:
+            raise ObjectStoreRefusesKey(
+                f"the S3 server refuses the access key: {error.code}"
+            ) from error
+        raise ObjectStoreUnavailable(f"the S3 server answered {error.code}") from error
+    except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
+        raise ObjectStoreUnavailable(
+            f"the S3 server does not answer: {type(error).__name__}"
+        ) from error

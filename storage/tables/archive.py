@@ -1,0 +1,127 @@
+"""The archive index: studies, series, instances, their manifests and packs, and every arrival."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    text,
+)
+
+from storage.tables import METADATA, JsonValue, UtcDateTime
+
+UID = String(64)
+
+STUDIES = Table(
+    "studies",
+    METADATA,
+    Column("study_uid", UID, primary_key=True),
+    Column("patient_ref", String(36), ForeignKey("patients.ref"), nullable=False),
+    Column("accession", String(64), nullable=False),
+    Column("description", String(200), nullable=False),
+    Column("study_date", String(8), nullable=False, comment="as sent, DICOM DA"),
+    Column("study_time", String(16), nullable=False, comment="as sent, DICOM TM"),
+    Column("station_ae_title", String(16), nullable=False, comment="who sent the first instance"),
+    Column("first_arrival_at", UtcDateTime, nullable=False),
+    Column("last_arrival_at", UtcDateTime, nullable=False),
+    Column("unsettled", Boolean, nullable=False, comment="instances came since the last manifest"),
+    Column("manifest_version", Integer, nullable=False, comment="0 before the first"),
+    Index("ix_studies_accession", "accession"),
+    Index("ix_studies_patient_ref", "patient_ref"),
+    Index("ix_studies_study_date", "study_date"),
+    Index(
+        "ix_studies_unsettled",
+        "last_arrival_at",
+        sqlite_where=text("unsettled = 1"),
+        postgresql_where=text("unsettled"),
+    ),
+)
+
+SERIES = Table(
+    "series",
+    METADATA,
+    Column("series_uid", UID, primary_key=True),
+    Column("study_uid", UID, ForeignKey("studies.study_uid"), nullable=False),
+    Column("modality", String(16), nullable=False),
+    Column("number", String(16), nullable=False),
+    Column("description", String(200), nullable=False),
+    Column("body_part", String(16), nullable=False),
+    Index("ix_series_study_uid", "study_uid"),
+)
+
+INSTANCES = Table(
+    "instances",
+    METADATA,
+    Column("instance_uid", UID, primary_key=True),
+    Column("series_uid", UID, ForeignKey("series.series_uid"), nullable=False),
+    Column("study_uid", UID, ForeignKey("studies.study_uid"), nullable=False),
+    Column("sop_class_uid", UID, nullable=False),
+    Column("transfer_syntax_uid", UID, nullable=False),
+    Column("number", String(16), nullable=False),
+    Column("rows", Integer, nullable=True),
+    Column("columns", Integer, nullable=True),
+    Column("frames", Integer, nullable=True),
+    Column("sha256", String(64), nullable=False, comment="of the whole Part 10 file"),
+    Column("length", BigInteger, nullable=False, comment="bytes"),
+    Column("segment", String(120), nullable=True, comment="journal segment, null once packed"),
+    Column("pack_key", String(200), nullable=True),
+    Column("offset", BigInteger, nullable=False, comment="bytes, in the segment or pack"),
+    Column("received_at", UtcDateTime, nullable=False),
+    Index("ix_instances_study_uid", "study_uid"),
+    Index("ix_instances_series_uid", "series_uid"),
+    Index(
+        "ix_instances_segment",
+        "segment",
+        sqlite_where=text("segment IS NOT NULL"),
+        postgresql_where=text("segment IS NOT NULL"),
+    ),
+)
+
+ARRIVALS = Table(
+    "arrivals",
+    METADATA,
+    Column("segment", String(120), primary_key=True),
+    Column("offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("length", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("outcome", String(12), nullable=False, comment="stored, duplicate, quarantined"),
+    Column("instance_uid", String(64), nullable=True),
+    Column("source", String(80), nullable=False, comment="calling AE title or user"),
+    Column("code", String(60), nullable=True),
+    Column("reason", String(300), nullable=True),
+    Column("object_key", String(200), nullable=True, comment="of a quarantined one, once moved"),
+    Column("received_at", UtcDateTime, nullable=False),
+    Index(
+        "ix_arrivals_quarantined",
+        "received_at",
+        sqlite_where=text("outcome = 'quarantined'"),
+        postgresql_where=text("outcome = 'quarantined'"),
+    ),
+)
+
+MANIFESTS = Table(
+    "manifests",
+    METADATA,
+    Column("study_uid", UID, ForeignKey("studies.study_uid"), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("digest", String(64), nullable=False),
+    Column("body", JsonValue, nullable=False),
+    Column("frozen_at", UtcDateTime, nullable=False),
+)
+
+PACKS = Table(
+    "packs",
+    METADATA,
+    Column("pack_key", String(200), primary_key=True),
+    Column("study_uid", UID, ForeignKey("studies.study_uid"), nullable=False),
+    Column("node", String(40), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("length", BigInteger, nullable=False),
+    Column("instances", Integer, nullable=False),
+    Column("packed_at", UtcDateTime, nullable=False),
+    Index("ix_packs_study_uid", "study_uid"),
+)

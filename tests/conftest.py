@@ -1,0 +1,18 @@
+"""Fixtures that every package's tests share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from storage.engine import Database
+from storage.migrate import upgrade
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """A migrated, empty database of its own (SQLite)."""
+    database = Database(f"sqlite:///{tmp_path / 'telerad.db'}")
+    upgrade(database)
+    yield database
+    database.dispose()

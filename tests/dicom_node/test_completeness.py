@@ -1,0 +1,169 @@
+"""When a study is whole: laws of the judgement, and the manifest it leads to."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dicom_node.completeness import (
+    Arrivals,
+    Complete,
+    CompletenessPolicy,
+    Overdue,
+    WaitUntil,
+    judge,
+)
+from dicom_node.in_flight import InFlight
+from dicom_node.intake import Intake
+from dicom_node.orders import CANCELLED, RECEIVED, ScheduledStep
+from dicom_node.tasks import Settling
+from kernel.facts import StudyAmended, StudyCompleted
+from storage import archive, audit, outbox
+from storage.engine import Database
+from tests.dicom_node.samples import a_slice, a_source, as_file, as_sent
+
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+POLICY = CompletenessPolicy()
+seconds = st.integers(0, 7200).map(lambda s: timedelta(seconds=s))
+
+
+def a_step(state: str = RECEIVED) -> ScheduledStep:
+    return ScheduledStep(
+        request_id="r-1", organisation_id="o-1", patient_ref="p-1", accession="ACC1",
+        study_uid=None, modality="CT", station_ae_title="VAN1", procedure="CT CHEST",
+        scheduled_at=None, profile=None, form="planned", state=state,
+    )  # fmt: skip
+
+
+@given(lasted=seconds, rested=seconds, in_flight=st.integers(0, 3))
+def test_a_wait_names_a_moment_at_which_it_ends(
+    lasted: timedelta, rested: timedelta, in_flight: int
+) -> None:
+    arrivals = Arrivals(first_at=NOON, last_at=NOON + lasted)
+    at = NOON + lasted + rested
+    verdict = judge(arrivals, [], in_flight=in_flight, policy=POLICY, at=at)
+
+    if isinstance(verdict, WaitUntil):
+        assert verdict.at > at
+        after = judge(arrivals, [], in_flight=in_flight, policy=POLICY, at=verdict.at)
+        assert not isinstance(after, WaitUntil)
+
+
+@given(lasted=seconds, rested=seconds, more=seconds, in_flight=st.integers(0, 3))
+def test_once_due_always_due_while_nothing_comes(
+    lasted: timedelta, rested: timedelta, more: timedelta, in_flight: int
+) -> None:
+    arrivals = Arrivals(first_at=NOON, last_at=NOON + lasted)
+    at = NOON + lasted + rested
+    if isinstance(judge(arrivals, [], in_flight=in_flight, policy=POLICY, at=at), WaitUntil):
+        return
+
+    later = judge(arrivals, [], in_flight=in_flight, policy=POLICY, at=at + more)
+
+    assert not isinstance(later, WaitUntil)
+
+
+@given(lasted=seconds, rested=seconds)
+def test_an_open_association_never_makes_a_study_complete_earlier(
+    lasted: timedelta, rested: timedelta
+) -> None:
+    arrivals = Arrivals(first_at=NOON, last_at=NOON + lasted)
+    at = NOON + lasted + rested
+    if isinstance(judge(arrivals, [], in_flight=1, policy=POLICY, at=at), Complete):
+        assert isinstance(judge(arrivals, [], in_flight=0, policy=POLICY, at=at), Complete)
+
+
+def test_instances_that_never_stop_make_the_study_overdue() -> None:
+    arrivals = Arrivals(first_at=NOON, last_at=NOON + POLICY.longest_wait)
+
+    verdict = judge(arrivals, [], in_flight=1, policy=POLICY, at=arrivals.last_at)
+
+    assert verdict == Overdue("instances_kept_coming")
+
+
+@pytest.mark.parametrize(
+    ("steps", "verdict"),
+    [
+        ([a_step()], Complete("quiet_and_ordered")),
+        ([], WaitUntil(NOON + timedelta(minutes=5), "quiet_time")),
+        ([a_step(CANCELLED)], WaitUntil(NOON + timedelta(minutes=5), "quiet_time")),
+    ],
+)
+def test_a_study_that_nobody_announced_may_have_to_wait_longer(
+    steps: list[ScheduledStep], verdict: Complete | WaitUntil
+) -> None:
+    policy = CompletenessPolicy(unordered_quiet=timedelta(minutes=5))
+    arrivals = Arrivals(first_at=NOON, last_at=NOON)
+
+    found = judge(arrivals, steps, in_flight=0, policy=policy, at=NOON + policy.quiet)
+
+    assert found == verdict
+
+
+def test_a_study_in_flight_is_counted_by_association_and_not_by_instance() -> None:
+    in_flight = InFlight()
+    for association in ("a", "a", "b"):
+        in_flight.brought(association, "1.2")
+    assert in_flight.count("1.2") == 2
+
+    in_flight.ended("a")
+    in_flight.ended("a")
+    assert in_flight.count("1.2") == 1
+    in_flight.ended("b")
+    assert in_flight.count("1.2") == 0
+
+
+class Ticking:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def test_a_study_is_settled_once_and_a_late_instance_amends_it(
+    database: Database, intake: Intake
+) -> None:
+    clock = database.clock = intake._clock = Ticking()
+    settling = Settling(database, POLICY)
+    uid = str(a_slice().StudyInstanceUID)
+    for number in (1, 2):
+        assert intake.store(*_args(number)).reason == ""
+
+    assert _due(database, settling) == []
+    settling.settle_study(uid)  # not due: nothing happens
+    clock.now += POLICY.quiet
+    assert _due(database, settling) == [uid]
+    settling.settle_study(uid)
+    settling.settle_study(uid)
+    assert _due(database, settling) == []
+
+    clock.now += timedelta(hours=5)
+    intake.store(*_args(3))
+    assert _due(database, settling) == []
+    clock.now += POLICY.quiet
+    assert _due(database, settling) == [uid]
+    settling.settle_study(uid)
+
+    with database.reading() as tx:
+        completed, amended = outbox.facts_of(tx, uid)
+        assert isinstance(completed, StudyCompleted)
+        assert isinstance(amended, StudyAmended)
+        assert (completed.manifest_version, completed.verdict) == (1, "quiet_without_order")
+        assert (amended.manifest_version, amended.added) == (2, 1)
+        assert len(archive.manifest(tx, uid).entries) == 3
+        actions = [entry.action for entry in audit.latest(tx)]
+    assert actions == ["study.amended", "study.completed"]
+
+
+def _args(number: int):  # type: ignore[no-untyped-def]
+    announced, data = as_sent(as_file(a_slice(number)))
+    return announced, a_source(), data
+
+
+def _due(database: Database, settling: Settling) -> list[str]:
+    with database.reading() as tx:
+        return settling.due_studies(tx)

@@ -1,0 +1,40 @@
+"""Run ``telerad`` and kill it, as by kill -9, when a named function is entered or returns.
+
+    python -m tests.flows.kill_at MODULE:QUALIFIED.NAME call|return NTH -- ARGUMENTS OF TELERAD
+
+The engine is not changed for it: a profile hook, which Python calls at every call and return in
+the threads that the engine starts, looks for the one code object.
+"""
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+from app.cli import main
+
+
+def kill_at(module: str, qualname: str, event: str, nth: int) -> None:
+    """Arm the hook for every thread started from now on."""
+    left = [nth]
+
+    def hook(frame: FrameType, happened: str, _argument: object) -> None:
+        if happened != event:
+            return
+        code = frame.f_code
+        if code.co_qualname != qualname or frame.f_globals.get("__name__") != module:
+            return
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.setprofile(hook)
+
+
+if __name__ == "__main__":
+    target, when, count, dashes, *arguments = sys.argv[1:]
+    assert dashes == "--"
+    kill_at(*target.split(":"), event=when, nth=int(count))
+    sys.argv = ["telerad", *arguments]
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Real servers that the suite starts itself on free ports and stops again."""

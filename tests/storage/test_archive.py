@@ -1,0 +1,188 @@
+"""Admission once, manifests that freeze what was there, packs that any unzip reads."""
+
+import io
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from kernel.ids import InstanceUID, SeriesUID, StudyUID
+from storage import archive, patients
+from storage.archive import Admission, Archive, NewInstance
+from storage.engine import Database, Transaction
+from storage.journal import Journal, Place
+from storage.memory import MemoryObjects
+from storage.objects import ObjectStore
+from storage.packs import Packer, verify_packs
+from storage.recovery import recover
+
+AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
+
+
+class Room:
+    """A node's storage floor in one folder."""
+
+    def __init__(self, database: Database, directory: Path, node: str = "n1") -> None:
+        self.database = database
+        self.journal = Journal(directory / "journal", node=node, segment_bytes=1 << 18)
+        self.objects: ObjectStore = MemoryObjects()
+        self.archive = Archive(database, self.journal, self.objects)
+        self.packer = Packer(database, self.journal, self.objects, directory / "scratch")
+
+    def receive(self, uid: str, body: bytes, *, study: str = "1.2.3") -> Admission:
+        place = self.journal.append({"uid": uid, "study": study}, body)
+        with self.database.transaction() as tx:
+            return archive.admit(tx, new_instance(tx, uid, study), place)
+
+    def freeze(self, study: str = "1.2.3") -> archive.Manifest | None:
+        with self.database.transaction() as tx:
+            return archive.freeze_manifest(tx, study)
+
+
+def new_instance(tx: Transaction, uid: str, study: str) -> NewInstance:
+    ref = patients.register(
+        tx, issuer="SITE", patient_id="P1", name="DOE^J", sex="F", birth_date=None
+    )
+    return NewInstance(
+        instance_uid=InstanceUID(uid),
+        series_uid=SeriesUID(study + ".1"),
+        study_uid=StudyUID(study),
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        modality="CT",
+        patient_ref=ref,
+        accession="A1",
+        study_description="CHEST",
+        study_date="20261122",
+        study_time="0900",
+        series_number="1",
+        series_description="AX",
+        instance_number=uid.rsplit(".", 1)[-1],
+        body_part="CHEST",
+        station_ae_title="VAN1",
+        rows=512,
+        columns=512,
+        frames=None,
+        received_at=AT,
+        source="VAN1",
+    )
+
+
+@pytest.fixture
+def room(database: Database, tmp_path: Path) -> Room:
+    return Room(database, tmp_path)
+
+
+def test_the_same_bytes_again_are_the_same_answer(room: Room) -> None:
+    assert room.receive("1.2.3.1.1", b"pixels") is Admission.STORED
+    assert room.receive("1.2.3.1.1", b"pixels") is Admission.DUPLICATE
+    assert room.archive.read("1.2.3.1.1") == b"pixels"
+
+
+def test_the_same_uid_with_other_bytes_is_quarantined_and_the_first_kept(room: Room) -> None:
+    room.receive("1.2.3.1.1", b"first")
+    assert room.receive("1.2.3.1.1", b"second") is Admission.QUARANTINED
+    assert room.archive.read("1.2.3.1.1") == b"first"
+    with room.database.reading() as tx:
+        kept = archive.quarantined(tx)
+    assert [(q.code, q.instance_uid) for q in kept] == [("archive.uid_conflict", "1.2.3.1.1")]
+
+
+def test_a_batch_that_holds_one_uid_twice_admits_it_once(room: Room) -> None:
+    places = [room.journal.append({}, body) for body in (b"a", b"a", b"b")]
+    with room.database.transaction() as tx:
+        row = new_instance(tx, "1.2.3.1.1", "1.2.3")
+        outcome = archive.admit_many(tx, [(row, place) for place in places])
+    assert outcome == [Admission.STORED, Admission.DUPLICATE, Admission.QUARANTINED]
+
+
+def test_a_manifest_freezes_what_was_there_and_a_late_image_makes_the_next(room: Room) -> None:
+    room.receive("1.2.3.1.1", b"one")
+    first = room.freeze()
+    assert first is not None
+    assert room.freeze() is None
+    room.receive("1.2.3.1.1", b"one")  # a resend is nothing new
+    assert room.freeze() is None
+    room.receive("1.2.3.1.2", b"two")
+    second = room.freeze()
+    assert second is not None
+    assert (first.version, second.version) == (1, 2)
+    assert [e.instance_uid for e in second.entries] == ["1.2.3.1.1", "1.2.3.1.2"]
+    with room.database.reading() as tx:
+        assert archive.manifest(tx, "1.2.3", 1) == first
+        assert list(archive.verify_manifests(tx)) == []
+
+
+def test_a_packed_study_reads_the_same_and_frees_the_journal(room: Room) -> None:
+    bodies = {f"1.2.3.1.{n}": f"slice {n}".encode() * 100 for n in range(1, 9)}
+    for uid, body in bodies.items():
+        room.receive(uid, body)
+    room.receive("1.2.3.1.1", bodies["1.2.3.1.1"])
+    room.freeze()
+    with room.database.reading() as tx:
+        assert room.packer.due(tx) == ["1.2.3"]
+    room.packer.pack("1.2.3")
+    room.journal.rotate()
+    room.receive("9.9.1.1", b"another", study="9.9")
+    room.journal.close()
+    freed = room.packer.free_segments()
+    assert len(freed) == 1
+    assert {uid: room.archive.read(uid) for uid in bodies} == bodies
+    assert room.archive.read("9.9.1.1") == b"another"
+    assert list(room.archive.verify()) == []
+    assert list(verify_packs(room.database, room.objects)) == []
+
+
+def test_packing_twice_makes_one_pack_that_any_unzip_reads(room: Room) -> None:
+    room.receive("1.2.3.1.1", b"one")
+    room.freeze()
+    members = room.packer._members("1.2.3")
+    room.packer.pack("1.2.3")
+    room.packer.pack("1.2.3")
+    assert members
+    keys = [key for key in room.objects._objects if key.startswith("packs/")]  # type: ignore[attr-defined]
+    assert len(keys) == 1
+    with zipfile.ZipFile(io.BytesIO(room.objects.get(keys[0]))) as pack:
+        assert pack.testzip() is None
+        assert pack.read("1.2.3.1.1.dcm") == b"one"
+
+
+def test_a_segment_with_unmoved_quarantine_is_kept_until_it_is_moved(room: Room) -> None:
+    room.receive("1.2.3.1.1", b"first")
+    room.receive("1.2.3.1.1", b"second")
+    room.freeze()
+    room.packer.pack("1.2.3")
+    room.journal.close()
+    assert room.packer.free_segments() == []
+    room.packer.move_quarantine()
+    assert len(room.packer.free_segments()) == 1
+    with room.database.reading() as tx:
+        sha256 = archive.quarantined(tx)[0].sha256
+    assert room.objects.get(f"quarantine/{sha256}") == b"second"
+
+
+def test_recovery_indexes_what_the_database_lost_and_nothing_twice(room: Room) -> None:
+    room.receive("1.2.3.1.1", b"indexed")
+    room.journal.append({"uid": "1.2.3.1.2", "study": "1.2.3"}, b"lost row")
+    assert recover(room.database, room.journal, _never) == 0  # its process still lives
+    room.journal.close()
+
+    def admit(tx: Transaction, note: object, data: bytes, place: Place) -> None:
+        assert isinstance(note, dict)
+        archive.admit(tx, new_instance(tx, note["uid"], note["study"]), place)
+
+    assert recover(room.database, room.journal, admit) == 1
+    assert recover(room.database, room.journal, admit) == 0
+    assert room.archive.read("1.2.3.1.2") == b"lost row"
+
+
+def _never(_tx: Transaction, _note: object, _data: bytes, _place: Place) -> None:
+    raise AssertionError("the segment of a living process was recovered")
+
+
+def test_damaged_bytes_are_named_by_verify(room: Room, tmp_path: Path) -> None:
+    room.receive("1.2.3.1.1", b"good bytes")
+    (segment,) = (tmp_path / "journal").iterdir()
+    segment.write_bytes(segment.read_bytes().replace(b"good bytes", b"evil bytes"))
+    assert len(list(room.archive.verify())) == 1

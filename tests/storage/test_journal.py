@@ -1,0 +1,183 @@
+"""The journal: what is acknowledged is there after a crash; what is torn is passed over."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage.journal import (
+    ALIGNMENT,
+    Journal,
+    JournalFull,
+    NoSuchPlace,
+    PlaceLost,
+    SegmentElsewhere,
+)
+
+SMALL = 256 * 1024
+
+
+def a_journal(directory: Path, *, node: str = "n1") -> Journal:
+    return Journal(directory, node=node, segment_bytes=SMALL)
+
+
+def test_what_was_appended_is_read_back_byte_for_byte(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path)
+    place = journal.append({"source": "VAN1"}, b"preamble", b"", b"data set")
+    assert journal.read(place) == b"preambledata set"
+    assert journal.read(place, start=8, length=4) == b"data"
+
+
+@settings(max_examples=25, deadline=None)
+@given(bodies=st.lists(st.binary(max_size=3 * ALIGNMENT), min_size=1, max_size=30))
+def test_a_scan_finds_every_record_with_its_note_whatever_the_sizes(
+    tmp_path_factory: pytest.TempPathFactory, bodies: list[bytes]
+) -> None:
+    journal = a_journal(tmp_path_factory.mktemp("journal"))
+    places = [journal.append({"n": str(n)}, body) for n, body in enumerate(bodies)]
+    found = {record.place: record.note["n"] for record in journal.scan()}
+    assert found == {place: str(n) for n, place in enumerate(places)}
+
+
+def test_a_record_larger_than_a_segment_gets_one_of_its_own(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path)
+    small = journal.append({}, b"small")
+    large = journal.append({}, os.urandom(3 * SMALL))
+    assert small.segment != large.segment
+    assert journal.is_whole(large)
+
+
+def test_threads_that_append_together_lose_and_mix_nothing(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path)
+    stored: dict[bytes, object] = {}
+
+    def send(name: int) -> None:
+        for n in range(40):
+            body = f"{name}-{n}-".encode() * 400
+            stored[body] = journal.append({}, body)
+
+    threads = [threading.Thread(target=send, args=(name,)) for name in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(stored) == 240
+    assert all(journal.read(place) == body for body, place in stored.items())  # type: ignore[arg-type]
+
+
+def test_a_torn_record_is_known_as_torn_and_hides_none_behind_it(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path)
+    torn = journal.append({"n": "torn"}, b"x" * 5000)
+    whole = journal.append({"n": "whole"}, b"y" * 5000)
+    with (tmp_path / torn.segment).open("r+b") as file:
+        file.seek(torn.offset + 4000)
+        file.write(bytes(1000))
+    records = {record.note["n"]: record.place for record in journal.scan()}
+    assert not journal.is_whole(records["torn"])
+    assert journal.is_whole(records["whole"])
+    assert records["whole"] == whole
+
+
+def test_a_record_without_its_header_is_passed_over(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path)
+    lost = journal.append({"n": "lost"}, b"x" * 9000)
+    kept = journal.append({"n": "kept"}, b"y" * 10)
+    with (tmp_path / lost.segment).open("r+b") as file:
+        file.write(bytes(ALIGNMENT))
+    assert [record.place for record in journal.scan()] == [kept]
+
+
+def test_content_cannot_pose_as_a_record(tmp_path: Path) -> None:
+    other = a_journal(tmp_path / "other")
+    other.append({"n": "forged"}, b"evil")
+    forged = (tmp_path / "other" / other.segments()[0].name).read_bytes()[:ALIGNMENT]
+    journal = a_journal(tmp_path / "own")
+    first = journal.append({"n": "first"}, b"z")
+    carrier = journal.append(
+        {"n": "carrier"}, bytes(ALIGNMENT - (first.offset + 2) % ALIGNMENT), forged * 3
+    )
+    notes = [record.note["n"] for record in journal.scan()]
+    assert notes == ["first", "carrier"]
+    assert journal.is_whole(carrier)
+
+
+def test_a_large_record_streams_into_its_own_segment_and_is_scanned(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path)
+    record = journal.spool({"n": "large"})
+    chunks = [os.urandom(100_000) for _ in range(9)]
+    for chunk in chunks:
+        record.write(chunk)
+    place = record.commit()
+    assert journal.read(place) == b"".join(chunks)
+    assert [found.place for found in journal.scan()] == [place]
+
+
+def test_a_discarded_large_record_leaves_nothing(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path)
+    record = journal.spool({})
+    record.write(b"half")
+    record.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_nodes_segment_is_named_as_such(tmp_path: Path) -> None:
+    place = a_journal(tmp_path, node="n2").append({}, b"data")
+    with pytest.raises(SegmentElsewhere):
+        a_journal(tmp_path, node="n1").read(place)
+
+
+def test_the_open_segment_is_never_freed_and_a_freed_one_says_so(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path)
+    place = journal.append({}, b"data")
+    journal.free(place.segment)
+    assert journal.read(place) == b"data"
+    journal.rotate()
+    journal.append({}, b"next")
+    journal.close()
+    journal.free(place.segment)
+    with pytest.raises(NoSuchPlace):
+        journal.read(place)
+
+
+def test_damage_is_found_when_the_whole_is_read(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path)
+    place = journal.append({}, b"d" * 100)
+    with (tmp_path / place.segment).open("r+b") as file:
+        file.seek(place.offset)
+        file.write(b"X")
+    with pytest.raises(PlaceLost):
+        journal.read(place)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path):
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    import subprocess
+
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("this machine does not let us mount a small disk")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_refuses_and_goes_on_when_there_is_room(tiny_disk: Path) -> None:
+    journal = a_journal(tiny_disk)
+    before = journal.append({}, b"before")
+    filler = tiny_disk / "filler"
+    with pytest.raises(JournalFull):
+        filler.write_bytes(bytes(1 << 20))
+        for _ in range(20):
+            journal.append({}, bytes(100_000))
+    filler.unlink()
+    after = journal.append({}, b"after")
+    journal.close()
+    assert (journal.read(before), journal.read(after)) == (b"before", b"after")

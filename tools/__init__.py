@@ -1,0 +1,1 @@
+"""Tools of the house: what the Makefile and the build call; nothing here is shipped."""
