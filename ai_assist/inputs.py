@@ -3,9 +3,10 @@
 The only place of this package that reads DICOM.
 """
 
+import struct
 from collections.abc import Callable
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,19 @@ from ai_assist.errors import FilmUnreadable
 from ai_assist.grey import to_model_input
 
 _AGE_UNITS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
+# What pydicom raises when it turns the bytes of one attribute into a value.
+_DAMAGED = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 Greys = NDArray[np.float32]
+Image: TypeAlias = Dataset
 
 
 def read(part10: bytes) -> Dataset:
@@ -127,7 +140,7 @@ def _padding(stored: NDArray[Any], image: Dataset) -> NDArray[np.bool_] | None:
 def _value(image: Dataset, keyword: str) -> object:
     try:
         return image.get(keyword)
-    except Exception:  # noqa: BLE001 - one damaged attribute must not hide the others
+    except _DAMAGED:  # one damaged attribute must not hide the others: it is not stated
         return None
 
 

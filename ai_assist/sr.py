@@ -9,7 +9,7 @@ PS3.3 A.35.13 (Comprehensive 3D SR).
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from io import BytesIO
 
 from highdicom.sr import (
@@ -49,6 +49,7 @@ _NO_UNITS = CodedConcept("1", "UCUM", "no units")
 
 _DATE = re.compile(r"\d{8}")
 _TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
+_OFFSET = re.compile(r"[+-](0\d|1[0-4])[0-5]\d")
 _DATES = ("PatientBirthDate", "StudyDate")
 _TEXTS = {  # value representation limits of PS3.5 section 6.2
     "PatientID": 64,
@@ -101,7 +102,8 @@ def build(run: TriageRun, card: ModelCard, scored: Sequence[ScoredImage]) -> byt
             device_serial_number=run.weights_digest,
             specific_character_set="ISO_IR 192",
         )
-        _stamp(report, run.planned_at)
+        offset = _matching(_OFFSET, scored[0].image.get("TimezoneOffsetFromUTC"))
+        _stamp(report, run.planned_at, offset)
         return _bytes(report)
     except Exception as error:  # highdicom and pydicom raise many kinds for odd headers
         raise ResultNotEncoded("the results cannot be written as a structured report") from error
@@ -195,15 +197,27 @@ def _matching(pattern: re.Pattern[str], value: object) -> str:
     return text if pattern.fullmatch(text) else ""
 
 
-def _stamp(report: Dataset, at: datetime) -> None:
-    """Set every time to that of the plan: highdicom reads the clock, and bytes must repeat."""
+def _stamp(report: Dataset, at: datetime, offset: str) -> None:
+    """Set every time to that of the plan: highdicom reads the clock, and bytes must repeat.
+
+    The times of the study are taken over as they are, and one offset holds for all times of an
+    object (PS3.3 C.12.1.1.8): so ours are given in the offset of the images, where they name one,
+    and in UTC without an offset where they do not.
+    """
+    if offset:
+        report.TimezoneOffsetFromUTC = offset
+        at = at.astimezone(_zone(offset))
     day, moment = at.strftime("%Y%m%d"), at.strftime("%H%M%S.%f")
     report.InstanceCreationDate, report.InstanceCreationTime = day, moment
     report.ContentDate, report.ContentTime = day, moment
     report.SeriesDate, report.SeriesTime = day, moment
     for equipment in report.get("ContributingEquipmentSequence", ()):
         equipment.ContributionDateTime = day + moment
-    report.TimezoneOffsetFromUTC = "+0000"
+
+
+def _zone(offset: str) -> timezone:
+    sign = -1 if offset[0] == "-" else 1
+    return timezone(sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[3:5])))
 
 
 def _bytes(report: Dataset) -> bytes:

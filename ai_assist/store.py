@@ -49,7 +49,7 @@ class InstanceResult:
 def add_plan(tx: Transaction, plan: TriagePlan) -> bool:
     """Add the plan of a case; False if it has one already."""
     insert = _insert(tx)(TRIAGE_PLANS).values(asdict(plan)).on_conflict_do_nothing()
-    return tx.execute(insert).rowcount == 1
+    return tx.execute(insert.returning(TRIAGE_PLANS.c.case_id)).first() is not None
 
 
 def locked_plan(tx: Transaction, case_id: str) -> TriagePlan | None:

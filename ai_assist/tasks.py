@@ -4,18 +4,15 @@ Nothing slow happens inside a transaction.  Everything stored on the way is foun
 kill, so a run that is started over ends with the same bytes and one settled case.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
-
-from pydicom import Dataset
 
 from ai_assist import commands, runs, sr, store
 from ai_assist.card import ModelCard
 from ai_assist.eligibility import why_not
 from ai_assist.errors import FilmUnreadable, LeaseLost, ModelDisabled
 from ai_assist.inference import Predictor
-from ai_assist.inputs import facts_of, read, tensor_of
+from ai_assist.inputs import Image, facts_of, read, tensor_of
 from ai_assist.runs import StoredReport, TriageRun
 from ai_assist.shelf import Shelf
 from ai_assist.sr import ScoredImage
@@ -75,10 +72,9 @@ class TriageWork:
         if card.weights_digest != run.weights_digest:
             raise ModelDisabled("the model is not the one the run was planned with")
         predictor = self.shelf.predictor(card.id, card.version)
-        seen = list(self._scored(run, card, predictor))
-        scored = [one for one in seen if one.result.refusal is None]
+        scored, refusals = self._scored(run, card, predictor)
         if not scored:
-            self._end_without_scores(run, [one.result.refusal or "" for one in seen])
+            self._end_without_scores(run, refusals)
             return
         hints = (
             hint
@@ -99,29 +95,41 @@ class TriageWork:
 
     def _scored(
         self, run: TriageRun, card: ModelCard, predictor: Predictor
-    ) -> Iterator[ScoredImage]:
-        """Give each image the model may see with its result, made now or found stored."""
+    ) -> tuple[list[ScoredImage], list[str]]:
+        """Return the images with their scores, made now or found stored, and why others have none.
+
+        The images are read again also where their scores are known: the report cites them.
+        """
+        entries, known = self._to_score(run, card)
+        scored: list[ScoredImage] = []
+        refusals: list[str] = []
+        for entry in entries:
+            started = monotonic_s()
+            image = _opened(self.archive.read(entry.instance_uid))
+            result = known.get(entry.instance_uid)
+            if result is None:
+                refusal, scores = _judged(image, card, predictor)
+                result = self._kept(run, entry, refusal, scores, monotonic_s() - started)
+            if image is not None and result.refusal is None:
+                scored.append(ScoredImage(image, result))
+            else:
+                refusals.append(result.refusal or FilmUnreadable.code)
+        return scored, refusals
+
+    def _to_score(
+        self, run: TriageRun, card: ModelCard
+    ) -> tuple[list[ManifestEntry], dict[str, InstanceResult]]:
         with self.database.reading() as tx:
-            entries = _entries(tx, run, card)
+            manifest = archive.manifest(tx, run.study_uid, run.manifest_version)
+            covered = [e for e in manifest.entries if e.modality in card.eligibility.modalities]
+            entries = covered[:MOST_IMAGES]
             known = store.results_of(
                 tx,
                 [entry.instance_uid for entry in entries],
                 model_id=card.id,
                 model_version=card.version,
             )
-        for entry in entries:
-            result = known.get(entry.instance_uid)
-            if result is not None and result.refusal is not None:
-                yield ScoredImage(Dataset(), result)
-                continue
-            started = monotonic_s()
-            image, refusal = _opened(self.archive.read(entry.instance_uid))
-            if result is None:
-                scores: dict[str, float] = {}
-                if refusal is None:
-                    refusal, scores = _judged(image, card, predictor)
-                result = self._kept(run, entry, refusal, scores, monotonic_s() - started)
-            yield ScoredImage(image, result)
+        return entries, known
 
     def _kept(
         self,
@@ -185,23 +193,19 @@ def due_work(work: TriageWork) -> tuple[DueWork, ...]:
     return (DueWork(name="ai_assist.run_triage", queue="ai", due=due_runs, run=work.run_triage),)
 
 
-def _entries(tx: Transaction, run: TriageRun, card: ModelCard) -> list[ManifestEntry]:
-    manifest = archive.manifest(tx, run.study_uid, run.manifest_version)
-    covered = [e for e in manifest.entries if e.modality in card.eligibility.modalities]
-    return covered[:MOST_IMAGES]
-
-
-def _opened(part10: bytes) -> tuple[Dataset, str | None]:
+def _opened(part10: bytes) -> Image | None:
     try:
-        return read(part10), None
-    except FilmUnreadable as error:
-        return Dataset(), error.code
+        return read(part10)
+    except FilmUnreadable:
+        return None
 
 
 def _judged(
-    image: Dataset, card: ModelCard, predictor: Predictor
+    image: Image | None, card: ModelCard, predictor: Predictor
 ) -> tuple[str | None, dict[str, float]]:
     """Return (reason for no scores, scores)."""
+    if image is None:
+        return FilmUnreadable.code, {}
     refusal = why_not(facts_of(image), card.eligibility)
     if refusal is not None:
         return refusal, {}

@@ -252,7 +252,10 @@ class Parts:
             self.objects,
             {"record": self._record()},
             collect=collect,
-            settings=DeliverySettings(retry=RetryPolicy(horizon=horizon)),
+            settings=DeliverySettings(
+                retry=RetryPolicy(horizon=horizon),
+                lease=timedelta(seconds=self.settings.record.lease_s),
+            ),
         ).due_work()
 
     def _record(self) -> "RecordAdapter":

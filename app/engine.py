@@ -62,8 +62,6 @@ class Engine:
     started_at: datetime
     demo: bool = False
     """Shown on every page: keys are of the demo authority, patients are not real."""
-    record_destination: str = "record"
-    """The name of the delivery whose prepared bytes are the FHIR document."""
     nudge: Callable[[], None] = _nobody_listens
     """Tells the relay of this process that something was just committed."""
     ready_checks: Mapping[str, Callable[[], None]] = field(default_factory=dict)

@@ -7,6 +7,7 @@ over is a number or an id, and whoever gets it loads the row and checks whether 
 import threading
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
 from typing import Protocol
 
 import structlog
@@ -107,10 +108,13 @@ class Relay:
         reactions: Reactions,
         due_work: Iterable[DueWork],
         dispatch: Dispatch,
+        *,
+        lease: timedelta = outbox.LEASE,
     ) -> None:
         self._database = database
         self._due_work = tuple(due_work)
         self._dispatch = dispatch
+        self._lease = lease
         self._consumers = consumers_by_kind(reactions)
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -176,7 +180,7 @@ class Relay:
                 return []
         with self._database.transaction() as tx:
             outbox.fan_out(tx, self._consumers)
-            return outbox.claim_due(tx)
+            return outbox.claim_due(tx, lease=self._lease)
 
 
 def consumers_by_kind(reactions: Reactions) -> dict[str, list[str]]:

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -171,10 +172,11 @@ def work(parts: Parts, queues: list[str], concurrency: int) -> int:
 
 def _relay(parts: Parts) -> Relay:
     reactions, due_work = parts.reactions(), parts.due_work()
+    lease = timedelta(seconds=parts.settings.relay.lease_s)
     if not parts.settings.broker.url:
         in_process = InProcess(parts.database, reactions)
-        return Relay(parts.database, reactions, due_work, in_process)
+        return Relay(parts.database, reactions, due_work, in_process, lease=lease)
     from app.worker import ToCelery, celery_app
 
     to_celery = ToCelery(celery_app(parts.settings.broker.url))
-    return Relay(parts.database, reactions, due_work, to_celery)
+    return Relay(parts.database, reactions, due_work, to_celery, lease=lease)

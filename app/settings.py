@@ -71,6 +71,13 @@ class WebSettings(_Section):
     """Set where the proxy serves HTTPS: cookies are then never sent in clear."""
 
 
+class RelaySettings(_Section):
+    """The relay around outbox and due work."""
+
+    lease_s: float = 15.0
+    """A fact that was handed over is handed over again after so long without an answer."""
+
+
 class BrokerSettings(_Section):
     """Celery's broker."""
 
@@ -94,6 +101,8 @@ class AiSettings(_Section):
 
     enabled: bool = True
     """The kill switch: off, every case is queued with the reason 'switched off'."""
+    lease_s: float = 90.0
+    """A model run whose worker fell silent is taken over after so long."""
     models: str = ""
     """A further directory of MONAI bundles beside those that are shipped."""
 
@@ -107,6 +116,8 @@ class RecordSettings(_Section):
     """Base URL of the FHIR server."""
     fhir_token: SecretStr = SecretStr("")
     """Bearer token for it; from the environment rather than the file."""
+    lease_s: float = 120.0
+    """An attempt whose worker fell silent is taken over after so long."""
     horizon_days: float = 7.0
     """An unreachable record is retried for so long before a person has to look."""
     seal_passphrase: SecretStr = SecretStr("")
@@ -129,6 +140,7 @@ class Settings(BaseSettings):
     storage: StorageSettings = StorageSettings()
     dicom: DicomSettings = DicomSettings()
     web: WebSettings = WebSettings()
+    relay: RelaySettings = RelaySettings()
     broker: BrokerSettings = BrokerSettings()
     worklist: WorklistSettings = WorklistSettings()
     ai: AiSettings = AiSettings()

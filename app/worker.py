@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from celery import Celery
+from kombu import Exchange
 from kombu import Queue as KombuQueue
 from kombu.exceptions import OperationalError
 
@@ -41,7 +42,13 @@ def celery_app(broker_url: str) -> Celery:
         task_ignore_result=True,
         task_default_queue="default",
         task_queues=[
-            KombuQueue(name, durable=True, queue_arguments={"x-queue-type": "quorum"})
+            KombuQueue(
+                name,
+                Exchange("telerad", type="topic"),
+                routing_key=name,
+                durable=True,
+                queue_arguments={"x-queue-type": "quorum"},
+            )
             for name in QUEUES
         ],
         worker_detect_quorum_queues=True,

@@ -167,7 +167,8 @@ def _registered(
     tx: Transaction, headers: Sequence[InstanceHeader], registered: Set[str]
 ) -> Mapping[tuple[str, str], PatientRef]:
     refs: dict[tuple[str, str], PatientRef] = {}
-    for header in headers:
+    # In one order everywhere, so that two nodes with the same patients never wait for each other.
+    for header in sorted(headers, key=patient_key):
         key = patient_key(header)
         if key in refs:
             continue

@@ -188,10 +188,17 @@ class Listener:
                 self._threads[thread] = transport
                 self._lobby.add(transport)
         if full:  # more connections than we would even answer: drop the newest
-            transport.close()
+            connection.close()
             log.warning("listener.overrun", remote=remote)
             return
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # the machine gives no more threads; those that end will free some
+            log.error("listener.no_thread", remote=remote)
+            connection.close()
+            with self._lock:
+                del self._threads[thread]
+                self._lobby.discard(transport)
 
     def _run(self, transport: Transport, remote: str) -> None:
         try:

@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-import structlog
-
-from health_record import document, store
+from health_record import document, store, telling
 from health_record.adapters import inbox, structure
 from health_record.delivery import (
     Delivery,
@@ -30,19 +28,17 @@ from health_record.errors import DeliveryMoveRefused, EvidenceDiffers
 from health_record.evidence import Collect, Evidence
 from health_record.identifiers import Naming
 from health_record.port import OutgoingDocument, Receipt, RecordAdapter, Rejected
+from health_record.telling import REQUESTER
 from kernel.digest import sha256_of
 from kernel.errors import EngineError, NotFound, Refused, Transient
-from kernel.facts import DocumentFiled, Fact, FilingRejected, RequesterNotified
 from kernel.ids import fresh
-from kernel.people import ENGINE
-from storage import audit, outbox
+from storage import outbox
 from storage.engine import Database, Transaction
 from storage.objects import ObjectStore
 from storage.work import DueWork
 
-REQUESTER = "requester"
+__all__ = ["REQUESTER", "Deliveries", "DeliverySettings"]
 
-_log = structlog.get_logger(__name__)
 _Answer = Receipt | Rejected | EngineError
 
 
@@ -139,7 +135,7 @@ class Deliveries:
             store.save(tx, delivery)
             held = delivery.state is DeliveryState.ATTEMPTING
             # Written before anything leaves: an attempt without an answer may have disclosed.
-            _record(tx, delivery, "delivery.attempted" if held else "delivery.parked")
+            telling.record(tx, delivery, "delivery.attempted" if held else "delivery.parked")
             return delivery if held else None
 
     def _notify(self, delivery: Delivery) -> None:
@@ -232,11 +228,11 @@ class Deliveries:
         match answer:
             case Receipt():
                 settled, action = filed(held, answer.reference, at=tx.at), "delivery.filed"
-                outbox.append(tx, _success(tx, settled))
+                outbox.append(tx, telling.success(tx, settled))
             case Rejected():
                 refusal = Refusal(answer.code, answer.sentence)
                 settled, action = rejected(held, refusal, at=tx.at), "delivery.rejected"
-                outbox.append(tx, _rejection(tx, settled, answer.code))
+                outbox.append(tx, telling.rejection(tx, settled, answer.code))
             case Transient():
                 refusal = Refusal(answer.code, answer.sentence)
                 policy = self._settings.retry
@@ -247,78 +243,5 @@ class Deliveries:
                 refusal = Refusal(answer.code, answer.sentence)
                 settled, action = parked(held, refusal, at=tx.at), "delivery.parked"
         store.save(tx, settled)
-        _record(tx, settled, action)
-        _tell_log(settled, action)
-
-
-def _success(tx: Transaction, delivery: Delivery) -> Fact:
-    assert delivery.receipt is not None
-    if delivery.destination == REQUESTER:
-        return RequesterNotified(
-            subject=delivery.case_id,
-            at=tx.at,
-            actor=ENGINE.ref,
-            cause=delivery.cause,
-            case_id=delivery.case_id,
-            delivery_id=delivery.id,
-            report_id=delivery.report_id,
-            report_version=delivery.report_version,
-            receipt=delivery.receipt,
-        )
-    return DocumentFiled(
-        subject=delivery.case_id,
-        at=tx.at,
-        actor=ENGINE.ref,
-        cause=delivery.cause,
-        case_id=delivery.case_id,
-        delivery_id=delivery.id,
-        destination=delivery.destination,
-        report_id=delivery.report_id,
-        report_version=delivery.report_version,
-        receipt=delivery.receipt,
-    )
-
-
-def _rejection(tx: Transaction, delivery: Delivery, code: str) -> Fact:
-    return FilingRejected(
-        subject=delivery.case_id,
-        at=tx.at,
-        actor=ENGINE.ref,
-        cause=delivery.cause,
-        case_id=delivery.case_id,
-        delivery_id=delivery.id,
-        destination=delivery.destination,
-        code=code,
-    )
-
-
-def _record(tx: Transaction, delivery: Delivery, action: str) -> None:
-    """Write the audit row: codes and ids; a destination's sentence could name a patient."""
-    failed = delivery.state in (DeliveryState.REJECTED, DeliveryState.PARKED)
-    audit.record(
-        tx,
-        actor=ENGINE,
-        action=action,
-        subject=delivery.id,
-        case_id=delivery.case_id,
-        outcome="failure" if failed else "success",
-        detail={
-            "destination": delivery.destination,
-            "report_version": delivery.report_version,
-            "attempt": delivery.attempts,
-            "code": delivery.refusal.code if delivery.refusal else None,
-            "receipt": delivery.receipt,
-            "document_sha256": delivery.prepared.sha256 if delivery.prepared else None,
-        },
-    )
-
-
-def _tell_log(delivery: Delivery, action: str) -> None:
-    _log.info(
-        action,
-        delivery_id=delivery.id,
-        case_id=delivery.case_id,
-        destination=delivery.destination,
-        attempt=delivery.attempts,
-        code=delivery.refusal.code if delivery.refusal else None,
-    )
+        telling.record(tx, settled, action)
+        telling.log(settled, action)

@@ -180,7 +180,7 @@ def actor_of(report: Report) -> Actor:
 
 
 def _of_author(tx: Transaction, report_id: str, reader_id: str) -> Report:
-    report = store.get(tx, report_id)
+    report = store.get(tx, report_id, lock=True)
     if report.subject.author != reader_id:
         raise NotTheAuthor("only its author may go on with a report", report_id=report_id)
     return report

@@ -180,7 +180,7 @@ class Signing:
 
 
 def _ready(tx: Transaction, report_id: str, number: int) -> _Ready:
-    report = store.get(tx, report_id)
+    report = store.get(tx, report_id, lock=True)
     version = rules.require_sealable(report, number)
     require_writer(tx, report, version)
     content = store.content_of(tx, report_id, number)
@@ -204,10 +204,10 @@ def _predecessor(tx: Transaction, report: Report) -> Predecessor | None:
 def _commit(tx: Transaction, ready: _Ready, seal_: Seal) -> SealedDocument:
     """Look again, mark the version sealed, and tell; another signing may have been faster."""
     content = ready.content
+    report = store.get(tx, content.report_id, lock=True)
     done = store.sealed(tx, content.report_id, content.version)
     if done is not None:
         return done
-    report = store.get(tx, content.report_id)
     require_writer(tx, report, report.version(content.version))
     require_current(tx, content)
     store.save(tx, report, rules.seal(report, content.version, at=tx.at))

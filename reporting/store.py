@@ -97,15 +97,19 @@ def save(tx: Transaction, before: Report, after: Report, content: Content | None
             )
 
 
-def get(tx: Transaction, report_id: str) -> Report:
+def get(tx: Transaction, report_id: str, *, lock: bool = False) -> Report:
     """Return a report with all its versions.
+
+    With `lock` nobody else changes it until the transaction ends.  A report is locked before its
+    case, everywhere, so that two transactions never wait for each other.
 
     Raises
     ------
     ReportUnknown
         There is no such report.
     """
-    row = tx.execute(select(REPORTS).where(REPORTS.c.id == report_id)).mappings().first()
+    query = select(REPORTS).where(REPORTS.c.id == report_id)
+    row = tx.execute(query.with_for_update() if lock else query).mappings().first()
     if row is None:
         raise ReportUnknown("there is no such report", report_id=report_id)
     return _report(tx, row)

@@ -60,7 +60,7 @@ def check(pdf: bytes, trust: Trust, *, content_digest: str, at: datetime) -> Sea
     try:
         return _check(pdf, trust, content_digest, at)
     except _MALFORMED as error:
-        return SealCheck(problem=f"the signed document cannot be read: {error}")
+        return SealCheck(problem=f"the signed document cannot be read ({type(error).__name__})")
 
 
 def require_sealed(pdf: bytes, trust: Trust, *, content_digest: str, at: datetime) -> str:

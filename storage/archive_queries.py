@@ -193,23 +193,23 @@ def _series_counts(
     modalities: dict[str, set[str]] = {}
     counts: dict[str, int] = {}
     found = tx.execute(
-        select(SERIES.c.study_uid, SERIES.c.modality, func.count())
+        select(SERIES.c.study_uid, SERIES.c.modality, func.count().label("number"))
         .where(SERIES.c.study_uid.in_(uids))
         .group_by(SERIES.c.study_uid, SERIES.c.modality)
     )
-    for study_uid, modality, count in found:
-        modalities.setdefault(study_uid, set()).add(modality)
-        counts[study_uid] = counts.get(study_uid, 0) + count
+    for row in found:
+        modalities.setdefault(row.study_uid, set()).add(row.modality)
+        counts[row.study_uid] = counts.get(row.study_uid, 0) + row.number
     return modalities, counts
 
 
 def _instance_counts(tx: Transaction, uids: Sequence[str]) -> dict[str, int]:
     found = tx.execute(
-        select(INSTANCES.c.study_uid, func.count())
+        select(INSTANCES.c.study_uid, func.count().label("number"))
         .where(INSTANCES.c.study_uid.in_(uids))
         .group_by(INSTANCES.c.study_uid)
     )
-    return {study_uid: int(count) for study_uid, count in found}
+    return {row.study_uid: int(row.number) for row in found}
 
 
 def _instance(row: RowMapping) -> InstanceRow:

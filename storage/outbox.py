@@ -21,7 +21,7 @@ from storage.engine import Transaction
 from storage.tables.outbox import FACTS, REACTED, TELLINGS
 from storage.work import Reaction
 
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=15)
 HORIZON = timedelta(days=3)
 FIRST_PAUSE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(minutes=10)
@@ -103,7 +103,7 @@ def fan_out(tx: Transaction, consumers: Mapping[str, Iterable[str]], *, limit: i
     return len(rows)
 
 
-def claim_due(tx: Transaction, *, limit: int = 32) -> list[Telling]:
+def claim_due(tx: Transaction, *, limit: int = 32, lease: timedelta = LEASE) -> list[Telling]:
     """Lease the tellings that are due now, at most the oldest open one a consumer and subject."""
     earlier = TELLINGS.alias("earlier")
     nothing_before = ~exists().where(
@@ -122,7 +122,7 @@ def claim_due(tx: Transaction, *, limit: int = 32) -> list[Telling]:
     )
     claimed = [Telling(row.fact_seq, row.consumer) for row in tx.execute(due)]
     for telling in claimed:
-        tx.execute(update(TELLINGS).where(_is(telling)).values(leased_until=tx.at + LEASE))
+        tx.execute(update(TELLINGS).where(_is(telling)).values(leased_until=tx.at + lease))
     return claimed
 
 

@@ -8,6 +8,8 @@ import pytest
 from storage.engine import Database
 from storage.migrate import upgrade
 
+pytest_plugins = ["tests.services.fixtures"]
+
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:

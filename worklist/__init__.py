@@ -15,7 +15,17 @@ from worklist.organisation import Organisation, OrganisationKind
 from worklist.profile import Profile, Takes
 from worklist.readers import Competence, Reader
 from worklist.request import Form, NewRequest, Payer, Request, RequestState
-from worklist.store import get_case, get_organisation, get_reader, get_request
+from worklist.store import (
+    get_case,
+    get_organisation,
+    get_reader,
+    get_request,
+    list_cases,
+    list_organisations,
+    list_profiles,
+    list_readers,
+    list_requests,
+)
 
 __all__ = [
     "CancelReason",
@@ -45,5 +55,10 @@ __all__ = [
     "get_organisation",
     "get_reader",
     "get_request",
+    "list_cases",
+    "list_organisations",
+    "list_profiles",
+    "list_readers",
+    "list_requests",
     "require_holder",
 ]

@@ -35,6 +35,7 @@ class Offer:
     reader_id: ReaderId
     profile: str
     asking: int
+    revision: int
     turn_before: int
     offered_at: datetime
     ended_at: datetime | None = None

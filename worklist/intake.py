@@ -5,7 +5,7 @@ from datetime import datetime
 
 from kernel.facts import Fact
 from kernel.ids import PatientRef, RequestId
-from storage import archive, outbox
+from storage import archive, outbox, patients
 from storage.archive import Manifest, StudyUnknown
 from storage.engine import Transaction
 from worklist import case as moves
@@ -20,13 +20,16 @@ from worklist.errors import (
     StudyNotOnDesk,
     StudyNotRouted,
 )
-from worklist.match import DeskReason, Study, Unmatched, match
+from worklist.match import DeskReason, Study, Unmatched, match, may_be_same_patient
 from worklist.organisation import Organisation
 from worklist.profile import NotRouted, Profile, Routed, route
 from worklist.readers import Reader
 from worklist.request import NewRequest, Request, RequestState, receive
 from worklist.settings import WorklistSettings
 from worklist.store import DeskStudy
+
+UNIDENTIFIED = "unidentified"
+"""The issuer under which the archive registers a study that names no patient."""
 
 
 def add_organisation(tx: Transaction, organisation: Organisation, *, act: Act) -> None:
@@ -144,7 +147,7 @@ def open_case(
     """
     manifest = archive.manifest(tx, study_uid)
     store.lock_pair(tx, study_uid=study_uid, accession=manifest.accession)
-    study = Study(manifest.study_uid, manifest.accession, manifest.patient_ref)
+    study = _study(tx, manifest)
     found = match(study, store.requests_for(tx, study))
     if isinstance(found, Unmatched):
         if not store.cases_of_study(tx, study_uid, lock=False):
@@ -183,8 +186,7 @@ def attach(
     request = store.find_request(tx, request_id, lock=True) or store.get_request(tx, request_id)
     if request.state is not RequestState.RECEIVED:
         raise RequestClosed(f"the request is {request.state}", request_id=request_id)
-    refs = {manifest.patient_ref, request.patient_ref} - {""}
-    if len(refs) > 1 and not same_person:
+    if not same_person and not may_be_same_patient(_study(tx, manifest), request):
         raise PatientsDiffer("the study and the request name different patients")
     trail.note(tx, act, "study.attached", study_uid, request=request_id, vouched=same_person)
     case = _open(tx, manifest, request, settings, act)
@@ -214,6 +216,13 @@ def _same(known: Request, new: NewRequest) -> Request:
             "this accession was requested before with other content", request_id=known.id
         )
     return known
+
+
+def _study(tx: Transaction, manifest: Manifest) -> Study:
+    ref = manifest.patient_ref
+    unidentified = patients.get(tx, ref).issuer == UNIDENTIFIED
+    may_be = frozenset[PatientRef]() if unidentified else patients.same_person(tx, ref)
+    return Study(manifest.study_uid, manifest.accession, may_be)
 
 
 def _open(

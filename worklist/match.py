@@ -36,11 +36,15 @@ SENTENCES: dict[DeskReason, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What matching needs to know of a study; empty texts mean that the study does not say."""
+    """What matching needs to know of a study; an empty accession means that it has none.
+
+    `patients` are the references that may stand for its patient, none if it names no patient: a
+    study and a request may know the same person under different issuers.
+    """
 
     study_uid: StudyUID
     accession: str
-    patient_ref: PatientRef
+    patients: frozenset[PatientRef]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +77,16 @@ def match(study: Study, requests: Iterable[Request]) -> Matched | Unmatched:
     known = list(requests)
     naming = [r for r in known if r.study_uid == study.study_uid]
     if naming:
-        same = [r for r in naming if _may_be_same_patient(study, r)]
+        same = [r for r in naming if may_be_same_patient(study, r)]
         return _open_ones(same) if same else Unmatched(_R.PATIENT_MISMATCH, naming[0].id)
     numbered = [
         r for r in known if study.accession and r.accession == study.accession and not r.study_uid
     ]
     if not numbered:
         return Unmatched(_R.NO_REQUEST)
-    if not study.patient_ref:
+    if not study.patients:
         return Unmatched(_R.PATIENT_UNIDENTIFIED, numbered[0].id)
-    same = [r for r in numbered if r.patient_ref == study.patient_ref]
+    same = [r for r in numbered if r.patient_ref in study.patients]
     if not same:
         return Unmatched(_R.PATIENT_MISMATCH, numbered[0].id)
     found = _open_ones(same)
@@ -91,10 +95,9 @@ def match(study: Study, requests: Iterable[Request]) -> Matched | Unmatched:
     return found
 
 
-def _may_be_same_patient(study: Study, request: Request) -> bool:
-    return (
-        not study.patient_ref or not request.patient_ref or study.patient_ref == request.patient_ref
-    )
+def may_be_same_patient(study: Study, request: Request) -> bool:
+    """Say whether nothing speaks against it: one of the two names nobody, or both the same."""
+    return not study.patients or not request.patient_ref or request.patient_ref in study.patients
 
 
 def _open_ones(requests: list[Request]) -> Matched | Unmatched:

@@ -194,6 +194,7 @@ def _offer(
             reader_id=reader.id,
             profile=case.profile,
             asking=case.asking,
+            revision=offered.revision,
             turn_before=turns[reader.id],
             offered_at=act.at,
         ),

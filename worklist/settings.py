@@ -33,7 +33,7 @@ class WorklistSettings:
     named_rule: NamedRule = NamedRule.ONLY  # the requester chose a person; others need a word
     named_uses_turn: bool = True  # keeps the numbers of assignments even
     look_again: timedelta = timedelta(seconds=30)  # shifts and certificates begin without a fact
-    look_depth: int = 200  # how many of those that cannot move get their reason written at once
+    look_depth: int = 50  # of those that cannot move, how many have their reason written at once
 
     def __post_init__(self) -> None:
         """Refuse values that no deployment can mean."""

@@ -600,9 +600,7 @@ def end_offer(tx: Transaction, case_id: str, outcome: str, reason: str = "") -> 
 
 def offers_of(tx: Transaction, case_id: str) -> list[Offer]:
     """Return every offer of a case in order."""
-    query = (
-        select(OFFERS).where(OFFERS.c.case_id == case_id).order_by(OFFERS.c.offered_at, OFFERS.c.id)
-    )
+    query = select(OFFERS).where(OFFERS.c.case_id == case_id).order_by(OFFERS.c.revision)
     return [Offer(**row) for row in tx.execute(query).mappings()]
 
 

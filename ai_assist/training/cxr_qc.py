@@ -64,7 +64,7 @@ def train(
     thresholds = Thresholds(
         chest=0.5, inverted=0.5, turned=0.5, mirrored=mirror_threshold(dev, scorer)
     )
-    figures = measure(dev, scorer, thresholds)
+    figures = measure(dev, scorer, thresholds, made_up=course.made_up_measured)
     unseen = read_figures(left_out) if isinstance(left_out, Path) else None
     if left_out is True:
         unseen = measure_left_out(data, progress=progress)

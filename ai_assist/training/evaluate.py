@@ -16,7 +16,6 @@ from ai_assist.training.network import SCORES, SIDE
 Scorer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 Grey = NDArray[np.float32]
 
-MADE_UP_COUNT = 600
 MADE_UP_SEED = 90_210  # apart from every seed that training draws from
 MIRROR_FALSE_ALARMS = 0.01
 CHEST, INVERTED, TURNED, MIRRORED = (
@@ -97,8 +96,10 @@ def _grouped(films: Iterable[LabelledFilm]) -> dict[str, list[LabelledFilm]]:
     return dict(sorted(groups.items()))
 
 
-def measure(films: Sequence[LabelledFilm], scorer: Scorer, thresholds: Thresholds) -> Figures:
-    """Measure every group of the films, and made-up pictures of a seed of their own."""
+def measure(
+    films: Sequence[LabelledFilm], scorer: Scorer, thresholds: Thresholds, *, made_up: int
+) -> Figures:
+    """Measure every group of the films, and `made_up` pictures made for this alone."""
     chest: dict[str, ChestFigures] = {}
     refused: dict[str, tuple[int, float]] = {}
     for name, members in _grouped(films).items():
@@ -107,14 +108,14 @@ def measure(films: Sequence[LabelledFilm], scorer: Scorer, thresholds: Threshold
             chest[name] = _chest_figures(handled, thresholds)
         else:
             refused[name] = _refused(np.concatenate(list(handled.values())), thresholds)
-    made_up = scorer(_made_up())
-    refused["made up"] = _refused(made_up, thresholds)
+    imagined = scorer(_made_up(made_up))
+    refused["made up"] = _refused(imagined, thresholds)
     return Figures(chest=chest, refused=refused)
 
 
-def _made_up() -> NDArray[np.float32]:
+def _made_up(count: int) -> NDArray[np.float32]:
     rng = torch.Generator().manual_seed(MADE_UP_SEED)
-    pictures = shapes(MADE_UP_COUNT, 128, rng)[:, 0].numpy()
+    pictures = shapes(count, 128, rng)[:, 0].numpy()
     return np.stack([to_model_input(picture, side=SIDE) for picture in pictures])
 
 

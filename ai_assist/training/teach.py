@@ -23,7 +23,6 @@ from ai_assist.training.network import SIDE, build
 
 Progress = Callable[[str], None]
 
-MADE_UP_POOL = 3000
 SMOOTHING = 0.02
 MIRROR_WEIGHT = 0.5  # a warning only, and the hardest: it must not lead the others
 PROGRESS_EVERY = 50
@@ -42,6 +41,8 @@ class Course:
     made_up: int = 16
     ruined: int = 10
     average_decay: float = 0.995
+    made_up_pool: int = 3000
+    made_up_measured: int = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def teach(films: Sequence[LabelledFilm], course: Course, progress: Progress) -> 
     """Train on the films of the split 'train' and return the averaged network, ready to use."""
     torch.manual_seed(course.seed)
     rng = torch.Generator().manual_seed(course.seed)
-    pictures = _load([film for film in films if film.split == "train"], rng)
+    pictures = _load([film for film in films if film.split == "train"], course, rng)
     network = build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     keeping = get_ema_multi_avg_fn(course.average_decay)  # type: ignore[no-untyped-call]
     average = AveragedModel(network, multi_avg_fn=keeping, use_buffers=True)
@@ -81,7 +82,7 @@ def teach(films: Sequence[LabelledFilm], course: Course, progress: Progress) -> 
     return trained.eval()
 
 
-def _load(films: Sequence[LabelledFilm], rng: torch.Generator) -> _Pictures:
+def _load(films: Sequence[LabelledFilm], course: Course, rng: torch.Generator) -> _Pictures:
     sources = sorted({film.source for film in films if film.is_chest})
     kinds = sorted({film.kind for film in films if not film.is_chest})
     chests = [[f for f in films if f.is_chest and f.source == source] for source in sources]
@@ -89,7 +90,7 @@ def _load(films: Sequence[LabelledFilm], rng: torch.Generator) -> _Pictures:
     return _Pictures(
         chests=tuple(stack(members) for members in chests),
         others=tuple(stack(members) for members in others),
-        made_up=(shapes(MADE_UP_POOL, STORED_SIDE, rng) * 255).to(torch.uint8),
+        made_up=(shapes(course.made_up_pool, STORED_SIDE, rng) * 255).to(torch.uint8),
     )
 
 

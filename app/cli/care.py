@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -121,17 +121,30 @@ def verify(ctx: click.Context, data: Path, as_json: bool) -> None:
     Exits with status 1 if anything is not what it was.
     """
     parts = parts_of(data)
+
+    def say(name: str, problems: list[str]) -> None:
+        if not as_json:
+            click.echo(f"{'FAIL' if problems else 'ok  '} {name}")
+            for problem in problems:
+                click.echo(f"     {problem}")
+
+    found = problems_of(parts, told=say)
+    if as_json:
+        click.echo(json.dumps({"ok": not found, "problems": found}))
+    ctx.exit(1 if found else 0)
+
+
+def problems_of(
+    parts: Parts, *, told: Callable[[str, list[str]], None] = lambda _name, _problems: None
+) -> dict[str, list[str]]:
+    """Re-read everything; return what is not what it was, by kind; tell each kind as it ends."""
     found = {}
     for name, look in _verifications(parts):
-        found[name] = list(look)
-        if not as_json:
-            click.echo(f"{'ok  ' if not found[name] else 'FAIL'} {name}")
-            for problem in found[name]:
-                click.echo(f"     {problem}")
-    sound = not any(found.values())
-    if as_json:
-        click.echo(json.dumps({"ok": sound, "problems": found}))
-    ctx.exit(0 if sound else 1)
+        problems = list(look)
+        told(name, problems)
+        if problems:
+            found[name] = problems
+    return found
 
 
 def _verifications(parts: Parts) -> Iterator[tuple[str, Iterable[str]]]:

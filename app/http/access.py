@@ -22,6 +22,7 @@ from kernel.people import Actor, Role
 from storage import audit
 from storage.engine import Transaction
 from worklist import queries
+from worklist import store as worklist_store
 from worklist.case import Case
 from worklist.organisation import Organisation, OrganisationKind
 
@@ -203,6 +204,20 @@ def rights_in(tx: Transaction, engine: Engine, visitor: Visitor, case: Case) -> 
     )
 
 
+def may_see_images(tx: Transaction, engine: Engine, visitor: Visitor, study_uid: str) -> bool:
+    """Say whether a visitor has a case of the study whose images are open to them."""
+    return any(
+        Right.SEE_IMAGES in rights_in(tx, engine, visitor, case)
+        for case in worklist_store.cases_of_study(tx, study_uid, lock=False)
+    )
+
+
+def record_refusal(engine: Engine, actor: Actor, subject: str) -> None:
+    """Write to the audit chain that somebody was refused."""
+    with engine.database.transaction() as tx:
+        audit.record(tx, actor=actor, action="access.refused", subject=subject, outcome="refused")
+
+
 def dispatcher(visitor: SignedIn, engine: TheEngine) -> Visitor:
     """Return the visitor if they look after the desk.
 
@@ -212,14 +227,7 @@ def dispatcher(visitor: SignedIn, engine: TheEngine) -> Visitor:
         They are no administrator of a consulting organisation.
     """
     if not visitor.is_dispatcher:
-        with engine.database.transaction() as tx:
-            audit.record(
-                tx,
-                actor=visitor.person.actor,
-                action="access.refused",
-                subject="desk",
-                outcome="refused",
-            )
+        record_refusal(engine, visitor.person.actor, "desk")
         raise AccessRefused("the desk is for administrators of consulting organisations")
     return visitor
 
@@ -259,14 +267,7 @@ def _machine(engine: Engine, token: str, scope: Scope) -> Machine:
     if machine is None:
         raise TokenRefused("the bearer token is unknown or revoked")
     if scope not in machine.scopes:
-        with engine.database.transaction() as tx:
-            audit.record(
-                tx,
-                actor=machine.actor,
-                action="access.refused",
-                subject=f"scope:{scope.value}",
-                outcome="refused",
-            )
+        record_refusal(engine, machine.actor, f"scope:{scope.value}")
         raise TokenRefused(f"the bearer token lacks the scope {scope.value}")
     return machine
 

@@ -72,6 +72,15 @@ _UNPROCESSABLE = frozenset(
     }
 )
 _FORBIDDEN = frozenset({"worklist.not_holder", "worklist.not_offered_to_reader"})
+# FHIR R4 value set issue-type.
+_ISSUES = {
+    HTTPStatus.NOT_FOUND: "not-found",
+    HTTPStatus.UNAUTHORIZED: "login",
+    HTTPStatus.FORBIDDEN: "forbidden",
+    HTTPStatus.BAD_REQUEST: "invalid",
+    HTTPStatus.SERVICE_UNAVAILABLE: "transient",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "exception",
+}
 
 log = structlog.get_logger()
 
@@ -100,12 +109,7 @@ def answer(request: Request, error: EngineError) -> Response:
     headers = _headers(request, error, status)
     if wants_page(request):
         return problem_page(request, status, error.sentence, error.code, error.clause, headers)
-    return JSONResponse(
-        _problem(status, error.code, error.sentence, error.clause),
-        status,
-        headers,
-        PROBLEM_JSON,
-    )
+    return _for_program(request, status, error.code, error.sentence, error.clause, headers)
 
 
 def problem_page(
@@ -116,10 +120,14 @@ def problem_page(
     clause: str | None,
     headers: dict[str, str],
 ) -> Response:
-    """Return a page that says what is wrong in one sentence."""
+    """Return a page that says what is wrong in one sentence, or a fragment for a part of a page."""
+    template = "problem.html"
+    if "hx-request" in request.headers:
+        template = "_problem.html"
+        headers = {**headers, "HX-Retarget": "#problem", "HX-Reswap": "innerHTML"}
     return render(
         request,
-        "problem.html",
+        template,
         {"sentence": sentence, "code": code, "clause": clause, "phrase": status.phrase},
         status=status,
         headers=headers,
@@ -130,7 +138,7 @@ def wants_page(request: Request) -> bool:
     """Say whether a person in a browser asks, rather than a program."""
     if request.url.path.startswith(_PROGRAM_PATHS):
         return False
-    return "text/html" in request.headers.get("accept", "")
+    return "text/html" in request.headers.get("accept", "") or "hx-request" in request.headers
 
 
 def install(app: FastAPI) -> None:
@@ -179,7 +187,31 @@ def _plain(
 ) -> Response:
     if wants_page(request):
         return problem_page(request, status, sentence, code, None, headers)
-    return JSONResponse(_problem(status, code, sentence, None), status, headers, PROBLEM_JSON)
+    return _for_program(request, status, code, sentence, None, headers)
+
+
+def _for_program(
+    request: Request,
+    status: HTTPStatus,
+    code: str,
+    sentence: str,
+    clause: str | None,
+    headers: dict[str, str],
+) -> Response:
+    if request.url.path.startswith("/fhir"):
+        outcome = {
+            "resourceType": "OperationOutcome",
+            "issue": [
+                {
+                    "severity": "error",
+                    "code": _ISSUES.get(status, "processing"),
+                    "details": {"text": code},
+                    "diagnostics": sentence,
+                }
+            ],
+        }
+        return JSONResponse(outcome, status, headers, "application/fhir+json")
+    return JSONResponse(_problem(status, code, sentence, clause), status, headers, PROBLEM_JSON)
 
 
 def _problem(

@@ -8,7 +8,6 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from app.engine import Engine
 from app.http.access import (
     CheckedForm,
     DispatchesCases,
@@ -21,16 +20,15 @@ from app.http.access import (
 from app.http.body import TheEngine
 from app.identity import store as people
 from app.identity.policy import Right
+from app.pages import document
 from app.pages.rendering import render
 from health_record import commands as health_record
 from health_record import store as deliveries_store
 from health_record.delivery import Delivery
-from kernel.errors import Corrupt, NotFound
-from reporting import SealedDocument, sealed, sealed_for_case
+from reporting import SealedDocument, sealed_for_case
 from storage import archive, audit, patients
 from storage.audit import Entry
 from storage.engine import Transaction
-from storage.objects import ObjectStore, digest_of
 from storage.patients import Patient
 from worklist import commands as worklist
 from worklist import queries
@@ -42,18 +40,6 @@ from worklist.request import Request as ReadingRequest
 
 router = APIRouter()
 _MAX_NOTE = 500
-
-
-class DocumentDamaged(Corrupt):
-    """The stored document is not the one that was signed."""
-
-    code = "pages.document_damaged"
-
-
-class NoDocument(NotFound):
-    """The case has no such document."""
-
-    code = "pages.no_document"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +94,8 @@ def case_page(request: Request, engine: TheEngine, opened: ReadsCases) -> Respon
 def signed_report(version: int, engine: TheEngine, opened: SeesReport) -> Response:
     """Give the signed document of a version."""
     with engine.database.reading() as tx:
-        document = _document(tx, opened.case, version)
-    content = _verified(engine.objects, document.pdf_key, document.pdf_sha256)
+        signed = document.of_version(tx, opened.case, version)
+    content = document.verified(engine.objects, signed.pdf_key, signed.pdf_sha256)
     return _pdf(content, f"report-{opened.case.id[:8]}-v{version}.pdf")
 
 
@@ -117,21 +103,18 @@ def signed_report(version: int, engine: TheEngine, opened: SeesReport) -> Respon
 def signed_sr(version: int, engine: TheEngine, opened: SeesReport) -> Response:
     """Give the structured report of a signed version (DICOM SR)."""
     with engine.database.reading() as tx:
-        document = _document(tx, opened.case, version)
-    content = _verified(engine.objects, document.sr_key, document.sr_sha256)
+        signed = document.of_version(tx, opened.case, version)
+    content = document.verified(engine.objects, signed.sr_key, signed.sr_sha256)
     name = f"report-{opened.case.id[:8]}-v{version}.dcm"
     return Response(content, media_type="application/dicom", headers=_attachment(name))
 
 
 @router.get("/cases/{case_id}/report/{version}.fhir.json")
 def fhir_document(version: int, engine: TheEngine, opened: SeesReport) -> Response:
-    """Give the exact FHIR bytes that left for the health record."""
+    """Give the FHIR document: the exact bytes that left for the health record."""
     with engine.database.reading() as tx:
-        document = _document(tx, opened.case, version)
-        delivery = prepared_delivery(tx, engine, document)
-    if delivery is None or delivery.prepared is None:
-        raise NoDocument("the FHIR document of this version has not been made yet")
-    content = _verified(engine.objects, delivery.prepared.key, delivery.prepared.sha256)
+        signed = document.of_version(tx, opened.case, version)
+        content = document.fhir_document(engine, tx, signed)
     return Response(content, media_type="application/fhir+json")
 
 
@@ -185,34 +168,6 @@ def page_for(tx: Transaction, opened: OpenedCase) -> CasePage:
         journal=journal,
         people=_named(tx, refs),
     )
-
-
-def prepared_delivery(tx: Transaction, engine: Engine, document: SealedDocument) -> Delivery | None:
-    """Return the delivery that holds the FHIR document of a signed version, if it was made."""
-    return next(
-        (
-            delivery
-            for delivery in health_record.list_deliveries(tx, case_id=document.case_id)
-            if delivery.destination == engine.record_destination
-            and (delivery.report_id, delivery.report_version)
-            == (document.report_id, document.version)
-            and delivery.prepared is not None
-        ),
-        None,
-    )
-
-
-def _document(tx: Transaction, case: Case, version: int) -> SealedDocument:
-    if case.report_id is None:
-        raise NoDocument("the case has no signed report")
-    return sealed(tx, case.report_id, version)
-
-
-def _verified(objects: ObjectStore, key: str, sha256: str) -> bytes:
-    content = objects.get(key)
-    if digest_of(content)[0] != sha256:
-        raise DocumentDamaged("the stored document is not the one that was signed")
-    return content
 
 
 def _pdf(content: bytes, name: str) -> Response:

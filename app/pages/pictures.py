@@ -8,7 +8,7 @@ from fastapi.responses import Response
 
 from app.http.access import SeesImages
 from app.http.body import TheEngine
-from app.pages.case import NoDocument
+from app.pages.document import NoDocument
 from storage import archive, archive_queries, audit
 from storage.archive import Manifest
 from storage.archive_queries import InstanceRow, SeriesRow
@@ -96,9 +96,7 @@ def picture(
 
     with _AT_ONCE:
         shown = render(data, frame=frame, max_side=MAX_SIDE, window=preset.window)
-    # Kept by this browser for a while, so that paging to and fro is quick on a poor line.
-    headers = {"Cache-Control": "private, max-age=600", "Content-Disposition": "inline"}
-    return Response(shown.data, media_type=shown.media_type, headers=headers)
+    return Response(shown.data, media_type=shown.media_type)
 
 
 def _modality(manifest: Manifest, instance_uid: str) -> str:

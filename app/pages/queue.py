@@ -24,6 +24,7 @@ from worklist import queries
 from worklist import store as worklist_store
 from worklist.act import Act
 from worklist.case import Case, CaseState, DeclineReason
+from worklist.queue import in_line
 from worklist.readers import Reader
 from worklist.request import Request as ReadingRequest
 from worklist.request import RequestState
@@ -192,8 +193,8 @@ def _desk(tx: Transaction, visitor: Visitor, place: Place) -> Desk | None:
     return Desk(
         reader=reader,
         on_duty=reader.on_duty(tx.at),
-        offered=mine[CaseState.OFFERED],
-        reading=mine[CaseState.READING],
+        offered=tuple(in_line(mine[CaseState.OFFERED])),
+        reading=tuple(in_line(mine[CaseState.READING])),
         waiting=tuple(_waiting(tx, profile, names[profile], place) for profile in sorted(valid)),
         signed=tuple(case for case in recent if case.signed_by == reader_id),
     )

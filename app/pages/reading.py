@@ -17,7 +17,7 @@ from app.pages.pictures import Preset
 from app.pages.rendering import render
 from app.pages.triage import TriageShown, shown_triage
 from kernel.errors import EngineError, NotFound, Refused
-from reporting import WRITTEN, DraftConflict, Report, Section, VersionState, report_for_case
+from reporting import WRITTEN, Report, Section, VersionState, report_for_case
 from reporting import commands as reporting
 from reporting.sections import REQUIRED
 from reporting.wording import LANGUAGES
@@ -106,16 +106,12 @@ def autosave(
     """
     try:
         report = _saved(engine, opened, form)
-    except DraftConflict as conflict:
-        context = {"revision": form.get("revision", ""), "alert": conflict.sentence}
-        return render(
-            request, "_saved.html", {**context, "saved": None}, status=status_of(conflict)
-        )
     except Refused as refusal:
-        context = {"revision": form.get("revision", ""), "alert": refusal.sentence}
-        return render(request, "_saved.html", {**context, "saved": None}, status=status_of(refusal))
-    context = {"revision": report.revision, "alert": ""}
-    return render(request, "_saved.html", {**context, "saved": engine.database.clock()})
+        # The revision stays what it was: saving goes on once the page was loaded again.
+        kept = {"revision": form.get("revision", ""), "alert": refusal.sentence, "saved": None}
+        return render(request, "_saved.html", kept, status=status_of(refusal))
+    shown = {"revision": report.revision, "alert": "", "saved": engine.database.clock()}
+    return render(request, "_saved.html", shown)
 
 
 @router.post("/cases/{case_id}/report")
@@ -263,7 +259,7 @@ def _fields(report: Report, typed: Mapping[str, str] | None) -> tuple[Field, ...
             label=headings[code.value],
             text=(typed or {}).get(_name(code.value), stored.get(code.value, "")),
             required=code in REQUIRED,
-            rows=9 if code.value in long else 2,
+            rows=7 if code.value in long else 1,
         )
         for code in WRITTEN
     )
@@ -295,12 +291,29 @@ def _sign(engine: Engine, opened: OpenedCase, version: int, passphrase: str) -> 
 
     with engine.database.reading() as tx:
         report = _report(tx, opened)
-    key_file = engine.key_file(_reader(opened))
-    if not key_file.is_file():
-        raise KeyMissing("this node has no key of yours; ask the administrator")
-    signer = open_key_file(key_file.read_bytes(), passphrase)
+    try:
+        signer = open_key_file(_key(engine, opened), passphrase)
+    except Refused as refusal:
+        with engine.database.transaction() as tx:
+            audit.record(
+                tx,
+                actor=opened.visitor.person.actor,
+                action="report.signing_refused",
+                subject=f"report:{report.id}",
+                case_id=opened.case.id,
+                outcome="refused",
+                detail={"version": version, "code": refusal.code},
+            )
+        raise
     signing = Signing(engine.database, engine.objects, engine.archive, engine.trust)
     signing.sign(report.id, version, signer)
+
+
+def _key(engine: Engine, opened: OpenedCase) -> bytes:
+    path = engine.key_file(_reader(opened))
+    if not path.is_file():
+        raise KeyMissing("this node has no key of yours; ask the administrator")
+    return path.read_bytes()
 
 
 def _report(tx: Transaction, opened: OpenedCase) -> Report:

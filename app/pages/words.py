@@ -108,8 +108,11 @@ ACTIONS: Mapping[str, str] = {
     "report.signing_refused": "was refused the signature",
     "report.superseded": "changed a finalised report",
     "report.viewed": "looked at the signed report",
+    "study.attached": "joined study and request",
     "study.retrieved": "retrieved images",
     "study.viewed": "opened the images to read them",
+    "triage.planned": "planned the AI check",
+    "triage.settled": "settled the AI check",
 }
 
 

@@ -22,9 +22,7 @@ if (report) {
     const status = event.detail?.ctx?.response?.status ?? 0;
     if (status >= 200 && status < 300) saved = sending;
   });
-  for (const failure of ["htmx:error", "htmx:response:error"]) {
-    document.addEventListener(failure, () => say("Not saved: the engine does not answer. It is tried again when you go on writing."));
-  }
+  document.addEventListener("htmx:error", () => say("Not saved: the engine does not answer. It is tried again when you go on writing."));
   window.addEventListener("beforeunload", (event) => {
     if (typed !== saved && document.activeElement?.type !== "submit") event.preventDefault();
   });
@@ -46,12 +44,19 @@ if (image) {
     (stop.frame > 1 ? `&frame=${stop.frame}` : "");
   const within = (stop) => stops.filter((other) => other.link.closest("details") === stop.link.closest("details"));
 
+  // What was fetched stays with the page, and goes with it: nothing is kept in the browser's cache.
+  const fetched = new Map();
   const show = (index) => {
     if (index < 0 || index >= stops.length) return;
     at = index;
     const stop = stops[at];
     const wanted = address(stop);
-    if (!image.src.endsWith(wanted)) image.src = wanted;
+    if (!fetched.has(wanted)) {
+      const kept = image.src.endsWith(wanted) ? image.cloneNode() : new Image();
+      kept.src = wanted;
+      fetched.set(wanted, kept);
+    }
+    image.src = wanted;
     links.forEach((link) => link.removeAttribute("aria-current"));
     stop.link.setAttribute("aria-current", "true");
     stop.link.closest("details").open = true;

@@ -25,6 +25,7 @@ ODD_HEADERS: dict[str, dict[str, object]] = {
     "no patient": {"PatientID": "", "PatientName": "", "PatientBirthDate": "", "PatientSex": ""},
     "a crooked date": {"PatientBirthDate": "1980", "StudyDate": "", "StudyTime": "9:00"},
     "a strange sex": {"PatientSex": "U"},
+    "a time zone": {"TimezoneOffsetFromUTC": "+0500"},
     "a long accession": {"AccessionNumber": "A" * 40},
 }
 
@@ -121,6 +122,20 @@ def test_the_same_run_gives_the_same_bytes(quality_card: ModelCard) -> None:
     assert build(run, quality_card, seen) == build(run, quality_card, seen)
     other = replace(run, id="another")
     assert build(other, quality_card, seen) != build(run, quality_card, seen)
+
+
+@pytest.mark.parametrize(
+    ("offset", "time"),
+    [("+0500", "140000"), ("-0330", "053000"), (None, "090000"), ("x", "090000")],
+)
+def test_times_are_in_the_offset_of_the_images(
+    quality_card: ModelCard, offset: str | None, time: str
+) -> None:
+    named = {} if offset is None else {"TimezoneOffsetFromUTC": offset}
+    one = scored(quality_card, film(noise(), **named), GOOD)
+    report = dcmread(BytesIO(build(a_run(quality_card), quality_card, [one])))
+    assert str(report.ContentTime).startswith(time)
+    assert report.get("TimezoneOffsetFromUTC") == (offset if offset != "x" else None)
 
 
 def test_an_image_without_its_uids_gives_no_report(quality_card: ModelCard) -> None:

@@ -15,11 +15,15 @@ from pydicom import dcmread
 from ai_assist import commands
 from ai_assist.errors import InferenceTimedOut, LeaseLost
 from ai_assist.level import Level
+from ai_assist.overview import triage_of
+from ai_assist.reactions import CONSUMER, reactions
 from ai_assist.runs import LEASE, MAX_ATTEMPTS, RunState, fail
 from ai_assist.shelf import Shelf, shipped_models
 from ai_assist.store import results_of
+from ai_assist.tasks import due_work
 from kernel.digest import sha256_of
 from kernel.errors import Transient
+from kernel.facts import CaseOpened
 from storage import archive, audit
 from storage.objects import ObjectStoreUnavailable
 from tests.ai_assist.films import STUDY, film, noise, real_chests
@@ -306,6 +310,19 @@ def test_a_case_is_planned_once_however_often_it_is_told(room: Room) -> None:
     assert len(room.settled()) == 1
 
 
+def test_the_package_listens_for_opened_cases(room: Room) -> None:
+    room.receive(film(noise()))
+    with room.database.transaction() as tx:
+        archive.freeze_manifest(tx, STUDY)
+        reactions(room.shelf)[CONSUMER][CaseOpened](tx, opened(1))
+    (work,) = due_work(room.work)
+    with room.database.reading() as tx:
+        due = work.due(tx)
+    for run_id in due:
+        work.run(run_id)
+    assert (work.queue, [fact.outcome for fact in room.settled()]) == ("ai", ["settled"])
+
+
 def test_a_full_store_is_tried_again(room: Room) -> None:
     class Full:
         def put(self, key: str, data: bytes | Path, sha256: str) -> None:
@@ -338,6 +355,23 @@ def test_two_models_settle_the_case_together(room: Room) -> None:
     assert sorted(fact.run_ids) == sorted(run.id for run in planned)
     states = {run.model_id: run.state for run in room.runs()}
     assert states == {"cxr-qc": RunState.SETTLED, "second-qc": RunState.FAILED}
+
+
+def test_a_page_sees_what_was_raised_and_by_which_run(room: Room) -> None:
+    room.receive(film(noise()))
+    room.open_case()
+    with room.database.reading() as tx:
+        waiting = triage_of(tx, CASE, room.shelf)
+    assert waiting is not None
+    assert (waiting.outcome, waiting.runs[0].hints) == (None, ())
+    run_due(room)
+    with room.database.reading() as tx:
+        seen = triage_of(tx, CASE, room.shelf)
+        assert triage_of(tx, "another", room.shelf) is None
+    assert seen is not None
+    assert (seen.outcome, seen.level, seen.reason) == ("settled", "advise", "raised")
+    (hint,) = seen.runs[0].hints
+    assert (hint.name, hint.level) == ("chest", Level.ADVISE)
 
 
 def test_every_step_is_in_the_audit_chain(room: Room) -> None:

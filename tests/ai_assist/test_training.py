@@ -24,7 +24,15 @@ from ai_assist.training.films import (  # noqa: E402
 from ai_assist.training.teach import Course  # noqa: E402
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
-ONE_STEP = Course(steps=2, chests_per_source=4, others=2, made_up=2, ruined=2)
+ONE_STEP = Course(
+    steps=2,
+    chests_per_source=4,
+    others=2,
+    made_up=2,
+    ruined=2,
+    made_up_pool=20,
+    made_up_measured=20,
+)
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 
 

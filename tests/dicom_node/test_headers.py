@@ -37,6 +37,7 @@ ALIKE = {
     "rows": "Rows",
     "columns": "Columns",
 }
+BOUNDS = {"modality": 16, "sex": 16, "body_part": 16, "study_description": 64}
 
 
 def header_of(data_set: Dataset, transfer_syntax: str = EXPLICIT_LITTLE) -> InstanceHeader:
@@ -58,7 +59,7 @@ def test_headers_of_real_files_are_what_pydicom_reads() -> None:
                 found = getattr(header, name)
                 if isinstance(found, str):
                     expected = "" if expected is None else str(expected).strip()
-                    found, expected = found[:16], expected[:16]
+                    expected = expected[: BOUNDS.get(name)]
                 assert found == expected, (path.name, keyword)
             told = str(data_set.get("PatientName", "")).rstrip("=^ ")
         assert header.patient_name == told.strip(), path.name

@@ -3,7 +3,7 @@
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -55,11 +55,12 @@ def faulty_record(script: Script, *, tls: ssl.SSLContext | None = None) -> Itera
             self.close_connection = True
             if reply is None:
                 return
-            self.send_response(reply.status)
-            self.send_header("Content-Length", str(len(reply.body)))
-            self.send_header("Connection", "close")
-            self.end_headers()
-            self.wfile.write(reply.body)
+            with suppress(ConnectionError):  # the asker did not wait for the answer
+                self.send_response(reply.status)
+                self.send_header("Content-Length", str(len(reply.body)))
+                self.send_header("Connection", "close")
+                self.end_headers()
+                self.wfile.write(reply.body)
 
         def log_message(self, format: str, *args: object) -> None:
             """Stay silent."""

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kernel.ids import OrganisationId, PatientRef, ReaderId, ReportId, RequestId, StudyUID
+from kernel.ids import OrganisationId, PatientRef, ReaderId, ReportId, RequestId, StudyUID, derived
 from kernel.people import Actor, Role
 from worklist.act import Act
 from worklist.case import Case, CaseState, StateReason, case_id_of
@@ -17,6 +17,7 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 DISPATCHER = Actor(ref="person:d-1", role=Role.ADMINISTRATOR, organisation="clinic")
 THORAX = "thoracic-radiology"
+ISSUER = "SITE"
 
 _OFFERED = {"offered_to": ReaderId("r-1"), "offered_until": NOON + 15 * MINUTE}
 _HELD = {"holder": ReaderId("r-1"), "held_until": NOON + HOUR}
@@ -34,6 +35,11 @@ _IN_STATE: dict[CaseState, dict[str, Any]] = {
 }
 
 
+def patient(id: str) -> PatientRef:
+    """Return the reference of a patient of the site."""
+    return PatientRef(derived("patient", ISSUER, id))
+
+
 def an_act(at: datetime = NOON) -> Act:
     """Return the circumstances of a change."""
     return Act(at=at, by=DISPATCHER)
@@ -43,7 +49,7 @@ def a_new_request(number: int = 1, **changes: Any) -> NewRequest:
     """Return a submission; the number makes its accession and its patient."""
     values: dict[str, Any] = {
         "organisation_id": OrganisationId("hospital"),
-        "patient_ref": PatientRef(f"p-{number}"),
+        "patient_ref": patient(f"p-{number}"),
         "accession": f"A{number}",
         "modality": "DX",
         "station_ae_title": "VAN1",
@@ -67,7 +73,7 @@ def a_case(number: int = 1, state: CaseState = CaseState.QUEUED, **changes: Any)
         "request_id": request_id,
         "study_uid": StudyUID(f"1.2.3.{number}"),
         "manifest_version": 1,
-        "patient_ref": PatientRef(f"p-{number}"),
+        "patient_ref": patient(f"p-{number}"),
         "accession": f"A{number}",
         "site_id": OrganisationId("hospital"),
         "profile": THORAX,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
+from kernel.digest import sha256_of
 from kernel.facts import (
     DocumentFiled,
     Fact,
@@ -18,14 +19,13 @@ from kernel.ids import (
     PatientRef,
     SeriesUID,
     StudyUID,
-    derived,
 )
 from kernel.people import ENGINE
-from storage import archive, outbox
+from storage import archive, outbox, patients
 from storage.archive import NewInstance
 from storage.engine import Database, Transaction
 from storage.journal import Place
-from tests.worklist.examples import DISPATCHER, NOON, THORAX, a_new_request, a_reader
+from tests.worklist.examples import DISPATCHER, ISSUER, NOON, THORAX, a_new_request, a_reader
 from worklist import commands, store
 from worklist.act import Act
 from worklist.case import Case, case_id_of
@@ -66,9 +66,7 @@ class Room:
         self._told = 0
         with database.transaction() as tx:
             for organisation in (
-                Organisation(
-                    OrganisationId("hospital"), "Hospital", OrganisationKind.REQUESTING
-                ),
+                Organisation(OrganisationId("hospital"), "Hospital", OrganisationKind.REQUESTING),
                 Organisation(OrganisationId("clinic"), "Clinic", OrganisationKind.CONSULTING),
             ):
                 commands.add_organisation(tx, organisation, act=self.act(tx))
@@ -115,7 +113,8 @@ class Room:
         self,
         number: int = 1,
         *,
-        patient_ref: str | None = None,
+        patient_id: str | None = None,
+        issuer: str = ISSUER,
         accession: str | None = None,
         modality: str = "DX",
         body_part: str = "CHEST",
@@ -124,6 +123,14 @@ class Room:
         """Let a study arrive and be judged complete; return the fact, not told yet."""
         uid = f"1.2.3.{number}"
         with self.database.transaction() as tx:
+            ref = patients.register(
+                tx,
+                issuer=issuer,
+                patient_id=f"p-{number}" if patient_id is None else patient_id,
+                name="",
+                sex="",
+                birth_date=None,
+            )
             archive.admit_many(
                 tx,
                 [
@@ -131,13 +138,13 @@ class Room:
                         _instance(
                             f"{uid}.1.{i}",
                             uid,
-                            patient_ref=f"p-{number}" if patient_ref is None else patient_ref,
+                            patient_ref=ref,
                             accession=f"A{number}" if accession is None else accession,
                             modality=modality,
                             body_part=body_part,
                             at=tx.at,
                         ),
-                        Place(f"n1-{number}", 1000 * i, 1000, derived("digest", uid, i) * 2),
+                        Place(f"n1-{number}", 1000 * i, 1000, sha256_of(f"{uid} {i}".encode())),
                     )
                     for i in range(1, instances + 1)
                 ],
@@ -204,9 +211,7 @@ class Room:
             author=author,
         )
 
-    def filed(
-        self, number: int, version: int = 1, destination: str = "record"
-    ) -> DocumentFiled:
+    def filed(self, number: int, version: int = 1, destination: str = "record") -> DocumentFiled:
         return DocumentFiled(
             **self._head(self.case_id(number)),
             **_report(number, version),
@@ -255,7 +260,7 @@ def _instance(
     uid: str,
     study_uid: str,
     *,
-    patient_ref: str,
+    patient_ref: PatientRef,
     accession: str,
     modality: str,
     body_part: str,
@@ -268,7 +273,7 @@ def _instance(
         sop_class_uid="1.2.840.10008.5.1.4.1.1.1.1",
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         modality=modality,
-        patient_ref=PatientRef(patient_ref),
+        patient_ref=patient_ref,
         accession=accession,
         study_description="",
         study_date="20261122",

@@ -194,7 +194,7 @@ def test_a_rejected_filing_stays_an_alarm_until_it_is_filed():
 def test_every_reason_has_a_sentence_and_every_state_a_row():
     assert set(SENTENCES) == set(StateReason)
     assert set(MOVES) == set(CaseState)
-    assert ALARMS <= set(StateReason)
+    assert set(StateReason) >= ALARMS
     assert {reason.value for reason in CancelReason} <= {reason.value for reason in StateReason}
 
 

@@ -27,9 +27,7 @@ def test_the_term_runs_from_the_later_of_request_and_documents(request, document
 
 
 def test_the_other_reading_of_the_law_is_a_setting():
-    both = clocks(
-        request_received=NOON, documents_received=NOON + HOUR, rule=ClockRule.ON_REQUEST
-    )
+    both = clocks(request_received=NOON, documents_received=NOON + HOUR, rule=ClockRule.ON_REQUEST)
     assert both.legal_start == NOON
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from kernel.facts import FilingRejected
 from storage import audit
-from tests.worklist.examples import DAY, HOUR, MINUTE, NOON, THORAX
+from tests.worklist.examples import DAY, HOUR, MINUTE, NOON, THORAX, patient
 from tests.worklist.room import NEURO, Room, offered_to
 from worklist import commands, queries, require_holder, store
 from worklist.case import CaseState, DeclineReason, StateReason
@@ -42,7 +42,7 @@ def test_a_case_goes_its_whole_way_and_tells_each_step(room: Room):
         "delivered",
         "completed",
     ]
-    assert list(room.ask(audit.verify)) == []
+    assert room.ask(lambda tx: list(audit.verify(tx))) == []
 
 
 @pytest.mark.parametrize("order", [("filed", "notified"), ("notified", "filed")])
@@ -90,9 +90,8 @@ def test_a_document_that_is_refused_for_good_alarms(room: Room):
 
 def test_triage_that_settles_twice_or_late_changes_nothing_but_the_due_moment(room: Room):
     first = room.queue(1)
-    again = room.queue(1) if False else room.case(1)
     room.tell(room.settled(1, "critical"))
-    assert room.case(1) == again == first
+    assert room.case(1) == first
     assert room.facts(first.id) == ["CaseOpened", "CaseQueued"]
 
 
@@ -106,7 +105,7 @@ def test_a_case_never_waits_longer_for_its_triage_than_the_deadline(room: Room):
     queued = room.case(1)
     assert (queued.state, queued.due) == (CaseState.QUEUED, case.due)
     room.work.enqueue_overdue(case.id)
-    assert room.case(1).revision == queued.revision + 1  # why it waits, and nothing else
+    assert room.case(1) == queued
 
 
 def test_a_triage_that_comes_after_the_deadline_still_draws_the_case_forward(room: Room):
@@ -155,7 +154,7 @@ def test_nobody_gets_more_than_the_limit_over_all_lists(room: Room):
 
 def test_a_later_case_passes_only_when_nobody_free_may_have_the_earlier(room: Room):
     room.hire("r-1")
-    room.do(commands.add_conflict, "r-1", "p-1", kind="treating_doctor")
+    room.do(commands.add_conflict, "r-1", patient("p-1"), kind="treating_doctor")
     room.queue(1)
     room.queue(2)
     room.offer_all()
@@ -372,7 +371,7 @@ def test_cases_are_listed_by_what_pages_ask_for(room: Room):
     assert listed(reader="r-1") == ["A3", "A2", "A1"]
     assert listed(state=CaseState.OFFERED, profile=THORAX) == ["A3", "A2"]
     assert listed(organisation="clinic") == []
-    assert listed(patient_ref="p-2") == ["A2"]
+    assert listed(patient_ref=patient("p-2")) == ["A2"]
     assert room.ask(queries.count_cases) == {CaseState.OFFERED: 2, CaseState.SIGNED: 1}
 
 

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from kernel.errors import EngineError
 from kernel.ids import OrganisationId, PatientRef, StudyUID
-from tests.worklist.examples import a_new_request, a_request, an_act
+from tests.worklist.examples import a_new_request, a_request, an_act, patient
 from worklist.errors import RequestIncomplete
 from worklist.match import SENTENCES, DeskReason, Matched, Study, Unmatched, match
 from worklist.request import NewRequest, RequestState, receive
 
-STUDY = Study(StudyUID("1.2.3"), "A1", PatientRef("p-1"))
+STUDY = Study(StudyUID("1.2.3"), "A1", frozenset({patient("p-1")}))
 
 
 def test_the_same_accession_and_patient_belong_together():
@@ -22,12 +22,18 @@ def test_the_same_accession_and_patient_belong_together():
 
 
 def test_the_same_accession_with_another_patient_is_never_attached():
-    stranger = a_request(1, patient_ref=PatientRef("p-2"))
+    stranger = a_request(1, patient_ref=patient("p-2"))
     assert match(STUDY, [stranger]) == Unmatched(DeskReason.PATIENT_MISMATCH, stranger.id)
 
 
+def test_a_patient_known_under_another_issuer_is_the_same_person():
+    study = replace(STUDY, patients=frozenset({patient("p-1"), patient("p-1 elsewhere")}))
+    request = a_request(1, patient_ref=patient("p-1 elsewhere"))
+    assert match(study, [request]) == Matched((request,))
+
+
 def test_an_unidentified_study_is_never_attached_by_accession():
-    unidentified = replace(STUDY, patient_ref=PatientRef(""))
+    unidentified = replace(STUDY, patients=frozenset())
     found = match(unidentified, [a_request(1, patient_ref=PatientRef(""), study_uid="9.9")])
     assert found == Unmatched(DeskReason.NO_REQUEST)
     found = match(unidentified, [a_request(1)])
@@ -37,11 +43,11 @@ def test_an_unidentified_study_is_never_attached_by_accession():
 
 def test_an_unidentified_study_belongs_to_the_request_that_names_it():
     naming = a_request(1, accession="", study_uid="1.2.3")
-    assert match(replace(STUDY, patient_ref=PatientRef("")), [naming]) == Matched((naming,))
+    assert match(replace(STUDY, patients=frozenset()), [naming]) == Matched((naming,))
 
 
 def test_naming_the_study_does_not_outweigh_another_patient():
-    naming = a_request(1, study_uid="1.2.3", patient_ref=PatientRef("p-2"))
+    naming = a_request(1, study_uid="1.2.3", patient_ref=patient("p-2"))
     assert match(STUDY, [naming]) == Unmatched(DeskReason.PATIENT_MISMATCH, naming.id)
 
 
@@ -51,7 +57,7 @@ def test_a_request_that_names_another_study_is_not_matched_by_its_accession():
 
 def test_the_same_number_of_two_sites_is_told_apart_by_the_patient():
     other = OrganisationId("other")
-    here, there = a_request(1), a_request(1, organisation_id=other, patient_ref="p-9")
+    here, there = a_request(1), a_request(1, organisation_id=other, patient_ref=patient("p-9"))
     assert match(STUDY, [there, here]) == Matched((here,))
 
 
@@ -80,13 +86,13 @@ def test_a_closed_request_takes_no_study(state, reason):
     assert match(STUDY, [request]) == Unmatched(reason, request.id)
 
 
-refs = st.sampled_from(["", "p-1", "p-2"]).map(PatientRef)
+refs = st.sampled_from(["", patient("p-1"), patient("p-2")]).map(PatientRef)
 numbers = st.sampled_from(["", "A1", "A2"])
 uids = st.sampled_from([None, "1.2.3", "9.9"])
 
 
 @given(
-    study=st.builds(Study, st.just(StudyUID("1.2.3")), numbers, refs),
+    study=st.builds(Study, st.just(StudyUID("1.2.3")), numbers, st.frozensets(refs.filter(bool))),
     asked=st.lists(st.tuples(numbers, refs, uids, st.sampled_from(RequestState)), max_size=5),
 )
 def test_no_match_ever_joins_two_patients(study, asked):
@@ -103,10 +109,10 @@ def test_no_match_ever_joins_two_patients(study, asked):
     if isinstance(found, Matched):
         for request in found.requests:
             assert request.state is RequestState.RECEIVED
-            assert len({study.patient_ref, request.patient_ref} - {""}) <= 1
+            assert not study.patients or request.patient_ref in {"", *study.patients}
             named = request.study_uid == study.study_uid
             assert named or (
-                request.accession == study.accession and request.patient_ref == study.patient_ref
+                request.accession == study.accession and request.patient_ref in study.patients
             )
 
 

@@ -135,7 +135,7 @@ def test_awaiting_a_named_consultant_alarms_at_once_when_urgent():
 # A list whose members come and go, to which cases are assigned one after the other.
 
 churn = st.lists(
-    st.frozensets(st.integers(0, 5), max_size=6).map(lambda absent: sorted(absent)),
+    st.frozensets(st.integers(0, 5), max_size=6).map(sorted),
     min_size=1,
     max_size=60,
 )

@@ -1,0 +1,28 @@
+"""The real web server in a thread of the test, on a free port of loopback."""
+
+import socket
+import threading
+
+import uvicorn
+from fastapi import FastAPI
+
+
+class WebServer:
+    """Serves one application until it is closed."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._bound = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._bound.getsockname()[1]}"
+        self._server = uvicorn.Server(
+            uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
+        )
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._bound]}, name="web"
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """End after the answers under way."""
+        self._server.should_exit = True
+        self._thread.join()
+        self._bound.close()

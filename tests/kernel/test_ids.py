@@ -1,0 +1,35 @@
+"""Identifiers that are the same whenever they are derived from the same things."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernel.ids import derived, derived_uid, is_uid
+
+PARTS = st.lists(st.text(min_size=1, max_size=20).filter(lambda t: "\x1f" not in t), max_size=4)
+
+
+@given(PARTS, PARTS)
+def test_derived_ids_are_equal_exactly_when_their_parts_are(
+    one: list[str], other: list[str]
+) -> None:
+    assert (derived("case", *one) == derived("case", *other)) == (one == other)
+
+
+@given(PARTS)
+def test_a_derived_uid_is_a_valid_uid(parts: list[str]) -> None:
+    assert is_uid(derived_uid("report", *parts))
+
+
+@given(st.text(max_size=80))
+def test_only_digits_and_dots_within_64_characters_are_a_uid(text: str) -> None:
+    if is_uid(text):
+        assert set(text) <= set("0123456789.")
+        assert len(text) <= 64
+        assert ".." not in text
+
+
+def test_a_path_is_not_a_uid() -> None:
+    assert not is_uid("../../etc/passwd")
+    assert not is_uid("1.2.3\n")
+    assert not is_uid("1.2.3\0")
+    assert not is_uid("")

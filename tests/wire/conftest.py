@@ -1,0 +1,97 @@
+"""A real listener on a free port, with its own database and journal."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from dicom_node import commands
+from dicom_node.intake import Intake
+from dicom_node.listener import Listener, ListenerSettings
+from dicom_node.peers import Peer
+from dicom_node.receive import ReceiveLimits
+from kernel.people import ENGINE
+from storage import archive
+from storage.archive import Archive, Quarantined
+from storage.engine import Database
+from storage.journal import Journal
+from storage.migrate import upgrade
+from storage.objects import LocalObjects
+from tests.wire.speaker import CALLED, CALLING, Speaker
+
+PATIENCE = timedelta(seconds=0.6)
+LIMITS = ReceiveLimits(silence=PATIENCE, idle=timedelta(seconds=20), buffer_bytes=1 << 20)
+
+
+@dataclass
+class Node:
+    """One node as its tests see it."""
+
+    listener: Listener
+    port: int
+    database: Database
+    journal: Journal
+    archive: Archive
+
+    def speak(self, calling: str = CALLING, called: str = CALLED) -> Speaker:
+        return Speaker(self.port, calling=calling, called=called)
+
+    def quarantined(self) -> list[Quarantined]:
+        with self.database.reading() as tx:
+            return archive.quarantined(tx)
+
+    def answers(self) -> bool:
+        """Say whether the node still serves a C-ECHO."""
+        with self.speak() as speaker:
+            speaker.associate()
+            return speaker.echo() == 0
+
+
+def start(folder: Path) -> Node:
+    database = Database(f"sqlite:///{folder / 'telerad.db'}")
+    upgrade(database)
+    with database.transaction() as tx:
+        for title in (CALLING, "VAN2"):
+            peer = Peer(
+                ae_title=title, host="127.0.0.1", port=104, organisation_id="o-1", issuer="site-1"
+            )
+            commands.add_peer(tx, peer, actor=ENGINE)
+    journal = Journal(folder / "journal", node="test", segment_bytes=4 << 20)
+
+    def find_peer(title: str) -> Peer | None:
+        with database.reading() as tx:
+            return commands.find_peer(tx, title)
+
+    settings = ListenerSettings(
+        ae_title=CALLED,
+        port=0,
+        max_associations=6,
+        max_associations_per_peer=4,
+        artim=PATIENCE,
+        limits=LIMITS,
+    )
+    listener = Listener(settings, Intake(database, journal), find_peer)
+    objects = LocalObjects(folder / "objects")
+    return Node(listener, listener.start(), database, journal, Archive(database, journal, objects))
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    node = start(tmp_path_factory.mktemp("node"))
+    yield node
+    node.listener.stop(timedelta(seconds=5))
+    assert node.listener.associations() == 0
+    node.journal.close()
+    node.database.dispose()
+
+
+@pytest.fixture
+def own_node(tmp_path: Path) -> Iterator[Node]:
+    """A node that a test may stop or fill."""
+    node = start(tmp_path)
+    yield node
+    node.listener.stop(timedelta(seconds=5))
+    node.journal.close()
+    node.database.dispose()

@@ -1,0 +1,80 @@
+"""The corpus of odd files, sent by C-STORE: what its index says must happen, happens."""
+
+import csv
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from dicom_node.admission import Announced
+from dicom_node.contexts import STORAGE_CLASSES
+from dicom_node.elements import find
+from dicom_node.errors import Unreadable
+from dicom_node.part10 import Part10, split
+from tests.wire.conftest import Node
+
+ODD = Path(__file__).parents[2] / "../shared/data/odd_dicom"
+INDEX = ODD / "index.csv"
+ROWS = list(csv.DictReader(INDEX.read_text().splitlines())) if INDEX.exists() else []
+
+pytestmark = pytest.mark.skipif(not ROWS, reason="the odd files are not here")
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("row", ROWS, ids=[row["file"] for row in ROWS])
+def test_an_odd_file_is_accepted_or_refused_as_it_must_be(
+    own_node: Node, row: dict[str, str]
+) -> None:
+    node = own_node  # several of them are one instance
+    file = (ODD / row["file"]).read_bytes()
+    try:
+        part = split(file)
+    except Unreadable:
+        assert row["expect"] in ("reject", "either")  # nothing that a C-STORE could announce
+        return
+    announced = _as_a_sender_would(file, part)
+    kept = len(node.quarantined())
+
+    with node.speak() as speaker:
+        speaker.associate((announced.sop_class_uid, announced.transfer_syntax_uid))
+        if speaker.results[1][0]:
+            assert announced.sop_class_uid not in STORAGE_CLASSES
+            assert row["expect"] != "accept"
+            return
+        status = speaker.store(announced, file[part.data_set_offset :])
+
+    if row["expect"] != "either":
+        assert (status == 0) == (row["expect"] == "accept"), f"{status:04X}"
+    if status:
+        assert len(node.quarantined()) == kept + 1  # nothing is lost
+    else:
+        back = node.archive.read(announced.sop_instance_uid)
+        assert back.endswith(file[part.data_set_offset :])
+        assert not any(back[:128])  # no preamble that is also a program
+    assert node.answers()
+
+
+def _as_a_sender_would(file: bytes, part: Part10) -> Announced:
+    """Announce the data set's own UIDs; the file meta information is sometimes of another."""
+    tags = {0x00080016: part.sop_class_uid, 0x00080018: part.sop_instance_uid}
+    with suppress(Unreadable):
+        data_set = file[part.data_set_offset :]
+        found = find(data_set, part.transfer_syntax_uid, tags.keys(), last=max(tags))
+        tags |= {tag: raw.decode("latin_1").strip("\0 ") for tag, raw in found.items()}
+    return Announced(tags[0x00080016], tags[0x00080018], part.transfer_syntax_uid)
+
+
+@pytest.mark.shared
+def test_the_first_of_two_with_one_uid_stays_and_the_second_is_kept_aside(node: Node) -> None:
+    first, second = (
+        (ODD / f"made_012_dup_sop_other_pixels_{which}.dcm").read_bytes() for which in "ab"
+    )
+    part = split(first)
+    announced = Announced(part.sop_class_uid, part.sop_instance_uid, part.transfer_syntax_uid)
+    with node.speak() as speaker:
+        speaker.associate((announced.sop_class_uid, announced.transfer_syntax_uid))
+        assert speaker.store(announced, first[part.data_set_offset :]) == 0
+        assert speaker.store(announced, second[split(second).data_set_offset :]) == 0xC111
+    back = node.archive.read(announced.sop_instance_uid)
+    assert back.endswith(first[part.data_set_offset :])
+    assert "archive.uid_conflict" in {kept.code for kept in node.quarantined()}
