@@ -23,8 +23,8 @@ from dicom_node.elements import (
 from dicom_node.errors import Unreadable, UnreadableReason
 from dicom_node.part10 import Part10, split
 from kernel.ids import is_uid
+from storage.patients import UNIDENTIFIED
 
-UNIDENTIFIED = "unidentified"
 MAX_IDENTIFIER = 64
 MAX_NAME = 400
 MAX_TEXT = 64

@@ -27,13 +27,9 @@ def to_explicit_little(part10: bytes) -> bytes:
         data_set = dcmread(BytesIO(part10))
         if data_set.file_meta.TransferSyntaxUID.is_encapsulated:
             data_set.decompress(generate_instance_uid=False)
+        data_set.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         out = BytesIO()
-        data_set.save_as(
-            out,
-            implicit_vr=False,
-            little_endian=True,
-            enforce_file_format=True,
-        )
+        data_set.save_as(out, enforce_file_format=True)
     except Exception as error:  # decoders of many makers raise what they like
         raise PictureRefused(
             f"the instance cannot be given uncompressed: {type(error).__name__}"

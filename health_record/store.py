@@ -169,8 +169,9 @@ def see_notice(tx: Transaction, notice_id: str, by: str) -> bool:
 
 def _add(tx: Transaction, table: Table, values: dict[str, Any]) -> bool:
     dialect = sqlite if tx.dialect == "sqlite" else postgresql
-    done = tx.execute(dialect.insert(table).values(values).on_conflict_do_nothing())
-    return done.rowcount == 1
+    inserted = dialect.insert(table).values(values).on_conflict_do_nothing()
+    # Not the row count, which a driver need not tell for an INSERT.
+    return tx.execute(inserted.returning(table.c.id)).first() is not None
 
 
 def _values(delivery: Delivery) -> dict[str, Any]:

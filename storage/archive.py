@@ -98,6 +98,7 @@ class Manifest:
     version: int
     digest: str
     frozen_at: datetime
+    last_received_at: datetime
     patient_ref: PatientRef
     accession: str
     study_description: str
@@ -268,6 +269,7 @@ def freeze_manifest(tx: Transaction, study_uid: str) -> Manifest | None:
             digest=digest_of_value([study_uid, version, body]),
             body=body,
             frozen_at=tx.at,
+            last_received_at=study["last_arrival_at"],
         )
     )
     tx.execute(
@@ -307,6 +309,7 @@ def manifest(tx: Transaction, study_uid: str, version: int | None = None) -> Man
         version=row["version"],
         digest=row["digest"],
         frozen_at=row["frozen_at"],
+        last_received_at=row["last_received_at"],
         patient_ref=PatientRef(row["patient_ref"]),
         accession=row["accession"],
         study_description=row["description"],

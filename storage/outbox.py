@@ -145,8 +145,10 @@ def first_time(tx: Transaction, consumer: str, fact_id: str) -> bool:
         dialect.insert(REACTED)
         .values(consumer=consumer, fact_id=fact_id, at=tx.at)
         .on_conflict_do_nothing()
+        # Not the row count, which a driver need not tell for an INSERT.
+        .returning(REACTED.c.fact_id)
     )
-    return done.rowcount == 1
+    return done.first() is not None
 
 
 def failed(tx: Transaction, telling: Telling, error: EngineError) -> None:

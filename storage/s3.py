@@ -41,6 +41,10 @@ class ObjectStoreRefusesKey(Misconfigured):
     code = "storage.s3_access_refused"
 
 
+class _PastTheEnd(Exception):
+    """A range begins behind the last byte: it holds nothing."""
+
+
 class S3Objects:
     """One bucket of an S3 server.
 
@@ -89,6 +93,12 @@ class S3Objects:
         """See `ObjectStore.get`."""
         if length == 0:  # the client reads a length of 0 as 'to the end'
             return b""
+        try:
+            return self._range(key, start, length)
+        except _PastTheEnd:
+            return b""
+
+    def _range(self, key: str, start: int, length: int | None) -> bytes:
         with _named_failures():
             answer = self._client.get_object(
                 self._bucket, checked_key(key), offset=start, length=length or 0
@@ -159,6 +169,8 @@ def _named_failures() -> Iterator[None]:
     except S3Error as error:
         if error.code in _ABSENT:
             raise ObjectMissing("no object has this key") from error
+        if error.code == "InvalidRange":
+            raise _PastTheEnd from error
         if error.code in _REFUSED:
             raise ObjectStoreRefusesKey(
                 f"the S3 server refuses the access key: {error.code}"

@@ -28,9 +28,6 @@ from worklist.request import NewRequest, Request, RequestState, receive
 from worklist.settings import WorklistSettings
 from worklist.store import DeskStudy
 
-UNIDENTIFIED = "unidentified"
-"""The issuer under which the archive registers a study that names no patient."""
-
 
 def add_organisation(tx: Transaction, organisation: Organisation, *, act: Act) -> None:
     """Enter an organisation, or bring it up to date."""
@@ -220,7 +217,7 @@ def _same(known: Request, new: NewRequest) -> Request:
 
 def _study(tx: Transaction, manifest: Manifest) -> Study:
     ref = manifest.patient_ref
-    unidentified = patients.get(tx, ref).issuer == UNIDENTIFIED
+    unidentified = patients.get(tx, ref).issuer == patients.UNIDENTIFIED
     may_be = frozenset[PatientRef]() if unidentified else patients.same_person(tx, ref)
     return Study(manifest.study_uid, manifest.accession, may_be)
 
@@ -252,7 +249,7 @@ def _case_of(
 ) -> tuple[Case, Fact]:
     both = clocks(
         request_received=request.received_at,
-        documents_received=manifest.frozen_at,
+        documents_received=manifest.last_received_at,
         rule=settings.clock_rule,
     )
     return moves.open_case(

@@ -165,8 +165,9 @@ def profiles_to_look_at(tx: Transaction, at: datetime) -> list[str]:
 def insert_reader(tx: Transaction, reader: Reader) -> bool:
     """Insert a consultant; False if there is one of this id."""
     values = _reader_values(reader)
-    done = tx.execute(_insert(tx)(READERS).values(values).on_conflict_do_nothing())
-    return done.rowcount == 1
+    inserted = _insert(tx)(READERS).values(values).on_conflict_do_nothing()
+    # Not the row count, which a driver need not tell for an INSERT.
+    return tx.execute(inserted.returning(READERS.c.id)).first() is not None
 
 
 def update_reader(tx: Transaction, reader: Reader) -> None:

@@ -36,7 +36,7 @@ PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = 5
 _PROGRAM_PATHS = ("/dicomweb", "/fhir", "/metrics", "/api")
 
-_EXACT: dict[type[EngineError], HTTPStatus] = {
+_NAMED: dict[type, HTTPStatus] = {
     NotSignedIn: HTTPStatus.UNAUTHORIZED,
     SignInRefused: HTTPStatus.UNAUTHORIZED,
     TokenRefused: HTTPStatus.UNAUTHORIZED,
@@ -87,8 +87,9 @@ log = structlog.get_logger()
 
 def status_of(error: EngineError) -> HTTPStatus:
     """Return the HTTP status of an error of the engine."""
-    if type(error) in _EXACT:
-        return _EXACT[type(error)]
+    for kind in type(error).__mro__:
+        if kind in _NAMED:
+            return _NAMED[kind]
     if error.code in _UNPROCESSABLE:
         return HTTPStatus.UNPROCESSABLE_ENTITY
     if error.code in _FORBIDDEN:

@@ -111,6 +111,7 @@ MANIFESTS = Table(
     Column("digest", String(64), nullable=False),
     Column("body", JsonValue, nullable=False),
     Column("frozen_at", UtcDateTime, nullable=False),
+    Column("last_received_at", UtcDateTime, nullable=False, comment="of its newest instance"),
 )
 
 PACKS = Table(

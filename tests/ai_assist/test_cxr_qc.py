@@ -7,6 +7,7 @@ import pytest
 
 from ai_assist.card import ModelCard
 from ai_assist.grey import to_model_input
+from ai_assist.inputs import greys_of, read
 from ai_assist.quality import judge
 from ai_assist.shelf import Shelf
 from tests.ai_assist.films import CHESTS, noise, picture, real_chests
@@ -81,6 +82,36 @@ def test_other_pictures_are_refused(shelf: Shelf, quality_card: ModelCard) -> No
         pytest.skip("the other pictures are not beside the project")
     refused = [raised(shelf, quality_card, picture(path))[0] == {"chest"} for path in files]
     assert sum(refused) >= len(files) * 0.98
+
+
+SAMPLES = CHESTS.parent / "dicom"
+CHEST_OF_A_DEVICE = "pydicom-data/RG1_J2KI.dcm"
+NO_CHESTS = ("pydicom-data/RG3_J2KI.dcm", "pylibjpeg-data/JPEGLS__RG2_JLSN.dcm")
+
+
+def sample(name: str) -> Greys:
+    if not (SAMPLES / name).is_file():
+        pytest.skip("the real samples are not beside the project")
+    return greys_of(read((SAMPLES / name).read_bytes()))
+
+
+@pytest.mark.shared
+def test_a_film_of_a_real_device_is_judged_right_however_it_is_handled(
+    shelf: Shelf, quality_card: ModelCard
+) -> None:
+    greys = sample(CHEST_OF_A_DEVICE)
+    assert raised(shelf, quality_card, greys) == (set(), None)
+    for handle, finding, angle in HANDLINGS.values():
+        handled = handle(greys)
+        assert raised(shelf, quality_card, handled) == ({finding}, angle)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", NO_CHESTS)
+def test_radiographs_of_other_regions_are_refused(
+    shelf: Shelf, quality_card: ModelCard, name: str
+) -> None:
+    assert raised(shelf, quality_card, sample(name))[0] == {"chest"}
 
 
 def test_the_same_film_always_scores_the_same(shelf: Shelf, quality_card: ModelCard) -> None:

@@ -23,7 +23,7 @@ from app.identity.password import hash_of
 from app.identity.person import Person
 from app.orders import Order, add
 from app.relay import Relay, run, tell
-from app.settings import AiSettings, DicomSettings, Settings
+from app.settings import AiSettings, DicomSettings, Settings, StorageSettings
 from dicom_node.films import FilmOrder, to_dx
 from kernel.ids import OrganisationId, ReaderId, derived_uid, fresh
 from kernel.people import Actor, Role
@@ -103,6 +103,7 @@ class Clinic:
             data=self.directory,
             dicom=DicomSettings(quiet_s=1.0),
             ai=AiSettings(enabled=False),
+            storage=StorageSettings(segment_mb=1),
         )
         self.parts = Parts(settings, clock=self.clock)
         upgrade(self.parts.database)
@@ -157,9 +158,7 @@ class Clinic:
         )
         assert answer.status_code == 200, answer.text
 
-    def ask(
-        self, accession: str = "A-1", patient_id: str = "P-1", site: str = "east"
-    ) -> None:
+    def ask(self, accession: str = "A-1", patient_id: str = "P-1", site: str = "east") -> None:
         """Enter the request of a site."""
         order = Order(
             accession=accession,
@@ -239,7 +238,12 @@ class Clinic:
                 worklist.add_reader(tx, reader, act=act)
             worklist.set_presence(tx, "r-one", present=True, act=act)
             ref = patients.register(
-                tx, issuer=ISSUER, patient_id="P-1", name=NAME, sex="F", birth_date=None
+                tx,
+                issuer=ISSUER,
+                patient_id="P-1",
+                name=NAME,
+                sex="F",
+                birth_date=date(1970, 1, 31),
             )
             accounts = (
                 ("one", {Role.CONSULTANT}, "alpha", "r-one", None),
@@ -280,7 +284,11 @@ class Browser:
     def get(self, path: str, **headers: str):
         """Open a page; remember the token of its forms."""
         page = self.client.get(path, headers={"Accept": "text/html", **headers})
-        found = _HIDDEN.search(page.text) if "text/html" in page.headers.get("content-type", "") else None
+        found = (
+            _HIDDEN.search(page.text)
+            if "text/html" in page.headers.get("content-type", "")
+            else None
+        )
         self.token = found.group(1) if found else self.token
         return page
 

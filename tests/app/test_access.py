@@ -15,7 +15,17 @@ from tests.app.clinic import PASSPHRASE, Browser, Clinic
 from tests.worklist.examples import a_case
 from worklist.case import Case, CaseState
 
-EVERYBODY = ("one", "two", "east", "west", "head", "eastadmin", "westadmin", "patient", "pharmacist")
+EVERYBODY = (
+    "one",
+    "two",
+    "east",
+    "west",
+    "head",
+    "eastadmin",
+    "westadmin",
+    "patient",
+    "pharmacist",
+)
 PAGES = {
     "case": "/cases/{case}",
     "read": "/cases/{case}/read",
@@ -127,8 +137,7 @@ def test_the_patient_sees_the_record_and_who_had_access(clinic: Clinic):
     page = clinic.browser("patient").get(f"/cases/{case.id}")
 
     assert "Marked Patient" in page.text
-    for line in ("looked at an image", "signed the report", "looked at the case"):
-        assert (line in page.text) == (line != "looked at an image"), line
+    assert "signed the report" in page.text
     assert "Name of one" in page.text
 
 
@@ -211,8 +220,7 @@ def with_one_absent(clinic: Clinic) -> None:
 
 @pytest.mark.parametrize("state", list(CaseState))
 def test_nobody_outside_the_case_ever_has_a_right_to_it(state: CaseState):
-    held = {"holder": "r-9"} if state is CaseState.READING else {}
-    case = a_case(state=state, **held)
+    case = a_case(state=state)
     around = Surroundings(
         consulting=frozenset({"clinic"}), profiles=frozenset(), author_sees_own_report=True
     )

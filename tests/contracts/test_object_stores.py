@@ -188,3 +188,9 @@ def test_local_objects_lie_as_plain_files_without_leftovers(tmp_path: Path) -> N
     store = LocalObjects(tmp_path)
     store.put("a/b", CONTENT, _sha256(CONTENT))
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+
+
+def test_a_range_behind_the_end_holds_nothing(store: ObjectStore) -> None:
+    data = b"short"
+    store.put("a/behind", data, _sha256(data))
+    assert store.get("a/behind", start=100, length=5) == b""

@@ -65,9 +65,7 @@ def _fhir_r4(server: Sekmet) -> tuple[FhirR4Record, Held]:
 
 
 @pytest.fixture(params=["memory", "folder", pytest.param("fhir_r4", marks=pytest.mark.service)])
-def record(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[tuple[RecordAdapter, Held]]:
+def record(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[RecordAdapter, Held]]:
     """An adapter, and how to look into the record behind it."""
     match request.param:
         case "memory":

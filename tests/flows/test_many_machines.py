@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import reporting
 from app.bootstrap import Parts
 from app.cli.care import problems_of
 from app.demo.network import BY, ISSUER, seed
@@ -66,8 +67,10 @@ def reports_filed(sekmet: Sekmet, study: Study, parts: Parts) -> int:
     """Count the reports of a study that the FHIR server holds."""
     case = study.case(parts)
     assert case is not None
+    with parts.database.reading() as tx:
+        (document,) = reporting.sealed_for_case(tx, case.id)
     found = sekmet.find("DiagnosticReport")
-    return sum(case.accession in str(report) for report in found)
+    return sum(document.report_id in str(report) for report in found)
 
 
 def test_a_study_goes_from_c_store_to_the_fhir_server(world: World, sekmet: Sekmet) -> None:

@@ -71,6 +71,7 @@ def an_evidence(number: int = 1, *, pdf: bytes = PDF, **changes: Any) -> Evidenc
         version=1,
         digest=sha256_of(study.encode()),
         frozen_at=NOON,
+        last_received_at=NOON,
         patient_ref=patient.ref,
         accession=f"A{number}",
         study_description="Chest PA",

@@ -123,6 +123,7 @@ def a_manifest(instances: int = 2) -> Manifest:
         version=1,
         digest="ab" * 32,
         frozen_at=NOON,
+        last_received_at=NOON,
         patient_ref=a_content().patient.ref,  # type: ignore[arg-type]
         accession="ACC-1",
         study_description="Chest PA",

@@ -1,6 +1,6 @@
 """Facts reach each consumer once, in order per subject, and a stuck one blocks no other."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -34,11 +34,18 @@ def hands() -> Hands:
     return Hands()
 
 
-@pytest.fixture
-def timed(tmp_path: Path, hands: Hands) -> Database:
-    database = Database(f"sqlite:///{tmp_path / 'timed.db'}", clock=hands)
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
+def timed(
+    request: pytest.FixtureRequest, tmp_path: Path, hands: Hands
+) -> Iterator[Database]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'timed.db'}"
+    else:
+        url = request.getfixturevalue("blank_postgresql_url")
+    database = Database(url, clock=hands)
     upgrade(database)
-    return database
+    yield database
+    database.dispose()
 
 
 def completed(tx: Transaction, case: str) -> CaseCompleted:

@@ -21,7 +21,7 @@ from worklist.errors import (
     RequestContradicts,
     StudyNotOnDesk,
 )
-from worklist.intake import UNIDENTIFIED
+from storage.patients import UNIDENTIFIED
 from worklist.match import DeskReason
 from worklist.profile import Profile, Takes
 from worklist.request import Form, RequestState
