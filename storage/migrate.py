@@ -34,9 +34,6 @@ def upgrade(database: Database) -> None:
     SchemaIsNewer
         The database knows a migration that this version does not.
     """
-    if not _scripts().get_heads():
-        all_tables().create_all(database.engine)
-        return
     with database.engine.begin() as connection:
         if is_current(connection):
             return
@@ -47,6 +44,13 @@ def upgrade(database: Database) -> None:
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def downgrade(connection: Connection, revision: str) -> None:
+    """Take migrations back down to a revision; ``base`` takes all back."""
+    config = _config()
+    config.attributes["connection"] = connection
+    command.downgrade(config, revision)
 
 
 def is_current(connection: Connection) -> bool:

@@ -5,6 +5,7 @@
 Read the file it writes before you commit it: autogeneration cannot see a renamed column.
 """
 
+import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +14,8 @@ from alembic import command
 
 from storage.engine import Database
 from storage.migrate import _config, _scripts, all_tables
+
+VERSIONS = "storage/migrations/versions"
 
 
 def main() -> int:
@@ -26,6 +29,7 @@ def main() -> int:
         config = _config()
         with database.engine.begin() as connection:
             config.attributes["connection"] = connection
+            config.attributes["batch"] = number > 1
             if number > 1:
                 command.upgrade(config, "head")
             command.revision(
@@ -35,6 +39,8 @@ def main() -> int:
                 rev_id=f"{number:04d}",
             )
         database.dispose()
+    for command_line in (["check", "--fix", "-q"], ["format", "-q"]):
+        subprocess.run([sys.executable, "-m", "ruff", *command_line, VERSIONS], check=True)
     return 0
 
 

@@ -24,12 +24,6 @@ EXPLAINED = {
     "orthanc-api-client": "LGPL-3.0; a separate, replaceable library, used unchanged.",
     "psycopg": "LGPL-3.0; a separate, replaceable library, used unchanged.",
     "psycopg-binary": "LGPL-3.0; a separate, replaceable library, used unchanged.",
-    "pylibjpeg-libjpeg": (
-        "GPL-3.0; a separate decoder that pydicom finds when it is installed; our code neither "
-        "imports nor carries it. Whoever hands on an image with everything in it hands on the "
-        "whole under GPL-3.0, which Apache-2.0 permits, or leaves this package out: then lossless "
-        "and extended JPEG is kept and sent on, but not shown."
-    ),
 }
 
 HEAD = """\

@@ -1,0 +1,69 @@
+"""The migrations make the schema that the code defines, on both databases, and can be taken back."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import inspect, text
+
+from kernel.people import ENGINE
+from storage import audit
+from storage.engine import Database
+from storage.migrate import SchemaIsNewer, all_tables, differences, downgrade, upgrade
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
+def blank(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'blank.db'}"
+    else:
+        url = request.getfixturevalue("blank_postgresql_url")
+    database = Database(url)
+    yield database
+    database.dispose()
+
+
+def test_the_migrated_schema_is_the_defined_one(blank: Database) -> None:
+    upgrade(blank)
+    with blank.engine.connect() as connection:
+        assert differences(connection) == []
+
+
+def test_every_constraint_and_index_has_a_name(blank: Database) -> None:
+    upgrade(blank)
+    looked = inspect(blank.engine)
+    for table in all_tables().tables:
+        named = [
+            *looked.get_indexes(table),
+            *looked.get_unique_constraints(table),
+            *looked.get_foreign_keys(table),
+        ]
+        assert all(one["name"] for one in named), table
+
+
+def test_upgrading_again_changes_nothing_and_keeps_what_is_there(blank: Database) -> None:
+    upgrade(blank)
+    with blank.transaction() as tx:
+        audit.record(tx, actor=ENGINE, action="test.done", subject="test")
+    upgrade(blank)
+    with blank.reading() as tx:
+        assert [entry.action for entry in audit.latest(tx)] == ["test.done"]
+        assert list(audit.verify(tx)) == []
+
+
+def test_everything_can_be_taken_back_and_made_again(blank: Database) -> None:
+    upgrade(blank)
+    with blank.engine.begin() as connection:
+        downgrade(connection, "base")
+    assert set(inspect(blank.engine).get_table_names()) <= {"alembic_version"}
+    upgrade(blank)
+    with blank.engine.connect() as connection:
+        assert differences(connection) == []
+
+
+def test_a_database_of_a_later_version_is_refused(blank: Database) -> None:
+    upgrade(blank)
+    with blank.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(SchemaIsNewer):
+        upgrade(blank)
