@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 from ai_assist import runs, store
 from ai_assist.card import Mode, ModelCard
@@ -72,7 +73,9 @@ def why_not_planned(card: ModelCard, manifest: Manifest) -> str | None:
     return None
 
 
-def claim_run(tx: Transaction, run_id: str, *, holder: str) -> TriageRun | None:
+def claim_run(
+    tx: Transaction, run_id: str, *, holder: str, lease: timedelta = runs.LEASE
+) -> TriageRun | None:
     """Claim a run for `holder`; None if it is held, not due, or ended.
 
     A run that was claimed too often, because it takes its worker down each time, fails here.
@@ -80,7 +83,7 @@ def claim_run(tx: Transaction, run_id: str, *, holder: str) -> TriageRun | None:
     run = store.run_of(tx, run_id)
     if not runs.is_free(run, at=tx.at):
         return None
-    claimed = runs.claim(run, holder=holder, at=tx.at)
+    claimed = runs.claim(run, holder=holder, at=tx.at, lease=lease)
     store.save_run(tx, claimed)
     if runs.is_worn_out(claimed):
         end_run(tx, runs.fail(claimed, reason="worn_out", at=tx.at), holder=holder)
@@ -88,7 +91,9 @@ def claim_run(tx: Transaction, run_id: str, *, holder: str) -> TriageRun | None:
     return claimed
 
 
-def keep_result(tx: Transaction, run: TriageRun, result: InstanceResult) -> None:
+def keep_result(
+    tx: Transaction, run: TriageRun, result: InstanceResult, *, lease: timedelta = runs.LEASE
+) -> None:
     """Store the result of one instance and renew the lease.
 
     Raises
@@ -98,7 +103,7 @@ def keep_result(tx: Transaction, run: TriageRun, result: InstanceResult) -> None
     """
     held = _held(tx, run.id, holder=run.holder)
     store.add_result(tx, result)
-    store.save_run(tx, runs.renew(held, at=tx.at))
+    store.save_run(tx, runs.renew(held, at=tx.at, lease=lease))
 
 
 def put_back_run(tx: Transaction, run: TriageRun, *, reason: str) -> None:

@@ -143,7 +143,7 @@ def is_free(run: TriageRun, *, at: datetime) -> bool:
     return run.state is RunState.RUNNING and run.held_until is not None and run.held_until <= at
 
 
-def claim(run: TriageRun, *, holder: str, at: datetime) -> TriageRun:
+def claim(run: TriageRun, *, holder: str, at: datetime, lease: timedelta = LEASE) -> TriageRun:
     """Give a free run to a worker until the lease runs out.
 
     Raises
@@ -157,7 +157,7 @@ def claim(run: TriageRun, *, holder: str, at: datetime) -> TriageRun:
         _moved(run, RunState.RUNNING, at=at),
         attempts=run.attempts + 1,
         holder=holder,
-        held_until=at + LEASE,
+        held_until=at + lease,
         heartbeat_at=at,
     )
 
@@ -167,11 +167,11 @@ def is_worn_out(run: TriageRun) -> bool:
     return run.attempts > MAX_ATTEMPTS
 
 
-def renew(run: TriageRun, *, at: datetime) -> TriageRun:
+def renew(run: TriageRun, *, at: datetime, lease: timedelta = LEASE) -> TriageRun:
     """Return the run with its lease counted from now."""
     if run.state is not RunState.RUNNING:
         raise RunMoveRefused(run, RunState.RUNNING)
-    return replace(run, held_until=at + LEASE, heartbeat_at=at)
+    return replace(run, held_until=at + lease, heartbeat_at=at)
 
 
 def put_back(run: TriageRun, *, reason: str, at: datetime) -> TriageRun:

@@ -5,6 +5,7 @@ kill, so a run that is started over ends with the same bytes and one settled cas
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from ai_assist import commands, runs, sr, store
@@ -48,11 +49,12 @@ class TriageWork:
     archive: ReadsInstances
     objects: ObjectStore
     shelf: Shelf
+    lease: timedelta = runs.LEASE
 
     def run_triage(self, run_id: str) -> None:
         """Do one run, if it is free; every fault of it ends in a settled run or a later attempt."""
         with self.database.transaction() as tx:
-            run = commands.claim_run(tx, run_id, holder=fresh())
+            run = commands.claim_run(tx, run_id, holder=fresh(), lease=self.lease)
         if run is None:
             return
         try:
@@ -152,7 +154,7 @@ class TriageWork:
                 latency_ms=round(took_s * 1000, 1),
                 scored_at=tx.at,
             )
-            commands.keep_result(tx, run, result)
+            commands.keep_result(tx, run, result, lease=self.lease)
         return result
 
     def _stored(self, run: TriageRun, report: bytes) -> StoredReport:

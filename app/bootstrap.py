@@ -228,6 +228,8 @@ class Parts:
         return WorklistWork(self.database, self.worklist).due_work()
 
     def _triage(self) -> Sequence[DueWork]:
+        from datetime import timedelta
+
         from ai_assist.tasks import TriageWork, due_work
 
         return due_work(
@@ -236,6 +238,7 @@ class Parts:
                 archive=self.archive,
                 objects=self.objects,
                 shelf=self.shelf,
+                lease=timedelta(seconds=self.settings.ai.lease_s),
             )
         )
 
@@ -253,7 +256,10 @@ class Parts:
             {"record": self._record()},
             collect=collect,
             settings=DeliverySettings(
-                retry=RetryPolicy(horizon=horizon),
+                retry=RetryPolicy(
+                    first_wait=timedelta(seconds=self.settings.record.first_wait_s),
+                    horizon=horizon,
+                ),
                 lease=timedelta(seconds=self.settings.record.lease_s),
             ),
         ).due_work()

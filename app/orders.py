@@ -15,27 +15,56 @@ from storage.patients import unstated_issuer
 from worklist import commands
 from worklist.act import Act
 from worklist.organisation import Organisation, OrganisationKind
+from worklist.profile import Profile, Takes
 from worklist.request import Form, NewRequest, Request
+from worklist.settings import WorklistSettings
 
 DEFAULT_SITE = "local"
+DEFAULT_PROFILE = "general"
+IMAGING_MODALITIES = ("CR", "CT", "DX", "IO", "MG", "MR", "NM", "PT", "PX", "RF", "US", "XA")
+"""Defined terms of Modality (DICOM PS3.3 C.7.3.1.1.1) that radiologists read."""
 MAX_ORDERS = 10_000
 
 # Other spellings that sites use for the same field; the DICOM keywords among them.
 _ALIASES = {
     "accession_number": "accession",
+    "patient": "patient_id",
     "patient_name": "name",
+    "patient_issuer": "issuer",
+    "patient_id_issuer": "issuer",
+    "birthdate": "birth_date",
+    "date_of_birth": "birth_date",
     "issuer_of_patient_id": "issuer",
     "patient_sex": "sex",
     "patient_birth_date": "birth_date",
     "station_aet": "station_ae_title",
     "scheduled_station_ae_title": "station_ae_title",
+    "procedure_description": "procedure",
     "requested_procedure_description": "procedure",
+    "scheduled_procedure_step_description": "procedure",
+    "scheduled_procedure_step_start_date_time": "scheduled_time",
     "scheduled_at": "scheduled_time",
     "scheduled": "scheduled_time",
     "study_instance_uid": "study_uid",
     "organisation_id": "organisation",
     "organization": "organisation",
     "site": "organisation",
+}
+
+
+# What the registry, the worklist and DICOM (PS3.5 table 6.2-1) take, in characters.
+_LONGEST = {
+    "accession": 64,
+    "patient_id": 64,
+    "issuer": 64,
+    "name": 324,
+    "sex": 16,
+    "modality": 16,
+    "station_ae_title": 16,
+    "procedure": 200,
+    "profile": 64,
+    "study_uid": 64,
+    "organisation": 64,
 }
 
 
@@ -79,9 +108,12 @@ def parse(told: object) -> list[Order]:
     return [_order(item) for item in items]
 
 
-def add(tx: Transaction, order: Order, *, by: Actor) -> Request:
+def add(
+    tx: Transaction, order: Order, *, by: Actor, settings: WorklistSettings | None = None
+) -> Request:
     """Enter an order as a request; the same order again is the same answer."""
     site = ensure_site(tx, order.organisation, by=by)
+    _ensure_profile(tx, settings or WorklistSettings(), by=by)
     ref = patients.register(
         tx,
         issuer=order.issuer or unstated_issuer(site),
@@ -124,18 +156,35 @@ def ensure_site(tx: Transaction, site: str | None, *, by: Actor) -> Organisation
     return local.id
 
 
+def _ensure_profile(tx: Transaction, settings: WorklistSettings, *, by: Actor) -> None:
+    """Make the profile that takes every modality, where no profile was entered at all.
+
+    It is the default of none, so that profiles entered later go before it.
+    """
+    if not worklist.list_profiles(tx):
+        takes = tuple(Takes(modality) for modality in IMAGING_MODALITIES)
+        profile = Profile(DEFAULT_PROFILE, "General radiology", takes)
+        commands.add_profile(tx, profile, settings=settings, act=Act(at=tx.at, by=by))
+
+
 def _order(item: object) -> Order:
     if not isinstance(item, Mapping):
         raise OrderUnreadable("an order is a JSON object")
-    told = {_name(str(key)): value for key, value in item.items() if value not in (None, "")}
+    told: dict[str, object] = {}
+    for key, value in item.items():
+        name = _name(str(key))
+        if told.setdefault(name, value) != value:
+            raise OrderUnreadable(f"an order has two different values for '{name}'")
+    told = {name: value for name, value in told.items() if value not in (None, "")}
     unknown = told.keys() - Order.__dataclass_fields__.keys()
     if unknown:
         raise OrderUnreadable(f"an order has no field '{sorted(unknown)[0]}'")
-    if not told.get("patient_id"):
+    texts = {name: _text(name, value) for name, value in told.items()}
+    values: dict[str, object] = {name: text for name, text in texts.items() if text}
+    if "patient_id" not in values:
         raise OrderUnreadable("an order names its patient: 'patient_id' is missing")
-    if not (told.get("accession") or told.get("study_uid")):
+    if not values.keys() & {"accession", "study_uid"}:
         raise OrderUnreadable("an order has an 'accession' or a 'study_uid' to find its study by")
-    values: dict[str, object] = {name: _text(name, value) for name, value in told.items()}
     if "birth_date" in values:
         values["birth_date"] = _moment("birth_date", values["birth_date"]).date()
     if "scheduled_time" in values:
@@ -155,8 +204,12 @@ def _text(name: str, value: object) -> str:
     if not isinstance(value, str | int) or isinstance(value, bool):
         raise OrderUnreadable(f"the field '{name}' of an order is a text")
     text = str(value).strip()
-    if len(text) > 400 or any(ord(character) < 32 for character in text):
-        raise OrderUnreadable(f"the field '{name}' of an order is too long or has control codes")
+    if len(text) > _LONGEST.get(name, 64):
+        raise OrderUnreadable(
+            f"the field '{name}' of an order has at most {_LONGEST.get(name, 64)} characters"
+        )
+    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+        raise OrderUnreadable(f"the field '{name}' of an order has control characters")
     return text
 
 

@@ -4,18 +4,22 @@ They come from ``telerad.toml`` in the data directory and from the environment
 (``TELERAD_<SECTION>__<FIELD>``, which wins); `app.bootstrap` reads both once.
 """
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
 from kernel.errors import Misconfigured
+
+_PREFIX = "TELERAD_"
 
 
 class SettingsWrong(Misconfigured):
@@ -46,11 +50,11 @@ class StorageSettings(_Section):
 class DicomSettings(_Section):
     """The DICOM node."""
 
-    ae_title: str = "TELERAD"
+    ae_title: str = Field(default="TELERAD", pattern=r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$")
     """Our application entity title; calls to another are refused."""
     host: str = "0.0.0.0"  # noqa: S104 - modalities call from other machines
     """Address the node listens on."""
-    port: int = 11112
+    port: int = Field(default=11112, ge=0, le=65535)
     """The IANA port for DICOM; 0 takes a free one."""
     quiet_s: float = 20.0
     """A study is complete when nothing of it came for so long (no other evidence is at hand)."""
@@ -65,7 +69,7 @@ class WebSettings(_Section):
 
     host: str = "127.0.0.1"
     """Address; put a TLS proxy in front of anything else than loopback."""
-    port: int = 8080
+    port: int = Field(default=8080, ge=0, le=65535)
     """0 takes a free one."""
     secure_cookies: bool = False
     """Set where the proxy serves HTTPS: cookies are then never sent in clear."""
@@ -118,6 +122,8 @@ class RecordSettings(_Section):
     """Bearer token for it; from the environment rather than the file."""
     lease_s: float = 120.0
     """An attempt whose worker fell silent is taken over after so long."""
+    first_wait_s: float = Field(default=5.0, gt=0)
+    """The pause after a first attempt that did not get through; it doubles up to 15 minutes."""
     horizon_days: float = 7.0
     """An unreachable record is retried for so long before a person has to look."""
     seal_passphrase: SecretStr = SecretStr("")
@@ -128,7 +134,7 @@ class Settings(BaseSettings):
     """All settings of one process."""
 
     model_config = SettingsConfigDict(
-        env_prefix="TELERAD_", env_nested_delimiter="__", frozen=True, extra="forbid"
+        env_prefix=_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid"
     )
 
     data: Path
@@ -171,13 +177,43 @@ def load(data: Path) -> Settings:
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
+            assert isinstance(env_settings, EnvSettingsSource)
+            _require_known(env_settings.env_vars)
             file = TomlConfigSettingsSource(settings_cls, toml_file=data / "telerad.toml")
             return init_settings, env_settings, file
 
     try:
         return FromHere(data=data)
-    except (ValidationError, ValueError) as error:
-        raise SettingsWrong(f"the settings are not usable: {_sentence(error)}") from error
+    except ValidationError as error:
+        raise SettingsWrong(_sentence(error)) from error
+    except (OSError, ValueError) as error:  # not TOML, not UTF-8, not readable
+        raise SettingsWrong(f"{data / 'telerad.toml'} cannot be read: {error}") from error
+
+
+def changed(
+    settings: Settings,
+    *,
+    web: Mapping[str, object] | None = None,
+    dicom: Mapping[str, object] | None = None,
+) -> Settings:
+    """Return the settings with some fields of a section replaced, as the command line does.
+
+    Raises
+    ------
+    SettingsWrong
+        A value cannot be.
+    """
+    try:
+        return settings.model_copy(
+            update={
+                "web": WebSettings.model_validate({**settings.web.model_dump(), **(web or {})}),
+                "dicom": DicomSettings.model_validate(
+                    {**settings.dicom.model_dump(), **(dicom or {})}
+                ),
+            }
+        )
+    except ValidationError as error:
+        raise SettingsWrong(_sentence(error)) from error
 
 
 def masked(settings: Settings) -> dict[str, object]:
@@ -199,8 +235,20 @@ def _mask(value: object) -> object:
     return value
 
 
-def _sentence(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_input=False, include_url=False)[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return str(error)
+def _require_known(environment: Iterable[str]) -> None:
+    """Refuse a name such as TELERAD_DICM__PORT, which would else be passed over in silence."""
+    for name in sorted(environment):
+        upper = name.upper()
+        section = upper.removeprefix(_PREFIX).split("__")[0].lower()
+        if upper.startswith(_PREFIX) and section not in Settings.model_fields:
+            raise SettingsWrong(f"{upper} in the environment is not a setting")
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    name = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return f"there is no setting '{name}'"
+    if name.endswith("ae_title"):
+        return f"the setting '{name}' is an AE title: 1 to 16 printable ASCII characters"
+    return f"the setting '{name}' cannot be used: {first['msg'][0].lower()}{first['msg'][1:]}"

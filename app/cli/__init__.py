@@ -48,15 +48,35 @@ class _Telerad(click.Group):
             return super().invoke(ctx)
         except EngineError as error:
             clause = f" ({error.clause})" if error.clause else ""
-            raise click.ClickException(f"{error.sentence}{clause}") from error
+            raise click.ClickException(f"{_line(error.sentence)}{clause}") from error
+        except click.ClickException:
+            raise
+        except OSError as error:
+            named = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{named}{_line(error.strerror or str(error))}") from error
+        except RuntimeError:
+            raise  # click's own ways out (Exit, Abort) are of this kind
+        except Exception as error:
+            if ctx.params["traceback"]:
+                raise
+            raise click.ClickException(
+                f"this failed in a way nobody foresaw ({type(error).__name__}); "
+                f"'telerad --traceback {ctx.invoked_subcommand} …' shows where"
+            ) from error
+
+
+def _line(text: str) -> str:
+    """Return a message of a driver or system, which may have several lines, as one."""
+    return " ".join(text.split())
 
 
 @click.group(
     cls=_Telerad,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+@click.option("--traceback", is_flag=True, help="Show where it failed if nobody foresaw it.")
 @click.version_option(package_name="telerad")
-def main() -> None:
+def main(traceback: bool) -> None:
     """The open teleradiology and diagnostics workflow engine.
 
     'telerad up' serves everything on one machine; 'telerad demo' sends one study through all of

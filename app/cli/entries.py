@@ -15,6 +15,7 @@ from kernel.people import Actor, Role
 
 BY = Actor(ref="system:cli", role=Role.ADMINISTRATOR)
 MAX_INPUT_BYTES = 16 << 20
+MIN_PASSWORD_LENGTH = 8
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
@@ -35,18 +36,22 @@ def order() -> None:
 @data_option
 @json_option
 def _order_add(source: BinaryIO, data: Path, as_json: bool) -> None:
-    """Add requests from JSON, one object or a list; '-' reads standard input.
+    """Add requests from JSON, all or none.
+
+    SOURCE is a file with one object or a list of them; '-', the default, reads standard input.
 
     Fields: accession, patient_id, issuer, name, sex, birth_date (YYYY-MM-DD), modality,
-    station_ae_title, procedure, scheduled_time (ISO 8601), profile, form (urgent, planned),
-    study_uid, organisation.  The same order again changes nothing.
+    station_ae_title, procedure, scheduled_time (ISO 8601), profile, form (emergent, urgent,
+    planned), study_uid, organisation.  'patient_id' and one of 'accession' and 'study_uid' are
+    needed.  Keys may also be written as DICOM keywords or with spaces.  The same order again
+    changes nothing.
     """
     from app.orders import add, parse
 
-    orders = parse(_json(source.read(MAX_INPUT_BYTES)))
-    parts = parts_of(data)
+    orders = parse(_json(source.read(MAX_INPUT_BYTES + 1)))
+    parts = parts_of(data, migrate=True)
     with parts.database.transaction() as tx:
-        added = [add(tx, one, by=BY) for one in orders]
+        added = [add(tx, one, by=BY, settings=parts.worklist) for one in orders]
     if as_json:
         click.echo(json.dumps([{"id": r.id, "accession": r.accession} for r in added]))
         return
@@ -86,7 +91,13 @@ def case() -> None:
 @case.command("list")
 @data_option
 @click.option("--state", help="Only cases in this state.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=100,
+    show_default=True,
+    help="How many cases at most.",
+)
 @json_option
 def _case_list(data: Path, state: str | None, limit: int, as_json: bool) -> None:
     """List cases, the newest first."""
@@ -117,7 +128,7 @@ def _case_list(data: Path, state: str | None, limit: int, as_json: bool) -> None
 @data_option
 @json_option
 def _case_show(case_id: str, data: Path, as_json: bool) -> None:
-    """Show one case: where it stands and why, and everything that happened to it."""
+    """Show one case, and everything that happened to it."""
     from storage import audit
     from worklist import store
     from worklist.case import SENTENCES
@@ -148,17 +159,17 @@ def _case_show(case_id: str, data: Path, as_json: bool) -> None:
 
 @click.group()
 def peer() -> None:
-    """Application entities that may call, and that objects can be sent to."""
+    """Devices and archives that may call."""
 
 
 @peer.command("add")
 @data_option
 @click.option("--ae", "ae_title", required=True, help="Application entity title, 1-16 characters.")
-@click.option("--host", required=True)
-@click.option("--port", type=click.IntRange(1, 65535), required=True)
+@click.option("--host", required=True, help="Name or address of its machine.")
+@click.option("--port", type=click.IntRange(1, 65535), required=True, help="Port it listens on.")
 @click.option("--organisation", help="The site it belongs to; without it the site 'local'.")
 @click.option("--issuer", help="Issuer of its patient ids where its objects do not say.")
-@click.option("--charset", default="", help="(0008,0005) where its objects do not say.")
+@click.option("--charset", default="", help="Character set where its objects do not say.")
 def _peer_add(
     data: Path,
     ae_title: str,
@@ -168,13 +179,16 @@ def _peer_add(
     issuer: str | None,
     charset: str,
 ) -> None:
-    """Register a peer, or change it; an unregistered calling title is refused."""
+    """Register a peer, or change it.
+
+    A caller whose title is not registered is refused.
+    """
     from app.orders import ensure_site
     from dicom_node import commands
     from dicom_node.peers import Peer
     from storage.patients import unstated_issuer
 
-    parts = parts_of(data)
+    parts = parts_of(data, migrate=True)
     with parts.database.transaction() as tx:
         site = ensure_site(tx, organisation, by=BY)
         commands.add_peer(
@@ -222,15 +236,16 @@ def user() -> None:
 @user.command("add")
 @click.argument("login")
 @data_option
-@click.option("--name", required=True)
+@click.option("--name", required=True, help="Name as others see it.")
 @click.option(
     "--role",
     "roles",
     multiple=True,
     required=True,
     type=click.Choice([role.value for role in Role if role not in {Role.DEVICE, Role.SYSTEM}]),
+    help="What the person may do; can be given several times.",
 )
-@click.option("--organisation")
+@click.option("--organisation", help="The organisation the person works for.")
 @click.option("--reader", "reader_id", help="The consultant that this person is.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 def _user_add(
@@ -242,12 +257,20 @@ def _user_add(
     reader_id: str | None,
     password_stdin: bool,
 ) -> None:
-    """Add a person who can sign in."""
+    """Add a person who can sign in.
+
+    The password is asked for on the terminal, or read from standard input.
+    """
+    import worklist
     from app.identity import commands
 
-    password = sys.stdin.readline().rstrip("\n") if password_stdin else getpass.getpass()
-    parts = parts_of(data)
+    password = _password(password_stdin)
+    parts = parts_of(data, migrate=True)
     with parts.database.transaction() as tx:
+        if organisation is not None:
+            worklist.get_organisation(tx, organisation)
+        if reader_id is not None:
+            worklist.get_reader(tx, reader_id)
         commands.add_user(
             tx,
             login=login,
@@ -269,21 +292,35 @@ def token() -> None:
 @token.command("add")
 @data_option
 @click.option("--scopes", required=True, help="Such as 'dicomweb:read dicomweb:write fhir:read'.")
-@click.option("--name", default="machine", show_default=True)
+@click.option("--name", default="machine", show_default=True, help="Who uses the token.")
 def _token_add(data: Path, scopes: str, name: str) -> None:
     """Add a bearer token and print it; it is shown this once."""
     from app.identity import commands
 
-    parts = parts_of(data)
+    parts = parts_of(data, migrate=True)
     with parts.database.transaction() as tx:
         click.echo(commands.add_token(tx, name, scopes.split(), by=BY))
 
 
+def _password(from_stdin: bool) -> str:
+    if not from_stdin and not sys.stdin.isatty():
+        raise InputUnreadable("a password is read on a terminal, or with --password-stdin")
+    password = sys.stdin.readline().rstrip("\r\n") if from_stdin else getpass.getpass()
+    if len(password) < MIN_PASSWORD_LENGTH:
+        raise InputUnreadable(f"a password has at least {MIN_PASSWORD_LENGTH} characters")
+    return password
+
+
 def _json(raw: bytes) -> object:
+    if len(raw) > MAX_INPUT_BYTES:
+        raise InputUnreadable(f"the input is longer than {MAX_INPUT_BYTES >> 20} MiB")
     try:
         return json.loads(raw)
-    except ValueError as error:
-        raise InputUnreadable(f"the input is not JSON: {error}") from error
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise InputUnreadable(f"the input is not JSON: {error.msg} at {where}") from None
+    except (UnicodeDecodeError, RecursionError):
+        raise InputUnreadable("the input is not JSON in UTF-8") from None
 
 
 def _member(kind: type[_Choice], told: str) -> _Choice:

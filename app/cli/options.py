@@ -8,6 +8,7 @@ import click
 
 from app.bootstrap import Parts
 from app.settings import load
+from kernel.errors import Misconfigured
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,12 +25,57 @@ json_option = click.option(
 )
 
 
-def parts_of(data: Path, *, migrate: bool = True) -> Parts:
-    """Return the parts of a data directory, its database brought up to date."""
+class SchemaNotCurrent(Misconfigured):
+    """The database was not made yet, or is that of an earlier version."""
+
+    code = "cli.schema_not_current"
+
+
+def parts_of(data: Path, *, migrate: bool = False) -> Parts:
+    """Return the parts of a data directory; make or bring up to date its database if asked.
+
+    Raises
+    ------
+    SchemaNotCurrent
+        It is not asked, and the database cannot be used as it is.
+    """
     from app import logs
 
     settings = load(data)
     logs.configure(as_json=settings.production)
     parts = Parts(settings)
-    parts.prepare(migrate=migrate)
+    prepare(parts, migrate=migrate)
     return parts
+
+
+def prepare(parts: Parts, *, migrate: bool) -> None:
+    """Prepare the parts; without `migrate` the database must be that of this version already."""
+    if not migrate:
+        require_current(parts)
+    with parts.database.reading():
+        pass  # a database that cannot be reached is named here, in one sentence
+    parts.prepare(migrate=migrate)
+
+
+def require_current(parts: Parts) -> None:
+    """Refuse a database that was not made, or that belongs to another version.
+
+    Raises
+    ------
+    SchemaNotCurrent
+        It has not the schema of this version.
+    """
+    from storage.migrate import is_current
+
+    data = parts.settings.data
+    if not parts.settings.storage.database_url and not (data / "telerad.db").exists():
+        raise SchemaNotCurrent(
+            f"there is no engine in {data} yet: 'telerad up --data {data}' or 'telerad migrate "
+            f"--data {data}' makes it"
+        )
+    with parts.database.reading() as tx:
+        if not is_current(tx.connection):
+            raise SchemaNotCurrent(
+                "the database has not the schema of this version: run 'telerad migrate --data "
+                f"{data}'"
+            )

@@ -8,9 +8,9 @@ import click
 
 from app import logs
 from app.bootstrap import Parts
-from app.cli.options import data_option, json_option, parts_of
+from app.cli.options import data_option, json_option, parts_of, prepare
 from app.serving import Ports, Serving, until_signal
-from app.settings import Settings, load
+from app.settings import Settings, changed, load
 
 _http_port = click.option(
     "--http-port", type=click.IntRange(0, 65535), help="Port of the web; 0 takes a free one."
@@ -42,11 +42,11 @@ def up(
     status 0 after finishing what is in hand.
     """
     parts = _parts(data, http_port, dicom_port, ae_title)
-    parts.prepare(migrate=True)
+    prepare(parts, migrate=True)
     if demo:
         from app.demo.network import seed
 
-        seed(parts)
+        seed(parts, say=lambda line: click.echo(line, err=as_json))
     _serve(parts, Serving(parts, web=True, dicom=True, relay=True), as_json=as_json, demo=demo)
 
 
@@ -57,7 +57,7 @@ def up(
 def serve(data: Path, http_port: int | None, as_json: bool) -> None:
     """Serve the web alone (pages, DICOMweb, FHIR)."""
     parts = _parts(data, http_port, None, None)
-    parts.prepare(migrate=False)
+    prepare(parts, migrate=False)
     _serve(parts, Serving(parts, web=True, dicom=False, relay=False), as_json=as_json)
 
 
@@ -67,9 +67,12 @@ def serve(data: Path, http_port: int | None, as_json: bool) -> None:
 @_ae_title
 @json_option
 def listen(data: Path, dicom_port: int | None, ae_title: str | None, as_json: bool) -> None:
-    """Serve the DICOM node alone; any number of nodes, each with its own name and journal."""
+    """Serve the DICOM node alone.
+
+    Any number of nodes may run, each with its own name (TELERAD_NODE) and its own data directory.
+    """
     parts = _parts(data, None, dicom_port, ae_title)
-    parts.prepare(migrate=False)
+    prepare(parts, migrate=False)
     _serve(parts, Serving(parts, web=False, dicom=True, relay=False), as_json=as_json)
 
 
@@ -77,8 +80,11 @@ def listen(data: Path, dicom_port: int | None, ae_title: str | None, as_json: bo
 @data_option
 @json_option
 def relay(data: Path, as_json: bool) -> None:
-    """Run the relay alone: hands what is due to Celery, or does it itself without a broker."""
-    parts = parts_of(data, migrate=False)
+    """Run the relay alone.
+
+    It hands what is due to Celery workers, or does it itself where no broker is set.
+    """
+    parts = parts_of(data)
     _serve(parts, Serving(parts, web=False, dicom=False, relay=True), as_json=as_json)
 
 
@@ -87,13 +93,22 @@ def relay(data: Path, as_json: bool) -> None:
 @click.option(
     "--queues", default="default,ai,outward", show_default=True, help="Celery queues to serve."
 )
-@click.option("--concurrency", type=click.IntRange(1, 64), default=2, show_default=True)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 64),
+    default=2,
+    show_default=True,
+    help="How many things are done at once.",
+)
 @click.pass_context
 def work(ctx: click.Context, data: Path, queues: str, concurrency: int) -> None:
-    """Serve Celery queues on RabbitMQ (TELERAD_BROKER__URL)."""
+    """Work for the queues of a broker.
+
+    The broker is a RabbitMQ (TELERAD_BROKER__URL), the worker is one of Celery.
+    """
     from app.serving import work as serve_queues
 
-    parts = parts_of(data, migrate=False)
+    parts = parts_of(data)
     ctx.exit(serve_queues(parts, queues.split(","), concurrency))
 
 
@@ -116,14 +131,7 @@ def _parts(
         for name, told in (("port", dicom_port), ("ae_title", ae_title))
         if told is not None
     }
-    return Parts(
-        settings.model_copy(
-            update={
-                "web": settings.web.model_copy(update=web),
-                "dicom": settings.dicom.model_copy(update=dicom),
-            }
-        )
-    )
+    return Parts(changed(settings, web=web, dicom=dicom))
 
 
 def _serve(parts: Parts, serving: Serving, *, as_json: bool, demo: bool = False) -> None:
@@ -134,7 +142,7 @@ def _serve(parts: Parts, serving: Serving, *, as_json: bool, demo: bool = False)
             if demo:
                 from app.demo.story import tell
 
-                tell(parts, ports)
+                tell(parts, ports, say=lambda line: click.echo(line, err=as_json))
             told_to_stop.wait()
         finally:
             serving.stop()

@@ -90,7 +90,9 @@ class Login:
     what: str
 
 
-def seed(parts: Parts, *, accounts_too: bool = True, say: Callable[[str], None] = print) -> None:
+def seed(
+    parts: Parts, *, accounts_too: bool = True, say: Callable[[str], None] = lambda _line: None
+) -> None:
     """Make the network of the demo in the data directory; what is there already stays."""
     at = parts.clock()
     authority = ensure_authority(parts.keys, at=at)

@@ -1,6 +1,7 @@
 """The people and devices of a flow: a modality that sends, a consultant that reads over HTTP."""
 
 import re
+import socket
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
@@ -75,7 +76,7 @@ class Study:
 
     def send(self, port: int) -> None:
         """Send until the node has said yes once; never again after that."""
-        if self.acknowledged:
+        if self.acknowledged or not _listens(port):
             return
         node = Peer(
             ae_title="TELERAD", host="127.0.0.1", port=port, organisation_id="van1", issuer=ISSUER
@@ -132,6 +133,15 @@ class Consultant:
     def _submit(self, html: str, action: str, fields: dict[str, str]) -> httpx.Response:
         hidden = dict(_HIDDEN.findall(html))
         return self._client.post(action, data={**hidden, **fields})
+
+
+def _listens(port: int) -> bool:
+    """Say whether anybody listens; pynetdicom leaves its socket open where nobody does."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def _picture() -> bytes:

@@ -54,6 +54,7 @@ class Process:
 
     def start(self, kill: KillPoint | None = None) -> None:
         """Start, armed to kill itself if a point is given; wait until it says it is ready."""
+        self._close()
         command = [sys.executable, "-m", "tests.flows.kill_at"]
         if kill is None:
             command = [sys.executable, "-m", "app"]
