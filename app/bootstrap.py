@@ -114,10 +114,14 @@ class Parts:
         """The worklist's settings in its own words."""
         from datetime import timedelta
 
+        from worklist.clock import Targets
         from worklist.settings import WorklistSettings
 
         told = self.settings.worklist
         return WorklistSettings(
+            targets=Targets(
+                urgent=timedelta(hours=told.urgent_h), planned=timedelta(hours=told.planned_h)
+            ),
             triage_deadline=timedelta(seconds=told.triage_wait_s),
             offer_longest=timedelta(seconds=told.offer_s),
             lease=timedelta(seconds=told.lease_s),

@@ -11,7 +11,7 @@ def configure(*, as_json: bool, quiet: bool = False) -> None:
 
     Exceptions are written without the values of local variables, which may hold patient data.
     """
-    level = logging.WARNING if quiet else logging.INFO
+    level = logging.ERROR if quiet else logging.INFO
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s", force=True)
     # These name addresses and arguments at levels that a hospital would leave on.
     for chatty in ("httpx", "httpcore", "pynetdicom", "pydicom", "fontTools", "pyhanko"):

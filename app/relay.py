@@ -21,6 +21,7 @@ from storage.work import DueWork, Queue, Reactions
 
 PAUSE_S = 0.1
 FAULT_PAUSE_S = 2.0
+STANDS_AFTER_S = 30.0
 THREADS: Mapping[Queue, int] = {"default": 2, "ai": 1, "outward": 4}
 
 log = structlog.get_logger()
@@ -30,6 +31,12 @@ class Fault(EngineError):
     """A reaction failed in a way nobody foresaw: parked at once, and replayed once it is mended."""
 
     code = "relay.fault"
+
+
+class RelayStands(Transient):
+    """Facts wait and nobody hands them over."""
+
+    code = "relay.stands"
 
 
 class Dispatch(Protocol):
@@ -149,6 +156,18 @@ class Relay:
     def nudge(self) -> None:
         """Look at once: something was just committed."""
         self._wake.set()
+
+    def require_turning(self) -> None:
+        """Check that the loop goes on.
+
+        Raises
+        ------
+        RelayStands
+            It has not turned for a while.
+        """
+        since_s = monotonic_s() - self.last_turn_s
+        if since_s > STANDS_AFTER_S:
+            raise RelayStands(f"the relay has not turned for {since_s:.0f} s")
 
     def stop(self) -> None:
         """End `run` after the turn under way."""

@@ -104,9 +104,15 @@ class _Web:
             bound = socket.create_server((told.host, told.port), backlog=128)
         except OSError as error:
             raise Misconfigured(f"cannot listen on {told.host}:{told.port}: {error}") from error
+        # asyncio sets it only on sockets that name their protocol; accepted ones inherit it.
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         engine = self._parts.engine()
         if self._relay is not None:
-            engine = dataclasses.replace(engine, nudge=self._relay.nudge)
+            engine = dataclasses.replace(
+                engine,
+                nudge=self._relay.nudge,
+                ready_checks={"relay": self._relay.require_turning},
+            )
         self._server = uvicorn.Server(
             uvicorn.Config(
                 create_app(engine),

@@ -92,6 +92,11 @@ class BrokerSettings(_Section):
 class WorklistSettings(_Section):
     """Queue and rotation."""
 
+    urgent_h: float = 24.0
+    """Within what time an urgent request is due: 3 to 24 hours (KZ §8)."""
+    planned_h: float = 72.0
+    """Within what time a planned one is due: the organisation's own rule (KZ §17)."""
+
     offer_s: float = 900.0
     """How long an offer waits for an answer before the next consultant in turn gets it."""
     lease_s: float = 3600.0

@@ -10,8 +10,8 @@ from typing import Any
 
 import structlog
 from celery import Celery
-from kombu import Exchange
-from kombu import Queue as KombuQueue
+from kombu.entity import Exchange
+from kombu.entity import Queue as KombuQueue
 from kombu.exceptions import OperationalError
 
 from app.relay import run, tell
@@ -42,9 +42,9 @@ def celery_app(broker_url: str) -> Celery:
         task_ignore_result=True,
         task_default_queue="default",
         task_queues=[
-            KombuQueue(
+            KombuQueue(  # type: ignore[no-untyped-call]
                 name,
-                Exchange("telerad", type="topic"),
+                Exchange("telerad", type="topic"),  # type: ignore[no-untyped-call]
                 routing_key=name,
                 durable=True,
                 queue_arguments={"x-queue-type": "quorum"},

@@ -5,10 +5,11 @@ of the standard is accepted; a private one is not, for nobody else could read it
 
 References
 ----------
-DICOM PS3.4 Annex B.5 (storage SOP classes), PS3.6 Annex A (registry of UIDs).
+DICOM PS3.4 Annex B.5 (storage SOP classes), C.6 (query and retrieve), J.3 (storage commitment),
+K.5 (modality worklist); PS3.6 Annex A (registry of UIDs).
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -22,6 +23,16 @@ IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 DEFLATED_LITTLE = "1.2.840.10008.1.2.1.99"
+PATIENT_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
+PATIENT_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.1.2"
+PATIENT_ROOT_GET = "1.2.840.10008.5.1.4.1.2.1.3"
+STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
+STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
+MODALITY_WORKLIST = "1.2.840.10008.5.1.4.31"
+STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
+# What the identifiers of queries and the like may be written in; nothing there needs compression.
+MESSAGE_SYNTAXES = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG})
 _STANDARD_ROOT = "1.2.840.10008."
 _NOT_INSTANCES = ("Commitment", "Directory", "Print", "Management", "Hardcopy")
 # Pixels that stay on another server (JPIP) or flow past (SMPTE) cannot be made durable; MIME and
@@ -96,20 +107,31 @@ def is_storage(abstract_syntax: str, *, private: bool = True) -> bool:
     return private and is_uid(abstract_syntax) and not abstract_syntax.startswith(_STANDARD_ROOT)
 
 
-def answer(proposed: Sequence[Proposed], *, private: bool = True) -> tuple[Answered, ...]:
+def answer(
+    proposed: Sequence[Proposed], *, private: bool = True, services: Set[str] = frozenset()
+) -> tuple[Answered, ...]:
     """Answer every proposed context; the proposer's order of transfer syntaxes decides.
 
     The retired big endian syntax is taken only where nothing else is offered.
+
+    Parameters
+    ----------
+    services
+        The SOP classes beside storage and verification that are served here.
     """
-    return tuple(_answer(context, private) for context in proposed)
+    return tuple(_answer(context, private, services) for context in proposed)
 
 
-def _answer(context: Proposed, private: bool) -> Answered:
+def _answer(context: Proposed, private: bool, services: Set[str]) -> Answered:
     abstract, offered = context.abstract_syntax, context.transfer_syntaxes
     first = offered[0] if offered else IMPLICIT_LITTLE
-    if abstract != VERIFICATION and not is_storage(abstract, private=private):
+    if abstract in services or abstract == VERIFICATION:
+        taken = MESSAGE_SYNTAXES
+    elif is_storage(abstract, private=private):
+        taken = TRANSFER_SYNTAXES
+    else:
         return Answered(context.id, abstract, ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED, first)
-    known = [syntax for syntax in offered if syntax in TRANSFER_SYNTAXES]
+    known = [syntax for syntax in offered if syntax in taken]
     chosen = next((syntax for syntax in known if syntax != EXPLICIT_BIG), known[0] if known else "")
     if not chosen:
         return Answered(context.id, abstract, ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED, first)

@@ -16,6 +16,7 @@ from dicom_node.statuses import Status
 
 MAX_COMMAND_LENGTH = 65_536
 NO_DATA_SET = 0x0101
+_DATA_SET = 0x0001
 _RESPONSE = 0x8000
 _MAX_TEXT = 64
 
@@ -24,7 +25,12 @@ class Command(IntEnum):
     """Command fields that this node tells apart (PS3.7 table E.1-1)."""
 
     C_STORE_RQ = 0x0001
+    C_GET_RQ = 0x0010
+    C_FIND_RQ = 0x0020
+    C_MOVE_RQ = 0x0021
     C_ECHO_RQ = 0x0030
+    N_EVENT_REPORT_RQ = 0x0100
+    N_ACTION_RQ = 0x0130
     C_CANCEL_RQ = 0x0FFF
 
 
@@ -37,21 +43,45 @@ class Element(IntEnum):
     COMMAND_FIELD = 0x0100
     MESSAGE_ID = 0x0110
     RESPONDED_TO = 0x0120
+    MOVE_DESTINATION = 0x0600
+    PRIORITY = 0x0700
     DATA_SET_TYPE = 0x0800
     STATUS = 0x0900
     ERROR_COMMENT = 0x0902
     AFFECTED_SOP_INSTANCE = 0x1000
+    REQUESTED_SOP_INSTANCE = 0x1001
+    ACTION_TYPE = 0x1008
+    REMAINING = 0x1020
+    COMPLETED = 0x1021
+    FAILED = 0x1022
+    WARNING = 0x1023
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request message as far as this node looks at it."""
+    """A request message as far as this node looks at it.
+
+    `responded_to` is the message that a C-CANCEL names; 0 in every other command.
+    """
 
     command: int
     message_id: int
     has_data_set: bool
     sop_class_uid: str
     sop_instance_uid: str
+    responded_to: int = 0
+    move_destination: str = ""
+    action_type: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response message as far as this node looks at it."""
+
+    responded_to: int
+    has_data_set: bool
+    status: int
+    comment: str
 
 
 def parse_request(data: bytes | bytearray) -> Request:
@@ -72,23 +102,88 @@ def parse_request(data: bytes | bytearray) -> Request:
         has_data_set=_number(elements, Element.DATA_SET_TYPE) != NO_DATA_SET,
         sop_class_uid=_uid(elements, Element.AFFECTED_SOP_CLASS)
         or _uid(elements, Element.REQUESTED_SOP_CLASS),
-        sop_instance_uid=_uid(elements, Element.AFFECTED_SOP_INSTANCE),
+        sop_instance_uid=_uid(elements, Element.AFFECTED_SOP_INSTANCE)
+        or _uid(elements, Element.REQUESTED_SOP_INSTANCE),
+        responded_to=_number(elements, Element.RESPONDED_TO)
+        if command == Command.C_CANCEL_RQ
+        else 0,
+        move_destination=elements.get(Element.MOVE_DESTINATION, b"")
+        .decode("ascii", "replace")
+        .strip("\0 "),
+        action_type=_number(elements, Element.ACTION_TYPE)
+        if command == Command.N_ACTION_RQ
+        else 0,
     )
 
 
-def response(request: Request, status: Status, *, comment: str = "") -> bytes:
-    """Encode the response to a request; it never has a data set."""
+def parse_response(data: bytes | bytearray) -> Response:
+    """Parse the command set of an answer to a request of ours.
+
+    Raises
+    ------
+    ProtocolBroken
+        It is not a command set, or no response.
+    """
+    elements = _elements(bytes(data))
+    if not _number(elements, Element.COMMAND_FIELD) & _RESPONSE:
+        raise ProtocolBroken(
+            AbortReason.UNEXPECTED_PARAMETER, "a request came while an answer was awaited"
+        )
+    return Response(
+        responded_to=_number(elements, Element.RESPONDED_TO),
+        has_data_set=_number(elements, Element.DATA_SET_TYPE) != NO_DATA_SET,
+        status=_number(elements, Element.STATUS),
+        comment=elements.get(Element.ERROR_COMMENT, b"").decode("ascii", "replace").strip("\0 "),
+    )
+
+
+def store_request(
+    sop_class_uid: str, sop_instance_uid: str, *, message_id: int
+) -> bytes:
+    """Encode a C-STORE request of ours, medium priority; its data set follows."""
+    return _command_set(
+        [
+            _text_element(Element.AFFECTED_SOP_CLASS, sop_class_uid, b"\0"),
+            _number_element(Element.COMMAND_FIELD, Command.C_STORE_RQ),
+            _number_element(Element.MESSAGE_ID, message_id),
+            _number_element(Element.PRIORITY, 0),
+            _number_element(Element.DATA_SET_TYPE, _DATA_SET),
+            _text_element(Element.AFFECTED_SOP_INSTANCE, sop_instance_uid, b"\0"),
+        ]
+    )
+
+
+def response(
+    request: Request,
+    status: Status,
+    *,
+    comment: str = "",
+    has_data_set: bool = False,
+    counts: Mapping[Element, int] | None = None,
+) -> bytes:
+    """Encode the response to a request.
+
+    Parameters
+    ----------
+    counts
+        Numbers of sub-operations, for C-GET and C-MOVE.
+    """
     parts = [
         _text_element(Element.AFFECTED_SOP_CLASS, request.sop_class_uid, b"\0"),
         _number_element(Element.COMMAND_FIELD, request.command | _RESPONSE),
         _number_element(Element.RESPONDED_TO, request.message_id),
-        _number_element(Element.DATA_SET_TYPE, NO_DATA_SET),
+        _number_element(Element.DATA_SET_TYPE, _DATA_SET if has_data_set else NO_DATA_SET),
         _number_element(Element.STATUS, status),
     ]
     if comment:
         parts.append(_text_element(Element.ERROR_COMMENT, comment, b" "))
     if request.sop_instance_uid:
         parts.append(_text_element(Element.AFFECTED_SOP_INSTANCE, request.sop_instance_uid, b"\0"))
+    parts += [_number_element(element, number) for element, number in (counts or {}).items()]
+    return _command_set(parts)
+
+
+def _command_set(parts: list[bytes]) -> bytes:
     body = b"".join(parts)
     return _element(Element.GROUP_LENGTH, struct.pack("<I", len(body))) + body
 

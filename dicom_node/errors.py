@@ -91,3 +91,19 @@ class ProtocolBroken(Exception):
 
 class PeerGone(Exception):
     """The connection ended, or the peer fell silent or too slow."""
+
+
+class DataSetUnreadable(Refused):
+    """The data set of a message cannot be read."""
+
+    code = "dicom_node.data_set_unreadable"
+
+
+class QueryRefused(Refused):
+    """The identifier of a query does not match its SOP class; `attribute` says where.
+
+    The answer is the status word A900.
+    """
+
+    code = "dicom_node.query_refused"
+    clause = "DICOM PS3.4 sections C.4.1.1.4 and K.4.1.1.4"

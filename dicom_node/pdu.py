@@ -58,6 +58,7 @@ class _Item(IntEnum):
     IMPLEMENTATION_CLASS = 0x52
     ROLE_SELECTION = 0x54
     IMPLEMENTATION_VERSION = 0x55
+    EXTENDED_NEGOTIATION = 0x56
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,27 @@ LIMIT_REACHED = Rejection(2, 3, 2, "local limit exceeded")
 
 
 @dataclass(frozen=True, slots=True)
+class RoleSelection:
+    """In which roles the requestor of an association wants to use a class (PS3.7 D.3.3.4)."""
+
+    sop_class_uid: str
+    as_user: bool
+    as_provider: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendedNegotiation:
+    """What a service class negotiates for itself: one byte a question (PS3.7 D.3.3.5)."""
+
+    sop_class_uid: str
+    information: bytes
+
+    def asks_for(self, position: int) -> bool:
+        """Say whether the question at a byte position is answered with yes."""
+        return self.information[position : position + 1] == b"\1"
+
+
+@dataclass(frozen=True, slots=True)
 class AssociateRequest:
     """An A-ASSOCIATE-RQ as far as this node looks at it."""
 
@@ -90,7 +112,8 @@ class AssociateRequest:
     max_pdu: int
     implementation_class: str
     implementation_version: str
-    role_selections: tuple[str, ...]
+    role_selections: tuple[RoleSelection, ...]
+    extended: tuple[ExtendedNegotiation, ...]
     titles: bytes
 
 
@@ -127,12 +150,18 @@ def parse_associate_request(body: bytes | bytearray | memoryview) -> AssociateRe
         implementation_class=told.implementation_class,
         implementation_version=told.implementation_version,
         role_selections=told.role_selections,
+        extended=told.extended,
         titles=body[4:_ASSOCIATE_FIXED],
     )
 
 
 def associate_accept(
-    request: AssociateRequest, answers: Sequence[Answered], *, max_pdu: int
+    request: AssociateRequest,
+    answers: Sequence[Answered],
+    *,
+    max_pdu: int,
+    roles: Sequence[RoleSelection] = (),
+    extended: Sequence[ExtendedNegotiation] = (),
 ) -> bytes:
     """Encode an A-ASSOCIATE-AC; titles and reserved bytes are given back as they came."""
     items = [_item(_Item.APPLICATION_CONTEXT, APPLICATION_CONTEXT.encode())]
@@ -143,7 +172,12 @@ def associate_accept(
         )
     user = _item(_Item.MAX_LENGTH, struct.pack(">I", max_pdu))
     user += _item(_Item.IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID.encode())
+    user += b"".join(_item(_Item.ROLE_SELECTION, _role(role)) for role in roles)
     user += _item(_Item.IMPLEMENTATION_VERSION, IMPLEMENTATION_VERSION.encode())
+    user += b"".join(
+        _item(_Item.EXTENDED_NEGOTIATION, _prefixed(item.sop_class_uid) + item.information)
+        for item in extended
+    )
     items.append(_item(_Item.USER_INFORMATION, user))
     body = struct.pack(">HH", 1, 0) + request.titles + b"".join(items)
     return struct.pack(">BBI", PduType.ASSOCIATE_AC, 0, len(body)) + body
@@ -186,22 +220,41 @@ class _UserInformation:
     max_pdu: int = 0
     implementation_class: str = ""
     implementation_version: str = ""
-    role_selections: tuple[str, ...] = ()
+    role_selections: tuple[RoleSelection, ...] = ()
+    extended: tuple[ExtendedNegotiation, ...] = ()
 
 
 def _user_information(body: bytes) -> _UserInformation:
     found: dict[int, bytes] = {}
-    roles: list[str] = []
+    roles: list[RoleSelection] = []
+    extended: list[ExtendedNegotiation] = []
     for kind, value in _items(body, 0):
         found[kind] = value
-        if kind == _Item.ROLE_SELECTION and len(value) >= 2:
-            roles.append(_text(value[2 : 2 + int.from_bytes(value[:2], "big")]))
+        if kind == _Item.ROLE_SELECTION:
+            uid, rest = _split_prefixed(value)
+            roles.append(RoleSelection(uid, rest[:1] == b"\1", rest[1:2] == b"\1"))
+        elif kind == _Item.EXTENDED_NEGOTIATION:
+            extended.append(ExtendedNegotiation(*_split_prefixed(value)))
     return _UserInformation(
         max_pdu=int.from_bytes(found.get(_Item.MAX_LENGTH, b"")[:4], "big"),
         implementation_class=_text(found.get(_Item.IMPLEMENTATION_CLASS, b"")),
         implementation_version=_text(found.get(_Item.IMPLEMENTATION_VERSION, b"")),
         role_selections=tuple(roles),
+        extended=tuple(extended),
     )
+
+
+def _split_prefixed(value: bytes) -> tuple[str, bytes]:
+    length = int.from_bytes(value[:2], "big")
+    return _text(value[2 : 2 + length]), value[2 + length :]
+
+
+def _prefixed(uid: str) -> bytes:
+    return struct.pack(">H", len(uid)) + uid.encode()
+
+
+def _role(role: RoleSelection) -> bytes:
+    return _prefixed(role.sop_class_uid) + bytes((role.as_user, role.as_provider))
 
 
 def _proposed(body: bytes) -> Proposed:

@@ -31,14 +31,24 @@ class Status(IntEnum):
 
     SUCCESS = 0x0000
     PROCESSING_FAILURE = 0x0110
+    NO_SUCH_INSTANCE = 0x0112
+    CLASS_INSTANCE_CONFLICT = 0x0119
     SOP_CLASS_NOT_SUPPORTED = 0x0122
+    NO_SUCH_ACTION = 0x0123
     UNRECOGNISED_OPERATION = 0x0211
     OUT_OF_RESOURCES = 0xA700
+    CANNOT_COUNT_MATCHES = 0xA701
+    CANNOT_PERFORM_SUB_OPERATIONS = 0xA702
+    DESTINATION_UNKNOWN = 0xA801
     DATA_SET_DOES_NOT_MATCH = 0xA900
+    SUB_OPERATIONS_FAILED = 0xB000
     CANNOT_UNDERSTAND = 0xC000
     # In the C range the last three digits are the implementation's: ours repeat 0x0111,
     # 'duplicate SOP instance', for a known UID that comes with other content.
     CANNOT_UNDERSTAND_CONFLICT = 0xC111
+    CANCELLED = 0xFE00
+    PENDING = 0xFF00
+    PENDING_KEYS_NOT_SUPPORTED = 0xFF01
 
 
 _WORDS: dict[Outcome, Status] = {

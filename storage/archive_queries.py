@@ -129,7 +129,7 @@ def find_studies(tx: Transaction, query: StudyQuery) -> list[StudyRow]:
     statement = (
         select(STUDIES, PATIENTS)
         .join(PATIENTS, PATIENTS.c.ref == STUDIES.c.patient_ref)
-        .where(*_conditions(query))
+        .where(*_conditions(query, tx.dialect))
         .order_by(STUDIES.c.study_date.desc(), STUDIES.c.study_uid)
         .limit(query.limit)
         .offset(query.offset)
@@ -159,14 +159,14 @@ def find_studies(tx: Transaction, query: StudyQuery) -> list[StudyRow]:
     ]
 
 
-def _conditions(query: StudyQuery) -> list[ColumnElement[bool]]:
+def _conditions(query: StudyQuery, dialect: str) -> list[ColumnElement[bool]]:
     wanted: list[ColumnElement[bool]] = []
     if query.study_uids:
         wanted.append(STUDIES.c.study_uid.in_(query.study_uids))
     if query.patient_id:
-        wanted.append(_matches(PATIENTS.c.patient_id, query.patient_id))
+        wanted.append(_matches(PATIENTS.c.patient_id, query.patient_id, dialect))
     if query.accession:
-        wanted.append(_matches(STUDIES.c.accession, query.accession))
+        wanted.append(_matches(STUDIES.c.accession, query.accession, dialect))
     if query.date_from:
         wanted.append(STUDIES.c.study_date >= query.date_from)
     if query.date_until:
@@ -175,10 +175,15 @@ def _conditions(query: StudyQuery) -> list[ColumnElement[bool]]:
     return wanted
 
 
-def _matches(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
-    """Match one value, or a wild card pattern (PS3.4 sections C.2.2.2.1 and C.2.2.2.4)."""
+def _matches(column: ColumnElement[str], text: str, dialect: str) -> ColumnElement[bool]:
+    """Match one value, or a wild card pattern (PS3.4 sections C.2.2.2.1 and C.2.2.2.4).
+
+    Case counts; SQLite's LIKE folds it, its GLOB does not and has the wildcards of DICOM.
+    """
     if "*" not in text and "?" not in text:
         return column == text
+    if dialect == "sqlite":
+        return column.op("GLOB", is_comparison=True)(text.replace("[", "[[]"))
     pattern = "".join({"*": "%", "?": "_"}.get(c, _literal(c)) for c in text)
     return column.like(pattern, escape=_ESCAPE)
 

@@ -12,8 +12,8 @@ The segment id keeps the content of one record from posing as the header of anot
 scan find the next record behind one that a crash left half written.
 """
 
+import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -21,11 +21,23 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from kernel.errors import Corrupt, NotFound, Transient
 from kernel.ids import fresh
+from storage.segment import (
+    Bytes,
+    Segment,
+    begin_part,
+    discard,
+    is_held,
+    publish,
+    sync_directory,
+    write_at,
+    zero_filled,
+)
+from storage.spare import Spare
 
 SEGMENT_BYTES = 64 << 20
 ALIGNMENT = 4096
@@ -33,10 +45,7 @@ MAX_NOTE_BYTES = 65_536
 
 _MAGIC = b"TELERAD1"
 _HEADER = struct.Struct("<8s16sIQ32sI")
-_ZEROS = bytes(1 << 20)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-
-Bytes = bytes | bytearray | memoryview
 
 
 class JournalFull(Transient):
@@ -81,21 +90,6 @@ class Record:
     note: Mapping[str, str]
 
 
-@dataclass
-class _Segment:
-    path: Path
-    id: bytes
-    fd: int
-    size: int
-    used: int = 0
-    written: int = 0  # completed writes, counted
-    synced: int = 0  # of these, how many an fdatasync covers
-    writers: int = 0  # writes between reservation and completion
-    flushing: bool = False
-    failure: OSError | None = None
-    changed: threading.Condition = field(default_factory=threading.Condition)
-
-
 class Journal:
     """The journal of one node.
 
@@ -114,13 +108,22 @@ class Journal:
         self.node = node
         self._segment_bytes = segment_bytes
         self._reserve_lock = threading.Lock()
-        self._current: _Segment | None = None
+        self._current: Segment | None = None
+        self._spare = Spare(self._made)
         directory.mkdir(parents=True, exist_ok=True)
 
     def prepare(self) -> None:
-        """Make the first segment now, so that the first instance does not wait for it."""
+        """Clear what a crash left half made; make the first segment, and the next one, ahead.
+
+        Without it the journal serves as well, but appends wait for each new segment.
+        """
+        for part in self.directory.glob(f"{self.node}-*.part"):
+            with contextlib.suppress(FileNotFoundError):  # its process finished it meanwhile
+                if not is_held(part):
+                    part.unlink()
         with self._reserve_lock:
             self._room(0)
+            self._spare.keep_ready()
 
     def append(self, note: Mapping[str, str], *parts: Bytes) -> Place:
         """Store one Part 10 file, given as parts in order; return when it is durable.
@@ -203,14 +206,7 @@ class Journal:
 
     def is_in_use(self, name: str) -> bool:
         """Say whether a living process, this or another, still appends to a segment."""
-        fd = os.open(self.directory / name, os.O_RDONLY)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(fd)
-        return False
+        return is_held(self.directory / name)
 
     def rotate(self) -> None:
         """Begin a new segment, so that the current one can be freed once it is packed."""
@@ -224,7 +220,7 @@ class Journal:
         if self.is_in_use(name):
             return
         (self.directory / name).unlink(missing_ok=True)
-        _sync_directory(self.directory)
+        sync_directory(self.directory)
 
     def close(self) -> None:
         """Close the current segment; what was acknowledged is durable already."""
@@ -232,11 +228,15 @@ class Journal:
             if self._current is not None:
                 os.close(self._current.fd)
                 self._current = None
+            self._spare.close()
+
+    def _made(self) -> Segment:
+        return zero_filled(self.directory / self._name(), self._segment_bytes)
 
     def _name(self) -> str:
         return f"{self.node}-{fresh()}.seg"
 
-    def _reserve(self, size: int) -> tuple[_Segment, int]:
+    def _reserve(self, size: int) -> tuple[Segment, int]:
         with self._reserve_lock:
             segment = self._room(size)
             offset = segment.used
@@ -245,20 +245,29 @@ class Journal:
                 segment.writers += 1
             return segment, offset
 
-    def _room(self, size: int) -> _Segment:
+    def _room(self, size: int) -> Segment:
         current = self._current
         if current is not None and current.failure is None and current.used + size <= current.size:
             return current
-        fresh_one = _new_segment(
-            self.directory / self._name(),
-            max(self._segment_bytes, -(-size // ALIGNMENT) * ALIGNMENT),
-        )
+        following = self._following(size)
         if current is not None:
             self._retire(current)
-        self._current = fresh_one
-        return fresh_one
+        self._current = following
+        return following
 
-    def _retire(self, segment: _Segment) -> None:
+    def _following(self, size: int) -> Segment:
+        if size > self._segment_bytes:
+            made = zero_filled(self.directory / self._name(), _aligned(size))
+        else:
+            made = self._spare.take() or self._made()
+        try:
+            publish(made)
+        except OSError:
+            discard(made)
+            raise
+        return made
+
+    def _retire(self, segment: Segment) -> None:
         """Close a segment once its last writer is done."""
 
         def close_when_idle() -> None:
@@ -274,10 +283,10 @@ class Journal:
 
         threading.Thread(target=close_when_idle, name="journal-retire", daemon=True).start()
 
-    def _write(self, segment: _Segment, offset: int, parts: list[Bytes]) -> None:
+    def _write(self, segment: Segment, offset: int, parts: list[Bytes]) -> None:
         failure: OSError | None = None
         try:
-            _pwrite_all(segment.fd, parts, offset)
+            write_at(segment.fd, parts, offset)
         except OSError as error:
             failure = error
         with segment.changed:
@@ -287,7 +296,7 @@ class Journal:
             segment.changed.notify_all()
         if failure is not None:
             raise failure
-        _wait_synced(segment, ticket)
+        segment.wait_synced(ticket)
 
 
 class LargeRecord:
@@ -300,7 +309,7 @@ class LargeRecord:
         self._hash = hashlib.sha256()
         self._length = 0
         try:
-            self._fd = os.open(path.with_suffix(".part"), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o640)
+            self._fd = begin_part(path)
         except OSError as error:
             raise _full_or(error) from error
 
@@ -314,7 +323,7 @@ class LargeRecord:
         """
         start = _HEADER.size + len(self._noted) + self._length
         try:
-            _pwrite_all(self._fd, [chunk], start)
+            write_at(self._fd, [chunk], start)
         except OSError as error:
             raise _full_or(error) from error
         self._hash.update(chunk)
@@ -324,10 +333,10 @@ class LargeRecord:
         """Make the record durable and return its place."""
         header = _header(self._id, self._noted, self._length, self._hash.digest())
         try:
-            _pwrite_all(self._fd, [header, self._noted], 0)
+            write_at(self._fd, [header, self._noted], 0)
             os.fsync(self._fd)
             self._path.with_suffix(".part").rename(self._path)
-            _sync_directory(self._path.parent)
+            sync_directory(self._path.parent)
         except OSError as error:
             raise _full_or(error) from error
         finally:
@@ -341,59 +350,15 @@ class LargeRecord:
         self._path.with_suffix(".part").unlink(missing_ok=True)
 
 
-def _wait_synced(segment: _Segment, ticket: int) -> None:
-    """Return when an fdatasync begun after write `ticket` has ended; lead one if nobody does."""
-    while True:
-        with segment.changed:
-            while segment.synced < ticket and segment.flushing and segment.failure is None:
-                segment.changed.wait()
-            if segment.failure is not None:
-                raise segment.failure
-            if segment.synced >= ticket:
-                return
-            segment.flushing = True
-            covers = segment.written
-        failure: OSError | None = None
-        try:
-            os.fdatasync(segment.fd)
-        except OSError as error:
-            # After a failed flush the kernel may have dropped the pages: the segment takes no more.
-            failure = error
-        with segment.changed:
-            segment.flushing = False
-            segment.failure = segment.failure or failure
-            if failure is None:
-                segment.synced = covers
-            segment.changed.notify_all()
-
-
-def _new_segment(path: Path, size: int) -> _Segment:
-    # Zero-filled, not only allocated: then fdatasync has no metadata to write for the blocks.
-    part = path.with_suffix(".part")
-    fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o640)
-    # Held while the segment is open, and let go by the kernel however its process ends: so another
-    # process of this node knows which segments are nobody's.
-    fcntl.flock(fd, fcntl.LOCK_SH)
-    try:
-        for start in range(0, size, len(_ZEROS)):
-            _pwrite_all(fd, [_ZEROS[: min(len(_ZEROS), size - start)]], start)
-        os.fsync(fd)
-        part.rename(path)
-        _sync_directory(path.parent)
-    except OSError:
-        os.close(fd)
-        part.unlink(missing_ok=True)
-        raise
-    return _Segment(path, os.urandom(16), fd, size)
-
-
 def _scan(path: Path) -> Iterator[Record]:
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        size = os.fstat(fd).st_size
         offset, owner = 0, None
         while offset + _HEADER.size <= size:
-            file.seek(offset)
-            found = _parse(file.read(_HEADER.size + MAX_NOTE_BYTES), owner)
+            found = None
+            if os.pread(fd, len(_MAGIC), offset) == _MAGIC:
+                found = _parse(os.pread(fd, _HEADER.size + MAX_NOTE_BYTES, offset), owner)
             if found is None or offset + found.size > size:
                 offset += ALIGNMENT
                 continue
@@ -401,6 +366,8 @@ def _scan(path: Path) -> Iterator[Record]:
             start = offset + found.size - found.length
             yield Record(Place(path.name, start, found.length, found.sha256), found.note)
             offset += _aligned(found.size)
+    finally:
+        os.close(fd)
 
 
 def _header(segment_id: bytes, noted: bytes, length: int, digest: bytes) -> bytes:
@@ -447,25 +414,6 @@ def _sha256(parts: tuple[Bytes, ...]) -> bytes:
     for part in parts:
         hasher.update(part)
     return hasher.digest()
-
-
-def _pwrite_all(fd: int, parts: list[Bytes], offset: int) -> None:
-    pending = [memoryview(part).cast("B") for part in parts if len(part)]
-    while pending:
-        done = os.pwritev(fd, pending, offset)
-        offset += done
-        while pending and done >= len(pending[0]):
-            done -= len(pending.pop(0))
-        if pending and done:
-            pending[0] = pending[0][done:]
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _full_or(error: OSError) -> Exception:

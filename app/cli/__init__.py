@@ -22,6 +22,7 @@ _WHERE = {
     "peer": "app.cli.entries",
     "user": "app.cli.entries",
     "token": "app.cli.entries",
+    "network": "app.cli.network",
     "doctor": "app.cli.care",
     "replay": "app.cli.care",
     "states": "app.cli.care",

@@ -1,19 +1,33 @@
 """Commands that look after a running engine: what is wrong, what waits, is all still true."""
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from app.bootstrap import Parts
-from app.cli.options import data_option, json_option, parts_of
+from app.cli.options import data_option, is_made, json_option, parts_of, require_current
+from app.cli.progress import following, say
 from app.settings import masked
-from kernel.errors import EngineError
+from kernel.errors import EngineError, Misconfigured
+
+if TYPE_CHECKING:
+    from health_record.delivery import Delivery
+    from storage.outbox import Parked
 
 MIN_FREE_GB = 2
+
+
+class TrainingToolsMissing(Misconfigured):
+    """The extra 'train' is not installed."""
+
+    code = "cli.training_tools_missing"
 
 
 @click.command()
@@ -21,11 +35,15 @@ MIN_FREE_GB = 2
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, data: Path, as_json: bool) -> None:
-    """Print every setting (secrets masked) and check that this machine can carry the engine."""
-    from app.bootstrap import Parts
+    """Print every setting and check this machine.
+
+    Secrets are masked.  Nothing is changed; exits with status 1 if a check fails.
+    """
+    from app import logs
     from app.settings import load
 
     settings = load(data)
+    logs.configure(as_json=settings.production)
     checks = list(_checks(Parts(settings)))
     if as_json:
         shown = {name: str(value) for name, value in masked(settings).items()}
@@ -44,40 +62,84 @@ def doctor(ctx: click.Context, data: Path, as_json: bool) -> None:
 @click.option("--fact", "fact_seq", type=int, help="Only this fact.")
 @click.option("--consumer", help="Only this consumer.")
 @click.option("--list", "only_list", is_flag=True, help="Show what is parked, replay nothing.")
-def replay(data: Path, fact_seq: int | None, consumer: str | None, only_list: bool) -> None:
-    """Take up parked facts and deliveries again, after their reason was mended."""
+@json_option
+def replay(
+    data: Path, fact_seq: int | None, consumer: str | None, only_list: bool, as_json: bool
+) -> None:
+    """Take up again what was parked, once its reason is mended.
+
+    Parked are facts that a consumer could not react to, and deliveries that were given up or
+    refused.
+    """
+    parts = parts_of(data)
+    facts, deliveries = _parked(parts, fact_seq, consumer)
+    again = 0 if only_list else _take_up(parts, fact_seq, consumer, deliveries)
+    if as_json:
+        told = {
+            "facts": [
+                {"fact": f.fact_seq, "kind": f.kind, "consumer": f.consumer, "reason": f.reason}
+                for f in facts
+            ],
+            "deliveries": [
+                {"delivery": d.id, "destination": d.destination, "reason": _reason(d)}
+                for d in deliveries
+            ],
+            "taken_up": again,
+        }
+        click.echo(json.dumps(told))
+        return
+    for parked in facts:
+        click.echo(f"fact {parked.fact_seq} {parked.kind} for {parked.consumer}: {parked.reason}")
+    for delivery in deliveries:
+        click.echo(f"delivery {delivery.id} to {delivery.destination}: {_reason(delivery)}")
+    if not facts and not deliveries:
+        click.echo("Nothing is parked.")
+    elif not only_list:
+        click.echo(f"{again} taken up again.")
+
+
+def _parked(
+    parts: Parts, fact_seq: int | None, consumer: str | None
+) -> "tuple[list[Parked], list[Delivery]]":
+    """Return what is parked; deliveries only where neither fact nor consumer is named."""
     from health_record import commands as health_record
     from health_record.delivery import DeliveryState
+    from storage import outbox
+
+    given_up = (DeliveryState.PARKED, DeliveryState.REJECTED)
+    with parts.database.reading() as tx:
+        facts = [
+            one
+            for one in outbox.parked(tx)
+            if fact_seq in (None, one.fact_seq) and consumer in (None, one.consumer)
+        ]
+        if fact_seq is not None or consumer is not None:
+            return facts, []
+        return facts, [*health_record.list_deliveries(tx, states=given_up)]
+
+
+def _take_up(
+    parts: Parts, fact_seq: int | None, consumer: str | None, deliveries: "list[Delivery]"
+) -> int:
+    from health_record import commands as health_record
     from kernel.people import Actor, Role
     from storage import outbox
 
-    parts = parts_of(data)
-    with parts.database.reading() as tx:
-        parked = outbox.parked(tx)
-        deliveries = [
-            *health_record.list_deliveries(
-                tx, states=(DeliveryState.PARKED, DeliveryState.REJECTED)
-            )
-        ]
-    for one in parked:
-        click.echo(f"fact {one.fact_seq} {one.kind} for {one.consumer}: {one.reason}")
-    for delivery in deliveries:
-        click.echo(f"delivery {delivery.id} to {delivery.destination}: {delivery.refusal}")
-    if only_list:
-        return
     by = Actor(ref="system:cli", role=Role.ADMINISTRATOR)
     with parts.database.transaction() as tx:
         again = outbox.replay(tx, fact_seq=fact_seq, consumer=consumer)
-        if fact_seq is None and consumer is None:
-            for delivery in deliveries:
-                health_record.replay(tx, delivery.id, actor=by)
-                again += 1
-    click.echo(f"{again} taken up again.")
+        for delivery in deliveries:
+            health_record.replay(tx, delivery.id, actor=by)
+    return again + len(deliveries)
+
+
+def _reason(delivery: "Delivery") -> str:
+    return delivery.refusal.sentence if delivery.refusal else ""
 
 
 @click.command()
 def states() -> None:
-    """Print the state tables of every state machine as Markdown (docs/states.md)."""
+    """Print the tables of all states, as in docs/states.md."""
     from app.states import markdown
 
     click.echo(markdown(), nl=False)
@@ -86,17 +148,28 @@ def states() -> None:
 @click.command()
 @click.argument("model", type=click.Choice(["cxr-qc"]))
 @click.option(
-    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Folder with the films and their labels.csv.",
 )
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where the bundle is written instead of among the shipped models.",
+)
 @click.option(
     "--left-out", is_flag=True, help="Also measure with each source left out, for the card."
 )
 def train(model: str, data: Path, out: Path | None, left_out: bool) -> None:
-    """Train a model that is shipped, from labelled films, into a MONAI bundle.
+    """Train a shipped model from labelled films.
 
-    Needs the extra 'train' (torch, monai, onnx).
+    Writes a MONAI bundle.  Needs the extra 'train' (torch, monai, onnx).
     """
+    if find_spec("torch") is None:
+        raise TrainingToolsMissing("training needs torch, monai and onnx: install 'telerad[train]'")
     from ai_assist.shelf import shipped_models
     from ai_assist.training import cxr_qc
     from kernel.clock import system_clock
@@ -104,7 +177,7 @@ def train(model: str, data: Path, out: Path | None, left_out: bool) -> None:
     bundle = cxr_qc.train(
         data,
         out or shipped_models(),
-        progress=lambda line: click.echo(line, err=True),
+        progress=say,
         at=system_clock(),
         left_out=left_out,
     )
@@ -116,19 +189,19 @@ def train(model: str, data: Path, out: Path | None, left_out: bool) -> None:
 @json_option
 @click.pass_context
 def verify(ctx: click.Context, data: Path, as_json: bool) -> None:
-    """Re-read everything against its digests: audit chain, journal, packs, manifests, signatures.
+    """Re-read everything against its digests.
 
-    Exits with status 1 if anything is not what it was.
+    That is the audit chain, manifests, journal, packs and signatures.  Exits with status 1 if
+    anything is not what it was.
     """
     parts = parts_of(data)
 
-    def say(name: str, problems: list[str]) -> None:
-        if not as_json:
-            click.echo(f"{'FAIL' if problems else 'ok  '} {name}")
-            for problem in problems:
-                click.echo(f"     {problem}")
+    def tell(name: str, problems: list[str]) -> None:
+        click.echo(f"{'FAIL' if problems else 'ok  '} {name}", err=as_json)
+        for problem in problems:
+            click.echo(f"     {problem}", err=as_json)
 
-    found = problems_of(parts, told=say)
+    found = problems_of(parts, told=tell)
     if as_json:
         click.echo(json.dumps({"ok": not found, "problems": found}))
     ctx.exit(1 if found else 0)
@@ -140,7 +213,11 @@ def problems_of(
     """Re-read everything; return what is not what it was, by kind; tell each kind as it ends."""
     found = {}
     for name, look in _verifications(parts):
-        problems = list(look)
+        problems: list[str] = []
+        try:
+            problems.extend(look)
+        except EngineError as error:
+            problems.append(f"the check could not go on: {error.sentence}")
         told(name, problems)
         if problems:
             found[name] = problems
@@ -148,20 +225,24 @@ def problems_of(
 
 
 def _verifications(parts: Parts) -> Iterator[tuple[str, Iterable[str]]]:
+    from reporting import store
     from reporting.inspection import verify_all
     from storage import archive, audit
     from storage.packs import verify_packs
 
     with parts.database.reading() as tx:
-        yield "audit", list(audit.verify(tx))
-        yield "manifests", list(archive.verify_manifests(tx))
+        yield "audit", audit.verify(tx)
+        yield "manifests", archive.verify_manifests(tx)
+        signed = sum(1 for _ in store.all_sealed(tx))
     yield "journal", parts.archive.verify()
     yield "packs", verify_packs(parts.database, parts.objects)
     yield (
         "signatures",
         (
             f"report {finding.report_id} version {finding.version}: {finding.problem}"
-            for finding in verify_all(parts.database, parts.objects, parts.trust)
+            for finding in following(
+                verify_all(parts.database, parts.objects, parts.trust), "signatures", length=signed
+            )
             if finding.problem
         ),
     )
@@ -169,14 +250,33 @@ def _verifications(parts: Parts) -> Iterator[tuple[str, Iterable[str]]]:
 
 def _checks(parts: Parts) -> Iterator[tuple[str, bool, str]]:
     yield "python", sys.version_info >= (3, 11), sys.version.split()[0]
-    data = parts.settings.data
-    data.mkdir(parents=True, exist_ok=True)
-    free_gb = shutil.disk_usage(data).free / 1e9
-    yield "disk", free_gb >= MIN_FREE_GB, f"{free_gb:.0f} GB free at {data}"
-    yield _tried("database", lambda: parts.prepare(migrate=True), parts.database.dialect)
-    yield _tried("object store", lambda: str(parts.objects.probe()))
+    data = parts.settings.data.absolute()
+    there = next(folder for folder in (data, *data.parents) if folder.is_dir())
+    free_gb = shutil.disk_usage(there).free / 1e9
+    yield "disk", free_gb >= MIN_FREE_GB, f"{free_gb:.0f} GB free at {there}"
+    writable = os.access(there, os.W_OK)
+    yield "data", writable, f"{there} can{'' if writable else 'not'} be written"
+    yield _tried("database", lambda: _database(parts))
+    yield _tried("object store", lambda: _object_store(parts))
     yield _tried("models", lambda: _models(parts))
     yield _tried("trust", lambda: f"{len(parts.trust.roots)} signing authorities")
+    production = parts.settings.production and parts.is_demo
+    yield "keys", not production, "the demo authority" if parts.is_demo else "no demo authority"
+
+
+def _database(parts: Parts) -> str:
+    if not is_made(parts):
+        return "not made yet: the first 'telerad up' makes it"
+    require_current(parts)
+    return parts.database.dialect
+
+
+def _object_store(parts: Parts) -> str:
+    told = parts.settings.storage.objects_url
+    if not told and not parts.settings.data.exists():
+        return "not made yet: the first 'telerad up' makes it"
+    parts.objects.probe()
+    return told or "local disk"
 
 
 def _models(parts: Parts) -> str:
@@ -185,10 +285,10 @@ def _models(parts: Parts) -> str:
     return ", ".join(f"{card.id} {card.version}" for card in parts.shelf.cards) or "none"
 
 
-def _tried(name: str, act: object, detail: str = "") -> tuple[str, bool, str]:
-    assert callable(act)
+def _tried(name: str, act: Callable[[], str]) -> tuple[str, bool, str]:
     try:
-        told = act()
+        return name, True, act()
     except EngineError as error:
         return name, False, error.sentence
-    return name, True, detail or str(told)
+    except OSError as error:
+        return name, False, error.strerror or str(error)

@@ -68,7 +68,7 @@ def require_current(parts: Parts) -> None:
     from storage.migrate import is_current
 
     data = parts.settings.data
-    if not parts.settings.storage.database_url and not (data / "telerad.db").exists():
+    if not is_made(parts):
         raise SchemaNotCurrent(
             f"there is no engine in {data} yet: 'telerad up --data {data}' or 'telerad migrate "
             f"--data {data}' makes it"
@@ -79,3 +79,9 @@ def require_current(parts: Parts) -> None:
                 "the database has not the schema of this version: run 'telerad migrate --data "
                 f"{data}'"
             )
+
+
+def is_made(parts: Parts) -> bool:
+    """Say whether there is a database; one on a server is made by who runs the server."""
+    settings = parts.settings
+    return bool(settings.storage.database_url) or (settings.data / "telerad.db").exists()

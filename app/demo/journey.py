@@ -1,18 +1,20 @@
 """The main job, done for real: from C-STORE to the health record, with the time of each stage."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import reporting
 import worklist.store
 from app.bootstrap import DEMO_PASSPHRASE, Parts
 from app.demo.network import BY, ISSUER, SENDER
-from app.demo.samples import Sample, Unexplained
+from app.demo.outcome import Account, Outcome, Stage, Story
+from app.demo.samples import Follow, Sample, unseen
 from app.orders import Order
 from app.orders import add as add_order
 from app.serving import Ports
+from dicom_node.part10 import split
 from dicom_node.peers import Peer
 from dicom_node.send import Outgoing, SendSettings, send
 from kernel.clock import monotonic_s
@@ -35,29 +37,15 @@ from reporting import commands as reports
 from reporting.sections import FINDINGS, IMPRESSION, Section
 from reporting.sign import Signing
 from reporting.signers.pkcs12 import open_key_file
-from storage import archive, audit, outbox
+from storage import audit, outbox
 from storage.engine import Transaction
 from worklist import commands
 from worklist.act import Act
 from worklist.case import Case, CaseState
 
-STAGES = (
-    "received",
-    "durable",
-    "manifest",
-    "case",
-    "triage",
-    "queued",
-    "claimed",
-    "reported",
-    "signed",
-    "filed",
-    "notified",
-    "completed",
-    "audit",
-)
 PATIENCE_S = 120.0
 _LOOK_S = 0.05
+_BEFORE_OFFER = frozenset({CaseState.RECEIVED, CaseState.QUEUED})
 _FACT_STAGES: tuple[tuple[str, type[Fact]], ...] = (
     ("manifest", StudyCompleted),
     ("case", CaseOpened),
@@ -71,46 +59,33 @@ _FACT_STAGES: tuple[tuple[str, type[Fact]], ...] = (
 )
 
 
-@dataclass(slots=True)
-class Stage:
-    """One stage: did it hold for at least one study, and when (ms after the first byte sent)."""
-
-    name: str
-    ok: bool = False
-    ms: int | None = None
-    detail: str = "it did not happen"
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What became of everything that was sent."""
-
-    stages: dict[str, Stage] = field(default_factory=lambda: {n: Stage(n) for n in STAGES})
-    completed: list[Case] = field(default_factory=list)
-    explained: list[Unexplained] = field(default_factory=list)
-    unexplained: list[Unexplained] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        """Whether every stage held for at least one study and nothing is left unexplained."""
-        return all(stage.ok for stage in self.stages.values()) and not self.unexplained
-
-
 class Journey:
     """Sends studies from the mobile complex of the demo and reads them as its consultants.
 
     Parameters
     ----------
     say
-        Told one line for each thing that happens.
+        Told one line for each case that was read.
+    follow
+        Shows how far the sending is.
     """
 
-    def __init__(self, parts: Parts, ports: Ports, *, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        ports: Ports,
+        *,
+        say: Callable[[str], None],
+        follow: Follow = unseen,
+    ) -> None:
         self._parts = parts
         self._ports = ports
         self._say = say
+        self._follow = follow
         self._outcome = Outcome()
-        self._began = parts.clock()
+        self._passed: dict[str, dict[str, Stage]] = {}
+        self._began: dict[str, datetime] = {}
+        self._stored: dict[str, tuple[str, ...]] = {}
         self._signing = Signing(parts.database, parts.objects, parts.archive, parts.trust)
 
     def run(self, samples: Sequence[Sample], *, read: bool = True) -> Outcome:
@@ -118,40 +93,47 @@ class Journey:
         studies: dict[str, list[Sample]] = {}
         for sample in samples:
             studies.setdefault(sample.header.study_uid, []).append(sample)
-        asked = {uid: self._ask(uid, group[0]) for uid, group in studies.items()}
-        self._began = self._parts.clock()
-        stored = {uid for uid, group in studies.items() if self._send(group) and asked[uid]}
-        cases = self._cases(stored)
+        refused = self._ask_for(studies)
+        for uid, group in self._follow(list(studies.items()), "sending studies"):
+            self._send(uid, group)
+        for uid in refused.keys() & self._stored.keys():
+            self._explain(f"study {uid}", refused[uid], self._stored.pop(uid))
+        cases = self._cases()
         if read:
             for case in cases:
                 self._read(case)
             self._finish(cases)
         return self._outcome
 
-    def _ask(self, study_uid: str, sample: Sample) -> bool:
-        header = sample.header
-        order = Order(
-            accession=header.accession,
-            patient_id=header.patient_id,
-            issuer=header.issuer,
-            name=header.patient_name,
-            sex=header.sex,
-            birth_date=header.birth_date,
-            modality=header.modality,
-            station_ae_title=SENDER,
-            procedure=header.study_description,
-            study_uid=study_uid,
-            organisation="van1",
-        )
-        try:
-            with self._parts.database.transaction() as tx:
-                add_order(tx, order, by=BY)
-        except EngineError as error:
-            self._explain(f"study {study_uid}", f"no request could be made: {error.sentence}")
-            return False
-        return True
+    def _ask_for(self, studies: Mapping[str, Sequence[Sample]]) -> dict[str, str]:
+        """Make a request for each study; return why there is none for some."""
+        uses = Counter(group[0].header.accession for group in studies.values())
+        refused = {}
+        for uid, group in studies.items():
+            header = group[0].header
+            # A number that several studies carry finds none of them: their UIDs do.
+            accession = header.accession if uses[header.accession] == 1 else ""
+            order = Order(
+                accession=accession,
+                patient_id=header.patient_id,
+                issuer=header.issuer,
+                name=header.patient_name,
+                sex=header.sex,
+                birth_date=header.birth_date,
+                modality=header.modality,
+                station_ae_title=SENDER,
+                procedure=header.study_description,
+                study_uid=uid,
+                organisation="van1",
+            )
+            try:
+                with self._parts.database.transaction() as tx:
+                    add_order(tx, order, by=BY)
+            except EngineError as error:
+                refused[uid] = f"no request could be made: {error.sentence}"
+        return refused
 
-    def _send(self, group: Sequence[Sample]) -> bool:
+    def _send(self, study_uid: str, group: Sequence[Sample]) -> None:
         node = Peer(
             ae_title=self._parts.settings.dicom.ae_title,
             host="127.0.0.1",
@@ -159,64 +141,71 @@ class Journey:
             organisation_id="van1",
             issuer=ISSUER,
         )
-        outgoing = [Outgoing(sample.header.instance_uid, sample.data) for sample in group]
+        outgoing = [Outgoing(sample.header.instance_uid, sample.load()) for sample in group]
+        self._began[study_uid] = self._parts.clock()
         try:
             accounts = send(outgoing, node, SendSettings(ae_title=SENDER))
         except EngineError as error:
-            self._outcome.unexplained.append(Unexplained(group[0].name, error.sentence))
-            return False
-        stored = [sample for sample, told in zip(group, accounts, strict=True) if told.ok]
+            files = tuple(sample.name for sample in group)
+            account = Account(f"study {study_uid}", error.sentence, files)
+            self._outcome.unexplained.append(account)
+            return
         for sample, told in zip(group, accounts, strict=True):
             if not told.ok:
                 status = "" if told.status is None else f" (status {told.status:04X})"
-                self._explain(sample.name, f"the node refused it: {told.reason}{status}")
+                reason = f"the node refused it: {told.reason}{status}"
+                self._explain(sample.name, reason, (sample.name,))
+        stored = [sample for sample, told in zip(group, accounts, strict=True) if told.ok]
         if stored:
-            self._hold("received", f"{len(stored)} instances stored")
-            self._durable(stored)
-        return bool(stored)
+            self._pass(study_uid, "received", f"{len(stored)} instances stored")
+            self._read_back(study_uid, stored)
 
-    def _durable(self, stored: Sequence[Sample]) -> None:
-        """What was acknowledged can be read back: the data set is there, byte for byte."""
+    def _read_back(self, study_uid: str, stored: Sequence[Sample]) -> None:
+        """What was acknowledged can be read back: the data set, byte for byte."""
+        whole = []
         for sample in stored:
             kept = self._parts.archive.read(sample.header.instance_uid)
-            if kept[-64:] != sample.data[-64:]:
-                self._outcome.unexplained.append(
-                    Unexplained(sample.name, "it was not read back as it was sent")
-                )
-                return
-        self._hold("durable", f"{len(stored)} read back from the journal")
+            if _data_set(kept) == _data_set(sample.load()):
+                whole.append(sample.name)
+            else:
+                reason = "it was not read back as it was sent"
+                self._outcome.unexplained.append(Account(sample.name, reason, (sample.name,)))
+        if whole:
+            self._stored[study_uid] = tuple(whole)
+            self._pass(study_uid, "durable", f"{len(whole)} read back byte for byte")
 
-    def _cases(self, studies: set[str]) -> list[Case]:
+    def _cases(self) -> list[Case]:
         """Wait until each study is in a case or on the desk with its reason."""
         cases: dict[str, list[Case]] = {}
-        explained: dict[str, str] = {}
+        on_desk: dict[str, str] = {}
 
         def settled() -> bool:
             with self._parts.database.reading() as tx:
-                for uid in studies - cases.keys() - explained.keys():
+                for uid in self._stored.keys() - cases.keys() - on_desk.keys():
                     found = worklist.store.cases_of_study(tx, uid, lock=False)
-                    on_desk = worklist.store.on_desk(tx, uid)
+                    waiting = worklist.store.on_desk(tx, uid)
                     if found:
                         cases[uid] = found
-                    elif on_desk is not None:
-                        explained[uid] = on_desk.sentence
-            return len(cases) + len(explained) == len(studies)
+                    elif waiting is not None:
+                        on_desk[uid] = waiting.sentence
+            return len(cases) + len(on_desk) == len(self._stored)
 
         self._wait(settled)
-        for uid, reason in explained.items():
-            self._explain(f"study {uid}", reason)
-        for uid in studies - cases.keys() - explained.keys():
-            self._outcome.unexplained.append(Unexplained(f"study {uid}", "nothing became of it"))
+        for uid in self._stored.keys() - cases.keys():
+            files = self._stored[uid]
+            if uid in on_desk:
+                self._explain(f"study {uid}", on_desk[uid], files)
+            else:
+                account = Account(f"study {uid}", "nothing became of it", files)
+                self._outcome.unexplained.append(account)
         return [case for group in cases.values() for case in group]
 
     def _read(self, case: Case) -> None:
+        """Accept, write, finalise and sign; one that an earlier run has read stays as it is."""
         offered = self._await_offer(case.id)
-        if offered is None or offered.offered_to is None:
-            self._outcome.unexplained.append(
-                Unexplained(f"case {case.id}", "it was never offered to a consultant")
-            )
+        if offered is None or offered.state is not CaseState.OFFERED:
             return
-        reader = offered.offered_to
+        reader = offered.offered_to or ""
         by = Actor(ref=f"reader:{reader}", role=Role.CONSULTANT)
         database = self._parts.database
         with database.transaction() as tx:
@@ -232,7 +221,6 @@ class Journey:
                 expected_revision=draft.revision,
             )
             version = reports.finalise(tx, saved.id, reader, expected_revision=saved.revision)
-        self._hold("reported", f"version {version.number} finalised")
         signer = open_key_file(self._parts.key_file(reader).read_bytes(), DEMO_PASSPHRASE)
         self._signing.sign(saved.id, version.number, signer)
         self._say(f"case {case.id[:8]}  {case.modality:3} {case.profile:9} read by {reader}")
@@ -242,9 +230,8 @@ class Journey:
 
         def offered() -> bool:
             with self._parts.database.reading() as tx:
-                case = worklist.get_case(tx, case_id)
-            found[:] = [case]
-            return case.state is CaseState.OFFERED
+                found[:] = [worklist.get_case(tx, case_id)]
+            return found[0].state not in _BEFORE_OFFER
 
         return found[0] if self._wait(offered) else None
 
@@ -259,40 +246,49 @@ class Journey:
             return not open_ones
 
         self._wait(all_completed)
-        for id in open_ones:
-            self._outcome.unexplained.append(Unexplained(f"case {id}", "it was not completed"))
         with self._parts.database.reading() as tx:
-            done = [worklist.get_case(tx, case.id) for case in cases if case.id not in open_ones]
-            self._outcome.completed = done
-            for case in done:
-                self._stages_of(tx, case)
-            self._audit(tx, done)
+            breaks = list(audit.verify(tx))
+            for id in {case.id: case for case in cases}:
+                self._account_for(tx, worklist.get_case(tx, id), breaks)
+        self._tell_stories()
+
+    def _account_for(self, tx: Transaction, case: Case, breaks: Sequence[str]) -> None:
+        files = self._stored.get(case.study_uid, ())
+        if case.state is not CaseState.COMPLETED:
+            reason = f"its case was not completed: it is {case.state}, {case.state_reason}"
+            self._outcome.unexplained.append(Account(f"case {case.id}", reason, files))
+            return
+        self._outcome.completed.append(case)
+        self._outcome.files_in_cases += self._stored.pop(case.study_uid, ())
+        self._stages_of(tx, case)
+        entries = len(audit.of_case(tx, case.id))
+        if entries and not breaks:
+            detail = f"{entries} entries about the case, the chain is whole"
+            self._pass(case.study_uid, "audit", detail)
 
     def _stages_of(self, tx: Transaction, case: Case) -> None:
         facts = [*outbox.facts_of(tx, case.study_uid), *outbox.facts_of(tx, case.id)]
         for name, kind in _FACT_STAGES:
             told = [fact for fact in facts if isinstance(fact, kind)]
             if told:
-                self._hold(name, _detail(told[0]), at=told[0].at)
+                self._pass(case.study_uid, name, _detail(told[0]), at=told[0].at)
+        for document in reporting.sealed_for_case(tx, case.id)[:1]:
+            detail = f"version {document.version} finalised"
+            self._pass(case.study_uid, "reported", detail, at=document.finalised_at)
 
-    def _audit(self, tx: Transaction, done: Sequence[Case]) -> None:
-        breaks = list(audit.verify(tx))
-        entries = sum(len(audit.of_case(tx, case.id)) for case in done)
-        stage = self._outcome.stages["audit"]
-        stage.ok, stage.ms = not breaks and bool(entries), self._ms(self._parts.clock())
-        stage.detail = breaks[0] if breaks else f"{entries} entries, the chain is whole"
+    def _tell_stories(self) -> None:
+        for uid, passed in self._passed.items():
+            # The stage tells what the fact told: models ran only where triage was not skipped.
+            looked_at = "triage" in passed and passed["triage"].detail.startswith("settled")
+            self._outcome.stories.append(Story(uid, self._began[uid], passed, looked_at))
 
-    def _hold(self, name: str, detail: str, *, at: datetime | None = None) -> None:
-        stage = self._outcome.stages[name]
-        if not stage.ok:
-            stage.ok, stage.ms, stage.detail = True, self._ms(at or self._parts.clock()), detail
+    def _pass(self, study_uid: str, name: str, detail: str, *, at: datetime | None = None) -> None:
+        since = (at or self._parts.clock()) - self._began[study_uid]
+        ms = max(0, round(since.total_seconds() * 1000))
+        self._passed.setdefault(study_uid, {}).setdefault(name, Stage(name, True, ms, detail))
 
-    def _ms(self, at: datetime) -> int:
-        return max(0, round((at - self._began).total_seconds() * 1000))
-
-    def _explain(self, name: str, reason: str) -> None:
-        self._outcome.explained.append(Unexplained(name, reason))
-        self._say(f"{name}: {reason}")
+    def _explain(self, name: str, reason: str, files: tuple[str, ...]) -> None:
+        self._outcome.explained.append(Account(name, reason, files))
 
     def _wait(self, happened: Callable[[], bool]) -> bool:
         deadline = monotonic_s() + PATIENCE_S
@@ -303,26 +299,8 @@ class Journey:
         return True
 
 
-def artifacts(parts: Parts, outcome: Outcome) -> list[dict[str, str]]:
-    """Return where the documents of each completed case lie, as paths below the data directory."""
-    found = []
-    for case in outcome.completed:
-        with parts.database.reading() as tx:
-            sealed = reporting.sealed_for_case(tx, case.id)
-            stored = [e.instance_uid for e in archive.manifest(tx, case.study_uid).entries]
-        document = sealed[-1]
-        folder = parts.settings.data / "record" / case.id
-        objects = parts.settings.data / "objects"
-        found.append(
-            {
-                "case": case.id,
-                "pdf": str(objects / document.pdf_key),
-                "sr": str(objects / document.sr_key),
-                "bundle": str(next(iter(folder.rglob("bundle.json")), "")),
-                "instances": ",".join(stored),
-            }
-        )
-    return found
+def _data_set(file: bytes) -> memoryview:
+    return memoryview(file)[split(file).data_set_offset :]
 
 
 def _words(case: Case) -> list[Section]:
@@ -345,4 +323,6 @@ def _detail(fact: Fact) -> str:
         return f"{fact.destination}: {fact.receipt}"
     if isinstance(fact, CaseOpened | CaseQueued):
         return f"profile {fact.profile}"
-    return "told"
+    if isinstance(fact, RequesterNotified):
+        return "the requester has a notice"
+    return "filed and told"

@@ -1,13 +1,15 @@
 """The studies of the demo: a real chest film and pydicom's CT and MR samples; or any folder."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from app.demo.network import ISSUER, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME
-from dicom_node.errors import Unreadable
+from app.demo.outcome import Account
+from dicom_node.errors import Unreadable, UnreadableReason
 from dicom_node.films import FilmOrder, to_dx
 from dicom_node.headers import Defaults, InstanceHeader, read_file
 from kernel.ids import derived_uid
@@ -18,21 +20,28 @@ MAX_FILE_BYTES = 2 << 30
 _DEFAULTS = Defaults(ISSUER, "")
 
 
+T = TypeVar("T")
+
+
+class Follow(Protocol):
+    """Shows how far a walk over items is."""
+
+    def __call__(self, items: Sequence[T], label: str, /) -> Iterable[T]:
+        """Hand the items on."""
+
+
+def unseen(items: Sequence[T], label: str, /) -> Iterable[T]:
+    """Hand the items on and show nothing."""
+    return items
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One readable file: its header and its bytes as they are."""
+    """One readable file: its header, and how to load its bytes as they are."""
 
     name: str
     header: InstanceHeader
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Unexplained:
-    """A file, study or instance that did not become a case, and why."""
-
-    name: str
-    reason: str
+    load: Callable[[], bytes]
 
 
 def film() -> Sample:
@@ -62,31 +71,36 @@ def shipped() -> list[Sample]:
     return [film(), *others]
 
 
-def read(path: Path) -> tuple[list[Sample], list[Unexplained]]:
+def read(path: Path, follow: Follow = unseen) -> tuple[list[Sample], list[Account]]:
     """Return the readable files of a path, and the others with the reason for each."""
     samples: list[Sample] = []
-    unreadable: list[Unexplained] = []
-    for file in _files(path):
+    unreadable: list[Account] = []
+    for file in follow(list(_files(path)), "reading files"):
         name = str(file.relative_to(path)) if path.is_dir() else file.name
-        if file.stat().st_size > MAX_FILE_BYTES:
-            unreadable.append(Unexplained(name, "the file is larger than 2 GiB"))
-            continue
         try:
-            samples.append(_sample(name, file.read_bytes()))
+            samples.append(_file(name, file))
         except Unreadable as refusal:
-            unreadable.append(Unexplained(name, refusal.sentence))
+            unreadable.append(Account(name, refusal.sentence, (name,)))
         except OSError as error:
-            unreadable.append(Unexplained(name, f"it cannot be opened: {error.strerror}"))
+            reason = f"it cannot be opened: {error.strerror}"
+            unreadable.append(Account(name, reason, (name,)))
     return samples, unreadable
+
+
+def _file(name: str, file: Path) -> Sample:
+    if file.stat().st_size > MAX_FILE_BYTES:
+        raise Unreadable(UnreadableReason.HEADER_TOO_LONG, "the file is larger than 2 GiB")
+    header, _ = read_file(file.read_bytes(), _DEFAULTS)
+    return Sample(name, header, file.read_bytes)
 
 
 def _files(path: Path) -> Iterator[Path]:
     if path.is_file():
         yield path
         return
-    yield from sorted(file for file in path.rglob("*") if file.is_file())
+    yield from sorted(file for file in path.rglob("*") if not file.is_dir())
 
 
 def _sample(name: str, data: bytes) -> Sample:
     header, _ = read_file(data, _DEFAULTS)
-    return Sample(name, header, data)
+    return Sample(name, header, lambda: data)

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from app.bootstrap import DEMO_PASSPHRASE, Parts
 from app.demo import samples
-from app.demo.journey import Journey, Outcome
-from app.demo.network import logins
+from app.demo.journey import Journey
+from app.demo.network import describe, logins
+from app.demo.outcome import Outcome
 from app.serving import Ports
 from worklist import store
 
@@ -26,12 +27,12 @@ def tell(parts: Parts, ports: Ports, *, say: Callable[[str], None]) -> None:
         Journey(parts, ports, say=say).run(samples.shipped()[1:], read=False)
         say("\nA CT and an MR wait in the queue for you to read.")
     say(f"\nDemo logins, all with the password and key passphrase '{DEMO_PASSPHRASE}':")
-    for one in logins():
+    for one in logins(describe()):
         say(f"  {one.login:14} {one.name}, {one.what}")
 
 
 def _print(outcome: Outcome, say: Callable[[str], None]) -> None:
-    for stage in outcome.stages.values():
+    for stage in outcome.stages:
         mark = "ok  " if stage.ok else "FAIL"
         say(f"  {mark} {stage.name:10} {stage.ms or 0:6} ms  {stage.detail}")
     for one in outcome.unexplained:

@@ -231,7 +231,7 @@ def test_nobody_outside_the_case_ever_has_a_right_to_it(state: CaseState):
             name="U",
             roles=frozenset({role}),
             organisation_id="elsewhere",
-            reader_id="r-1",
+            reader_id="r-9",
             patient_ref="somebody",
         )
         assert rights(stranger, case, around) == frozenset()

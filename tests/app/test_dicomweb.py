@@ -211,6 +211,8 @@ def test_an_unknown_token_and_none_at_all_are_refused(clinic: Clinic):
         ({"PatientID": "P-1"}, ["A-1"]),
         ({"PatientID": "P-*"}, ["A-1", "A-2", "B-1"]),
         ({"PatientID": "p-1"}, []),
+        ({"PatientID": "p-*"}, []),
+        ({"PatientID": "[P]*"}, []),
         ({"00100020": "P-?"}, ["A-1", "A-2", "B-1"]),
         ({"AccessionNumber": "A-*"}, ["A-1", "A-2"]),
         ({"AccessionNumber": "A_1"}, []),

@@ -12,6 +12,8 @@ class WebServer:
 
     def __init__(self, app: FastAPI) -> None:
         self._bound = socket.create_server(("127.0.0.1", 0))
+        # asyncio sets it only where the protocol is named; accepted sockets inherit it.
+        self._bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.url = f"http://127.0.0.1:{self._bound.getsockname()[1]}"
         self._server = uvicorn.Server(
             uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")

@@ -1,7 +1,9 @@
 """The people and devices of a flow: a modality that sends, a consultant that reads over HTTP."""
 
+import gc
 import re
 import socket
+import warnings
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
@@ -85,6 +87,7 @@ class Study:
             outgoing = [Outgoing(self.instance_uid, self.part10())]
             (told,) = send(outgoing, node, SendSettings(ae_title=SENDER))
         except (PeerUnreachable, AssociationRefused):
+            _collect_socket()
             return
         self.acknowledged = told.status == 0
 
@@ -142,6 +145,13 @@ def _listens(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _collect_socket() -> None:
+    """Let go of the socket that pynetdicom leaves open where the node died in that moment."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def _picture() -> bytes:

@@ -1,0 +1,182 @@
+"""A network as a file: organisations, profiles, consultants and peers, written by whoever runs it.
+
+Loading is idempotent: what is new is entered, what differs is brought up to date, nothing is
+removed.  A consultant who is not in the file any more is taken off duty by an explicit act.
+"""
+
+import tomllib
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import worklist.store
+from dicom_node import commands as dicom_node
+from dicom_node.peers import Peer
+from kernel.errors import Refused
+from kernel.ids import OrganisationId, ReaderId
+from kernel.people import Actor
+from storage.engine import Transaction
+from storage.patients import unstated_issuer
+from worklist import commands
+from worklist.act import Act
+from worklist.organisation import Organisation, OrganisationKind
+from worklist.profile import Profile, Takes
+from worklist.readers import Competence, Reader
+from worklist.settings import WorklistSettings
+
+
+class NetworkUnreadable(Refused):
+    """The file does not describe a network, and where it fails."""
+
+    code = "network.unreadable"
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OrganisationEntry(_Entry):
+    """``[[organisation]]``: `kind` is requesting or consulting, `zone` an IANA time zone."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    name: str = Field(min_length=1, max_length=200)
+    kind: OrganisationKind
+    zone: str = "UTC"
+
+
+class TakesEntry(_Entry):
+    """What a profile reads: a modality, of one body part or any, or by default."""
+
+    modality: str = Field(min_length=1, max_length=16)
+    body_part: str | None = Field(default=None, max_length=16)
+    default: bool = False
+
+
+class ProfileEntry(_Entry):
+    """``[[profile]]``: a medical specialty (KZ §23)."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    name: str = Field(min_length=1, max_length=200)
+    takes: tuple[TakesEntry, ...] = ()
+
+
+class CompetenceEntry(_Entry):
+    """A place on the list of a profile; the certificate is valid on its last day too."""
+
+    profile: str
+    valid_from: date | None = None
+    valid_until: date | None = None
+
+
+class ConsultantEntry(_Entry):
+    """``[[consultant]]``: a certified specialist (KZ §2(3))."""
+
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+    name: str = Field(min_length=1, max_length=200)
+    organisation: str
+    competences: tuple[CompetenceEntry, ...] = ()
+    max_open: int = Field(default=3, ge=1, le=1000)
+    present: bool = False
+
+
+class PeerEntry(_Entry):
+    """``[[peer]]``: an application entity that may call."""
+
+    ae_title: str
+    host: str
+    port: int
+    organisation: str
+    issuer: str | None = None
+    character_set: str = ""
+
+
+class Network(_Entry):
+    """Everything that a file describes."""
+
+    organisation: tuple[OrganisationEntry, ...] = ()
+    profile: tuple[ProfileEntry, ...] = ()
+    consultant: tuple[ConsultantEntry, ...] = ()
+    peer: tuple[PeerEntry, ...] = ()
+
+
+def read(file: Path) -> Network:
+    """Read a network from a TOML file.
+
+    Raises
+    ------
+    NetworkUnreadable
+        It cannot be read, is no TOML, or says something that a network does not have.
+    """
+    try:
+        return parse(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise NetworkUnreadable(f"the file cannot be read: {error}") from error
+
+
+def parse(text: str) -> Network:
+    """Read a network from the text of a TOML file; see `read`."""
+    try:
+        return Network.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise NetworkUnreadable(f"the network is no valid TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise NetworkUnreadable(f"the network is wrong at {where}: {first['msg']}") from error
+
+
+def enter(tx: Transaction, network: Network, *, settings: WorklistSettings, by: Actor) -> None:
+    """Enter a network, or bring it up to date, all of it or nothing."""
+    act = Act(at=tx.at, by=by)
+    for organisation in network.organisation:
+        commands.add_organisation(tx, _organisation(organisation), act=act)
+    for profile in network.profile:
+        commands.add_profile(tx, _profile(profile), settings=settings, act=act)
+    known = {reader.id for reader in worklist.store.list_readers(tx)}
+    for consultant in network.consultant:
+        commands.add_reader(tx, _reader(consultant), act=act)
+        if consultant.present and consultant.id not in known:
+            commands.set_presence(tx, consultant.id, present=True, act=act)
+    for peer in network.peer:
+        dicom_node.add_peer(tx, _peer(peer), actor=by)
+
+
+def _organisation(entry: OrganisationEntry) -> Organisation:
+    return Organisation(OrganisationId(entry.id), entry.name, entry.kind, entry.zone)
+
+
+def _profile(entry: ProfileEntry) -> Profile:
+    takes = tuple(Takes(one.modality, one.body_part, one.default) for one in entry.takes)
+    return Profile(entry.id, entry.name, takes)
+
+
+def _reader(entry: ConsultantEntry) -> Reader:
+    return Reader(
+        id=ReaderId(entry.id),
+        name=entry.name,
+        organisation_id=OrganisationId(entry.organisation),
+        competences=tuple(_competence(one) for one in entry.competences),
+        max_open=entry.max_open,
+    )
+
+
+def _competence(entry: CompetenceEntry) -> Competence:
+    return Competence(
+        entry.profile, _at(entry.valid_from, time()), _at(entry.valid_until, time.max)
+    )
+
+
+def _at(day: date | None, moment: time) -> datetime | None:
+    return None if day is None else datetime.combine(day, moment, UTC)
+
+
+def _peer(entry: PeerEntry) -> Peer:
+    return Peer(
+        ae_title=entry.ae_title,
+        host=entry.host,
+        port=entry.port,
+        organisation_id=entry.organisation,
+        issuer=entry.issuer or unstated_issuer(entry.organisation),
+        character_set=entry.character_set,
+    )

@@ -1,0 +1,335 @@
+"""Arrivals: how instances whose bytes are durable get their rows in the archive index.
+
+An instance is admitted once.  The same UID with the same bytes again is the same answer.  What
+contradicts the index is quarantined and alarms: a known UID with other bytes, and an instance of
+a study that is another patient's.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Executable, Table, bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from kernel.ids import InstanceUID, PatientRef, SeriesUID, StudyUID
+from storage.engine import Transaction
+from storage.journal import Place
+from storage.patients import UNIDENTIFIED, get, same_person
+from storage.tables.archive import ARRIVALS, INSTANCES, SERIES, STUDIES
+
+MAX_KNOWN = 10_000
+MAX_REASON = 300
+
+
+class Admission(StrEnum):
+    """What became of an arriving instance."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    QUARANTINED = "quarantined"
+
+
+class Conflict(StrEnum):
+    """Why a readable instance is not admitted; the value is a constant code."""
+
+    OTHER_CONTENT = "archive.uid_conflict"
+    OTHER_PATIENT = "archive.patient_conflict"
+
+    @property
+    def sentence(self) -> str:
+        """What a person is told."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Conflict.OTHER_CONTENT: "an instance with this UID and other bytes was received before; "
+    "it is kept",
+    Conflict.OTHER_PATIENT: "the study was received before for another patient; "
+    "reports never mix the two",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What became of an arriving instance; `conflict` says why one is quarantined."""
+
+    admission: Admission
+    conflict: Conflict | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewInstance:
+    """What the index keeps of one instance; dates, times and numbers as the sender wrote them."""
+
+    instance_uid: InstanceUID
+    series_uid: SeriesUID
+    study_uid: StudyUID
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    modality: str
+    patient_ref: PatientRef
+    accession: str
+    study_description: str
+    study_date: str
+    study_time: str
+    series_number: str
+    series_description: str
+    instance_number: str
+    body_part: str
+    station_ae_title: str
+    rows: int | None
+    columns: int | None
+    frames: int | None
+    received_at: datetime
+    source: str
+
+
+Arrived = tuple[NewInstance, Place]
+
+
+@dataclass(slots=True)
+class Known:
+    """Studies and series that are known to have rows; only saves asking, nothing depends on it.
+
+    `learn` is called after the commit, so that a transaction rolled back leaves nothing here.
+    Rows of both tables are never deleted, and a study never changes its patient.
+    """
+
+    studies: dict[str, str] = field(default_factory=dict)
+    """The patient reference of each study."""
+    series: set[str] = field(default_factory=set)
+
+    def learn(self, rows: Iterable[NewInstance], admitted: Iterable[Admitted]) -> None:
+        """Remember what a committed transaction admitted."""
+        if len(self.studies) > MAX_KNOWN or len(self.series) > MAX_KNOWN:
+            self.studies.clear()
+            self.series.clear()
+        for row, each in zip(rows, admitted, strict=True):
+            if each.admission is Admission.STORED:
+                self.studies.setdefault(row.study_uid, row.patient_ref)
+                self.series.add(row.series_uid)
+
+
+def admit(tx: Transaction, row: NewInstance, place: Place) -> Admission:
+    """Admit one instance whose bytes are durable at `place`."""
+    return admit_many(tx, [(row, place)])[0].admission
+
+
+def admit_many(
+    tx: Transaction, arrivals: Sequence[Arrived], *, known: Known | None = None
+) -> list[Admitted]:
+    """Admit instances whose bytes are durable; a few statements whatever their number.
+
+    Returns
+    -------
+    What became of each, in order.
+    """
+    known = known or Known()
+    misfiled = _misfiled(tx, [row for row, _ in arrivals], known)
+    fitting = [each for each in arrivals if each[0] not in misfiled]
+    stored = iter(_stored(tx, fitting, known) if fitting else ())
+    admitted = [_REFUSED_PATIENT if row in misfiled else next(stored) for row, _ in arrivals]
+    _insert_missing(
+        tx,
+        ARRIVALS,
+        [_arrival(row, place, each) for (row, place), each in zip(arrivals, admitted, strict=True)],
+    )
+    _mark_grown(tx, [row for row, _ in arrivals], admitted)
+    return admitted
+
+
+def quarantine(
+    tx: Transaction,
+    place: Place,
+    *,
+    source: str,
+    code: str,
+    reason: str,
+    received_at: datetime,
+    instance_uid: str | None = None,
+) -> None:
+    """Keep an arrival that cannot be admitted, with its reason, for a person to look at."""
+    row = _arrival_row(place, received_at, source, Admission.QUARANTINED, instance_uid)
+    _insert_missing(tx, ARRIVALS, [row | {"code": code, "reason": reason[:MAX_REASON]}])
+
+
+def is_indexed(tx: Transaction, place: Place) -> bool:
+    """Say whether a journal record has its row."""
+    found = tx.execute(
+        select(ARRIVALS.c.segment).where(
+            ARRIVALS.c.segment == place.segment, ARRIVALS.c.offset == place.offset
+        )
+    )
+    return found.first() is not None
+
+
+_STORED = Admitted(Admission.STORED)
+_DUPLICATE = Admitted(Admission.DUPLICATE)
+_OTHER_CONTENT = Admitted(Admission.QUARANTINED, Conflict.OTHER_CONTENT)
+_REFUSED_PATIENT = Admitted(Admission.QUARANTINED, Conflict.OTHER_PATIENT)
+
+# Statements are made once: the database layer then finds them compiled, which makes admitting one
+# instance four times as fast as making them anew.
+_INSERT: Mapping[tuple[str, Table], Executable] = {
+    (name, table): dialect.insert(table).on_conflict_do_nothing()
+    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
+    for table in (STUDIES, SERIES, INSTANCES, ARRIVALS)
+}
+_PATIENTS_OF = select(STUDIES.c.study_uid, STUDIES.c.patient_ref).where(
+    STUDIES.c.study_uid.in_(bindparam("uids", expanding=True))
+)
+_WHERE_STORED = select(
+    INSTANCES.c.instance_uid, INSTANCES.c.segment, INSTANCES.c.offset, INSTANCES.c.sha256
+).where(INSTANCES.c.instance_uid.in_(bindparam("uids", expanding=True)))
+_GROWN = (
+    update(STUDIES)
+    .where(STUDIES.c.study_uid == bindparam("uid"))
+    .values(unsettled=True, last_arrival_at=bindparam("at"))
+)
+
+
+def _misfiled(
+    tx: Transaction, rows: Sequence[NewInstance], known: Known
+) -> frozenset[NewInstance]:
+    """Make the rows of new studies; return the instances whose study is another patient's."""
+    patients = {uid: known.studies.get(uid) for uid in {row.study_uid for row in rows}}
+    unknown = {row.study_uid: row for row in reversed(rows) if patients[row.study_uid] is None}
+    if unknown:
+        _insert_missing(tx, STUDIES, [_study(row) for row in unknown.values()])
+        found = tx.execute(_PATIENTS_OF, {"uids": list(unknown)})
+        patients |= {row.study_uid: row.patient_ref for row in found}
+    return frozenset(
+        row
+        for row in rows
+        if (owner := patients[row.study_uid]) != row.patient_ref
+        and not _may_be_one(tx, str(owner), row.patient_ref)
+    )
+
+
+def _may_be_one(tx: Transaction, owner: str, other: str) -> bool:
+    """Say whether two references within one study do not contradict each other.
+
+    They do not where an issuer is not stated and the ids agree, and where an instance names no
+    patient at all: then the study that it belongs to says whose it is.
+    """
+    unnamed = UNIDENTIFIED in (get(tx, owner).issuer, get(tx, other).issuer)
+    return unnamed or owner in same_person(tx, other)
+
+
+def _stored(tx: Transaction, arrivals: Sequence[Arrived], known: Known) -> list[Admitted]:
+    rows = [row for row, _ in arrivals]
+    series = {row.series_uid: row for row in reversed(rows) if row.series_uid not in known.series}
+    if series:
+        _insert_missing(tx, SERIES, [_series(row) for row in series.values()])
+    firsts = {row.instance_uid: _instance(row, place) for row, place in reversed(arrivals)}
+    made = _insert_missing(tx, INSTANCES, list(firsts.values()))
+    if made == len(arrivals):
+        return [_STORED] * made
+    found = {
+        row.instance_uid: (row.segment, row.offset, row.sha256)
+        for row in tx.execute(_WHERE_STORED, {"uids": list(firsts)})
+    }
+    return [_compared(found[row.instance_uid], place) for row, place in arrivals]
+
+
+def _compared(stored: tuple[str | None, int, str], place: Place) -> Admitted:
+    segment, offset, sha256 = stored
+    if (segment, offset) == (place.segment, place.offset):
+        return _STORED
+    return _DUPLICATE if sha256 == place.sha256 else _OTHER_CONTENT
+
+
+def _mark_grown(
+    tx: Transaction, rows: Sequence[NewInstance], admitted: Sequence[Admitted]
+) -> None:
+    grown: dict[str, datetime] = {}
+    for row, each in zip(rows, admitted, strict=True):
+        if each.admission is Admission.STORED:
+            grown[row.study_uid] = max(row.received_at, grown.get(row.study_uid, row.received_at))
+    if grown:
+        tx.execute(_GROWN, [{"uid": uid, "at": at} for uid, at in sorted(grown.items())])
+
+
+def _insert_missing(tx: Transaction, table: Table, rows: list[dict[str, Any]]) -> int:
+    """Insert the rows that are not there; return how many those were."""
+    # Sorted, so that two nodes that insert the same keys take their locks in the same order.
+    rows.sort(key=lambda row: str(next(iter(row.values()))))
+    made: int = tx.execute(_INSERT[tx.dialect, table], rows).rowcount
+    return made
+
+
+def _study(row: NewInstance) -> dict[str, Any]:
+    return {
+        "study_uid": row.study_uid,
+        "patient_ref": row.patient_ref,
+        "accession": row.accession,
+        "description": row.study_description,
+        "study_date": row.study_date,
+        "study_time": row.study_time,
+        "station_ae_title": row.station_ae_title,
+        "first_arrival_at": row.received_at,
+        "last_arrival_at": row.received_at,
+        "unsettled": True,
+        "manifest_version": 0,
+    }
+
+
+def _series(row: NewInstance) -> dict[str, Any]:
+    return {
+        "series_uid": row.series_uid,
+        "study_uid": row.study_uid,
+        "modality": row.modality,
+        "number": row.series_number,
+        "description": row.series_description,
+        "body_part": row.body_part,
+    }
+
+
+def _instance(row: NewInstance, place: Place) -> dict[str, Any]:
+    return {
+        "instance_uid": row.instance_uid,
+        "series_uid": row.series_uid,
+        "study_uid": row.study_uid,
+        "sop_class_uid": row.sop_class_uid,
+        "transfer_syntax_uid": row.transfer_syntax_uid,
+        "number": row.instance_number,
+        "rows": row.rows,
+        "columns": row.columns,
+        "frames": row.frames,
+        "sha256": place.sha256,
+        "length": place.length,
+        "segment": place.segment,
+        "pack_key": None,
+        "offset": place.offset,
+        "received_at": row.received_at,
+    }
+
+
+def _arrival(row: NewInstance, place: Place, admitted: Admitted) -> dict[str, Any]:
+    made = _arrival_row(
+        place, row.received_at, row.source, admitted.admission, row.instance_uid
+    )
+    if admitted.conflict is not None:
+        made |= {"code": admitted.conflict.value, "reason": admitted.conflict.sentence}
+    return made
+
+
+def _arrival_row(
+    place: Place, received_at: datetime, source: str, admission: Admission, uid: str | None
+) -> dict[str, Any]:
+    return {
+        "segment": place.segment,
+        "offset": place.offset,
+        "length": place.length,
+        "sha256": place.sha256,
+        "outcome": admission.value,
+        "instance_uid": uid,
+        "source": source,
+        "received_at": received_at,
+        "code": None,
+        "reason": None,
+        "object_key": None,
+    }
