@@ -10,7 +10,7 @@ from dicom_node.headers import Defaults, InstanceHeader
 from kernel.ids import InstanceUID, PatientRef, SeriesUID, StudyUID, derived
 from kernel.people import Actor, Role
 from storage import archive, audit, patients
-from storage.archive import Admission, NewInstance
+from storage.archive import Admitted, Known, NewInstance
 from storage.engine import Transaction
 from storage.journal import Place
 
@@ -83,24 +83,30 @@ def checked(header: InstanceHeader, announced: Announced) -> InstanceHeader:
 
 
 def admit(
-    tx: Transaction, arrivals: Sequence[Arrival], *, registered: Set[str] = frozenset()
-) -> list[Admission]:
+    tx: Transaction,
+    arrivals: Sequence[Arrival],
+    *,
+    registered: Set[str] = frozenset(),
+    known: Known | None = None,
+) -> list[Admitted]:
     """Admit instances in one transaction; return what became of each, in order.
 
-    A known UID with other bytes is kept aside, and says so in the audit chain.
+    What contradicts the index is kept aside, and says so in the audit chain.
 
     Parameters
     ----------
     registered
         References of patients that are known to be in the registry already.
+    known
+        What the archive need not ask for again; the caller confirms it after the commit.
     """
     refs = _registered(tx, [arrival.header for arrival in arrivals], registered)
     rows = [(new_instance(a, refs[patient_key(a.header)]), a.place) for a in arrivals]
-    admissions = archive.admit_many(tx, rows)
-    for arrival, admission in zip(arrivals, admissions, strict=True):
-        if admission is Admission.QUARANTINED:
-            _alarm(tx, arrival.source, arrival.place, "archive.uid_conflict", arrival.header)
-    return admissions
+    admitted = archive.admit_many(tx, rows, known=known)
+    for arrival, each in zip(arrivals, admitted, strict=True):
+        if each.conflict is not None:
+            _alarm(tx, arrival.source, arrival.place, each.conflict.value, arrival.header)
+    return admitted
 
 
 def quarantine(

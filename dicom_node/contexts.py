@@ -29,6 +29,7 @@ PATIENT_ROOT_GET = "1.2.840.10008.5.1.4.1.2.1.3"
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
+GET_CLASSES = frozenset({PATIENT_ROOT_GET, STUDY_ROOT_GET})
 MODALITY_WORKLIST = "1.2.840.10008.5.1.4.31"
 STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
 # What the identifiers of queries and the like may be written in; nothing there needs compression.
@@ -125,9 +126,9 @@ def answer(
 def _answer(context: Proposed, private: bool, services: Set[str]) -> Answered:
     abstract, offered = context.abstract_syntax, context.transfer_syntaxes
     first = offered[0] if offered else IMPLICIT_LITTLE
-    if abstract in services or abstract == VERIFICATION:
+    if abstract in services:
         taken = MESSAGE_SYNTAXES
-    elif is_storage(abstract, private=private):
+    elif abstract == VERIFICATION or is_storage(abstract, private=private):
         taken = TRANSFER_SYNTAXES
     else:
         return Answered(context.id, abstract, ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED, first)

@@ -11,13 +11,8 @@ DICOM PS3.5 sections 6.2 and 7.1, PS3.3 section C.12.1.1.2.
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
-from pydicom.dataelem import RawDataElement
-from pydicom.dataset import Dataset
-from pydicom.filereader import read_dataset
-from pydicom.sequence import Sequence as Items
 
 from dicom_node.charsets import CharacterSet, character_set
 from dicom_node.contexts import EXPLICIT_BIG, IMPLICIT_LITTLE
@@ -25,10 +20,15 @@ from dicom_node.errors import DataSetUnreadable
 
 CHARACTER_SET = 0x00080005
 UTF_8 = "ISO_IR 192"
-_LONG_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
+_LONG_VRS = frozenset(
+    {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
+)
 _SHORT_INTEGERS = frozenset({"US", "SS"})
 _MAX_SHORT_VALUE = 0xFFFE
-_ITEM = 0xFFFEE000
+_ONE_VALUE = frozenset({"LT", "ST", "UT"})
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_UNDEFINED = 0xFFFFFFFF
+_MAX_DEPTH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +99,11 @@ def decode(data: bytes, transfer_syntax_uid: str, *, default_character_set: str 
     Raises
     ------
     DataSetUnreadable
-        The bytes are none.
+        The bytes are none, or sequences lie deeper in each other than any message needs.
     """
-    implicit, little = transfer_syntax_uid == IMPLICIT_LITTLE, transfer_syntax_uid != EXPLICIT_BIG
-    try:
-        found = read_dataset(BytesIO(data), implicit, little, bytelength=len(data))
-        return _attributes(found, character_set([], default=default_character_set), default=True)
-    except Exception as error:  # pydicom raises what it likes at bytes that are no data set
-        raise DataSetUnreadable("the data set of the message cannot be read") from error
+    explicit = transfer_syntax_uid != IMPLICIT_LITTLE
+    reader = _Reader(data, explicit, ">" if transfer_syntax_uid == EXPLICIT_BIG else "<")
+    return reader.attributes(0, len(data), character_set([], default=default_character_set), 0)[0]
 
 
 def encode(attributes: Sequence[Attribute], transfer_syntax_uid: str) -> bytes:
@@ -121,60 +118,108 @@ def encode(attributes: Sequence[Attribute], transfer_syntax_uid: str) -> bytes:
     return b"".join(_encoded(each, explicit, order) for each in ordered)
 
 
-def _attributes(found: Dataset, charset: CharacterSet, *, default: bool) -> Attributes:
-    if CHARACTER_SET in found:
-        raw = _raw(found.get_item(CHARACTER_SET))
-        terms = [term.strip("\0 ") for term in raw.decode("ascii", "replace").split("\\")]
-        charset = character_set(terms, default=charset.codecs[0] if default else "")
-    attributes = {}
-    for tag in found.keys():  # noqa: SIM118 - iterating the data set itself would convert each
-        element = found.get_item(tag)
-        attributes[int(tag)] = _attribute(element, charset)
-    return Attributes(attributes)
+class _Reader:
+    """Walks an encoded data set; no length is believed before it is compared with what is there."""
+
+    def __init__(self, data: bytes, explicit: bool, order: str) -> None:
+        self._data = data
+        self._explicit = explicit
+        self._order = order
+
+    def attributes(
+        self, start: int, end: int, charset: CharacterSet, depth: int, *, open_ended: bool = False
+    ) -> tuple[Attributes, int]:
+        """Read a data set or item; return it and where it ends."""
+        found: dict[int, Attribute] = {}
+        position = start
+        while position < end:
+            tag, vr, length, position = self._head(position, end)
+            if open_ended and tag == _ITEM_END:
+                return Attributes(found), position
+            if vr == "SQ" or length == _UNDEFINED:
+                items, position = self._items(position, end, length, charset, depth + 1)
+                found[tag] = Attribute(tag, "SQ", (), items)
+                continue
+            raw = self._data[position : position + length]
+            position += length
+            if tag == CHARACTER_SET:
+                charset = _declared(raw)
+            found[tag] = Attribute(tag, vr, _values(raw, vr, charset, self._order))
+        if open_ended:
+            raise _cut_short()
+        return Attributes(found), position
+
+    def _items(
+        self, start: int, end: int, length: int, charset: CharacterSet, depth: int
+    ) -> tuple[tuple[Attributes, ...], int]:
+        if depth > _MAX_DEPTH:
+            raise DataSetUnreadable(f"sequences lie more than {_MAX_DEPTH} deep in each other")
+        until = end if length == _UNDEFINED else start + length
+        items: list[Attributes] = []
+        position = start
+        while position < until:
+            tag, _, item_length, position = self._head(position, until)
+            if tag == _SEQUENCE_END:
+                return tuple(items), position
+            if tag != _ITEM:
+                raise DataSetUnreadable("a sequence has something else than items")
+            whole = item_length != _UNDEFINED
+            item_end = position + item_length if whole else until
+            item, position = self.attributes(
+                position, item_end, charset, depth, open_ended=not whole
+            )
+            items.append(item)
+        if length == _UNDEFINED:
+            raise _cut_short()
+        return tuple(items), position
+
+    def _head(self, position: int, end: int) -> tuple[int, str, int, int]:
+        """Return tag, VR and length of the element at a position, and where its value begins."""
+        if position + 8 > end:
+            raise _cut_short()
+        group, element = struct.unpack_from(f"{self._order}HH", self._data, position)
+        tag = group << 16 | element
+        if not self._explicit or group == _ITEM >> 16:
+            (length,) = struct.unpack_from(f"{self._order}I", self._data, position + 4)
+            vr, value = _vr(tag), position + 8
+        else:
+            vr = self._data[position + 4 : position + 6].decode("ascii", "replace")
+            (length,) = struct.unpack_from(f"{self._order}H", self._data, position + 6)
+            value = position + 8
+            if vr in _LONG_VRS:
+                if position + 12 > end:
+                    raise _cut_short()
+                (length,) = struct.unpack_from(f"{self._order}I", self._data, position + 8)
+                value = position + 12
+        if length != _UNDEFINED and length > end - value:
+            raise _cut_short()
+        return tag, vr, length, value
 
 
-def _attribute(element: object, charset: CharacterSet) -> Attribute:
-    tag = int(element.tag)  # type: ignore[attr-defined]
-    vr = _vr(element, tag)
-    value = element.value  # type: ignore[attr-defined]
-    if vr == "SQ":
-        items = value if isinstance(value, Items) else _items_of(element)
-        return Attribute(
-            tag, vr, (), tuple(_attributes(each, charset, default=False) for each in items)
-        )
-    return Attribute(tag, vr, _values(_raw(element), vr, charset))
+def _cut_short() -> DataSetUnreadable:
+    return DataSetUnreadable("the data set of the message is cut short")
 
 
-def _vr(element: object, tag: int) -> str:
-    vr = getattr(element, "VR", None)
-    if vr and vr != "UN":
-        return str(vr)
+def _declared(raw: bytes) -> CharacterSet:
+    terms = [term.strip("\0 ") for term in raw.decode("ascii", "replace").split("\\")]
+    return character_set(terms, default="")
+
+
+def _vr(tag: int) -> str:
     try:
         return dictionary_VR(tag)
     except KeyError:
         return "UN"
 
 
-def _items_of(element: object) -> Items:
-    """Convert the raw bytes of a sequence of defined length."""
-    from pydicom.dataelem import convert_raw_data_element
-
-    assert isinstance(element, RawDataElement)
-    value = convert_raw_data_element(element).value
-    return value if isinstance(value, Items) else Items()
-
-
-def _raw(element: object) -> bytes:
-    value = getattr(element, "value", None)
-    return value if isinstance(value, bytes) else b""
-
-
-def _values(raw: bytes, vr: str, charset: CharacterSet) -> tuple[str, ...]:
+def _values(raw: bytes, vr: str, charset: CharacterSet, order: str) -> tuple[str, ...]:
     if vr in _SHORT_INTEGERS:
-        return tuple(str(each[0]) for each in struct.iter_unpack("<H", raw[: len(raw) & ~1]))
+        whole = raw[: len(raw) & ~1]
+        return tuple(str(each[0]) for each in struct.iter_unpack(f"{order}H", whole))
     text = charset.decode(raw)
-    values = [each.strip("\0 ") for each in ([text] if vr in {"LT", "ST", "UT"} else text.split("\\"))]
-    return tuple(values) if any(values) else ()
+    parts = [text] if vr in _ONE_VALUE else text.split("\\")
+    values = tuple(part.strip("\0 ") for part in parts)
+    return values if any(values) else ()
 
 
 def _encoded(each: Attribute, explicit: bool, order: str) -> bytes:

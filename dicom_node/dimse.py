@@ -104,15 +104,11 @@ def parse_request(data: bytes | bytearray) -> Request:
         or _uid(elements, Element.REQUESTED_SOP_CLASS),
         sop_instance_uid=_uid(elements, Element.AFFECTED_SOP_INSTANCE)
         or _uid(elements, Element.REQUESTED_SOP_INSTANCE),
-        responded_to=_number(elements, Element.RESPONDED_TO)
-        if command == Command.C_CANCEL_RQ
-        else 0,
+        responded_to=_number_if_told(elements, Element.RESPONDED_TO),
         move_destination=elements.get(Element.MOVE_DESTINATION, b"")
         .decode("ascii", "replace")
         .strip("\0 "),
-        action_type=_number(elements, Element.ACTION_TYPE)
-        if command == Command.N_ACTION_RQ
-        else 0,
+        action_type=_number_if_told(elements, Element.ACTION_TYPE),
     )
 
 
@@ -137,9 +133,7 @@ def parse_response(data: bytes | bytearray) -> Response:
     )
 
 
-def store_request(
-    sop_class_uid: str, sop_instance_uid: str, *, message_id: int
-) -> bytes:
+def store_request(sop_class_uid: str, sop_instance_uid: str, *, message_id: int) -> bytes:
     """Encode a C-STORE request of ours, medium priority; its data set follows."""
     return _command_set(
         [
@@ -210,6 +204,10 @@ def _number(elements: Mapping[int, bytes], element: Element) -> int:
             AbortReason.INVALID_PARAMETER, f"a command set has no usable {element.name.lower()}"
         )
     return int.from_bytes(raw, "little")
+
+
+def _number_if_told(elements: Mapping[int, bytes], element: Element) -> int:
+    return int.from_bytes(elements.get(element, b"")[:2], "little")
 
 
 def _uid(elements: Mapping[int, bytes], element: Element) -> str:

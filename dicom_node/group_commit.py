@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dicom_node import admission
 from dicom_node.admission import Arrival
 from kernel.errors import Transient
-from storage.archive import Admission
+from storage.archive import Admitted, Known
 from storage.engine import Database, Transaction
 
 MAX_GROUP = 256
@@ -17,12 +17,12 @@ MAX_KNOWN_PATIENTS = 10_000
 @dataclass(slots=True)
 class _Waiting:
     arrival: Arrival
-    admission: Admission | None = None
+    admitted: Admitted | None = None
     failure: Exception | None = None
 
     @property
     def done(self) -> bool:
-        return self.admission is not None or self.failure is not None
+        return self.admitted is not None or self.failure is not None
 
 
 class GroupCommit:
@@ -34,8 +34,9 @@ class GroupCommit:
         self._queue_lock = threading.Lock()
         self._queue: list[_Waiting] = []
         self._registered: set[str] = set()
+        self._known = Known()
 
-    def admit(self, arrival: Arrival) -> Admission:
+    def admit(self, arrival: Arrival) -> Admitted:
         """Admit one arrival; return when its transaction is committed.
 
         Raises
@@ -51,8 +52,8 @@ class GroupCommit:
                 self._commit(self._next_group())
         if mine.failure is not None:
             raise mine.failure
-        assert mine.admission is not None
-        return mine.admission
+        assert mine.admitted is not None
+        return mine.admitted
 
     def run(self, act: Callable[[Transaction], None]) -> None:
         """Run something else in a transaction of its own."""
@@ -68,13 +69,15 @@ class GroupCommit:
         arrivals = [waiting.arrival for waiting in group]
         try:
             with self._database.transaction() as tx:
-                found = admission.admit(tx, arrivals, registered=self._registered)
+                found = admission.admit(
+                    tx, arrivals, registered=self._registered, known=self._known
+                )
         except Exception as failure:  # noqa: BLE001 - given to each waiter, which raises it
             self._part(group, failure)
             return
         self._remember(arrivals)
         for waiting, result in zip(group, found, strict=True):
-            waiting.admission = result
+            waiting.admitted = result
 
     def _part(self, group: list[_Waiting], failure: Exception) -> None:
         """Let one arrival that cannot be written not take the others down with it."""
@@ -86,6 +89,7 @@ class GroupCommit:
             waiting.failure = failure
 
     def _remember(self, arrivals: list[Arrival]) -> None:
+        self._known.confirm()
         if len(self._registered) > MAX_KNOWN_PATIENTS:
             self._registered.clear()
         self._registered.update(admission.patient_ref(arrival.header) for arrival in arrivals)

@@ -22,8 +22,7 @@ from dicom_node.elements import (
 )
 from dicom_node.errors import Unreadable, UnreadableReason
 from dicom_node.part10 import Part10, split
-from kernel.ids import is_uid
-from storage.patients import UNIDENTIFIED
+from kernel.ids import UNIDENTIFIED, is_uid
 
 MAX_IDENTIFIER = 64
 MAX_NAME = 400

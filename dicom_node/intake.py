@@ -16,16 +16,22 @@ from dicom_node.part10 import file_head
 from dicom_node.statuses import Outcome, outcome_of
 from kernel.clock import Clock, system_clock
 from kernel.errors import Transient
-from storage.archive import Admission
+from storage.archive import Admission, Conflict
 from storage.engine import Database
 from storage.journal import Journal, JournalFull, LargeRecord, Place
 
 _FIRST_HEAD = 1 << 20
 
 _OUTCOMES = {
-    Admission.STORED: (Outcome.STORED, ""),
-    Admission.DUPLICATE: (Outcome.DUPLICATE, ""),
-    Admission.QUARANTINED: (Outcome.CONFLICTING, "this SOP instance UID has other content here"),
+    Admission.STORED: Outcome.STORED,
+    Admission.DUPLICATE: Outcome.DUPLICATE,
+    Admission.QUARANTINED: Outcome.CONFLICTING,
+}
+# Short enough for an error comment (PS3.7 Annex E: VR LO, 64 characters).
+_REASONS = {
+    None: "",
+    Conflict.OTHER_CONTENT: "this SOP instance UID has other content here",
+    Conflict.OTHER_PATIENT: "this study instance UID is of another patient here",
 }
 
 log = structlog.get_logger()
@@ -101,8 +107,8 @@ class Intake:
                 )
             )
             return Answer(outcome_of(refusal.reason), refusal.sentence)
-        outcome, reason = _OUTCOMES[self._index.admit(Arrival(found, source, at, place))]
-        return Answer(outcome, reason, found)
+        admitted = self._index.admit(Arrival(found, source, at, place))
+        return Answer(_OUTCOMES[admitted.admission], _REASONS[admitted.conflict], found)
 
 
 class InstanceStream:

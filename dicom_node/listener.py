@@ -9,7 +9,7 @@ import contextlib
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -17,11 +17,19 @@ import structlog
 
 from dicom_node import contexts, pdu
 from dicom_node.admission import Route, Source
+from dicom_node.contexts import Answered
 from dicom_node.errors import PeerGone, ProtocolBroken
+from dicom_node.exchange import Offer, ServiceAssociation, Terms
 from dicom_node.headers import Defaults
 from dicom_node.in_flight import InFlight
 from dicom_node.intake import Intake
-from dicom_node.pdu import AssociateRequest, PduType, Rejection
+from dicom_node.pdu import (
+    AssociateRequest,
+    ExtendedNegotiation,
+    PduType,
+    Rejection,
+    RoleSelection,
+)
 from dicom_node.peers import Peer
 from dicom_node.receive import Agreed, ReceiveLimits, StorageAssociation, ended
 from dicom_node.transport import Transport
@@ -78,6 +86,8 @@ class Listener:
     ----------
     find_peer
         Returns the registered peer of a calling AE title, None if there is none.
+    offers
+        What is served beside storage and verification, by SOP class (`services.offers`).
     """
 
     def __init__(
@@ -87,8 +97,10 @@ class Listener:
         find_peer: Callable[[str], Peer | None],
         *,
         in_flight: InFlight | None = None,
+        offers: Mapping[str, Offer] | None = None,
     ) -> None:
         self.in_flight = in_flight or InFlight()
+        self._offers = offers or {}
         self._settings = settings
         self._intake = intake
         self._find_peer = find_peer
@@ -224,22 +236,64 @@ class Listener:
     def _converse(self, transport: Transport, remote: str) -> None:
         request = self._first_pdu(transport)
         peer = self._recognised(request)
-        answers = contexts.answer(request.contexts, private=self._settings.accept_private_classes)
+        answers = contexts.answer(
+            request.contexts,
+            private=self._settings.accept_private_classes,
+            services=self._offers.keys(),
+        )
         accepted = {context.id: context for context in answers if context.accepted}
         agreed = Agreed(fresh(), _source(peer), accepted)
-        association = StorageAssociation(
-            transport, agreed, self._intake, self.in_flight, self._settings.limits
-        )
+        roles, extended = _roles(request, accepted), self._extended(request, accepted)
+        association = self._association(transport, agreed, _terms(request, peer, roles, extended))
         self._enter(agreed.id, peer.ae_title, association, transport)
         try:
             transport.send(
-                pdu.associate_accept(request, answers, max_pdu=self._settings.limits.max_pdu)
+                pdu.associate_accept(
+                    request,
+                    answers,
+                    max_pdu=self._settings.limits.max_pdu,
+                    roles=roles,
+                    extended=extended,
+                )
             )
             log.info("association.opened", association=agreed.id, remote=remote, peer=peer.ae_title)
             association.serve()
         finally:
             self._leave(agreed.id, peer.ae_title)
             log.info("association.ended", association=agreed.id, stored=association.stored)
+
+    def _association(
+        self, transport: Transport, agreed: Agreed, terms: Terms
+    ) -> StorageAssociation:
+        """Return who serves the association: the plain C-STORE pump wherever that is enough."""
+        limits = self._settings.limits
+        if not any(each.abstract_syntax in self._offers for each in agreed.contexts.values()):
+            return StorageAssociation(transport, agreed, self._intake, self.in_flight, limits)
+        return ServiceAssociation(
+            transport,
+            agreed,
+            self._intake,
+            self.in_flight,
+            limits,
+            terms=terms,
+            offers=self._offers,
+        )
+
+    def _extended(
+        self, request: AssociateRequest, accepted: Mapping[int, Answered]
+    ) -> tuple[ExtendedNegotiation, ...]:
+        """Answer the questions of the service classes: yes to those that an offer names."""
+        classes = {each.abstract_syntax for each in accepted.values()}
+        answered = []
+        for item in request.extended:
+            offer = self._offers.get(item.sop_class_uid)
+            if offer is not None and offer.questions and item.sop_class_uid in classes:
+                told = bytes(
+                    position in offer.questions and item.asks_for(position)
+                    for position in range(len(item.information))
+                )
+                answered.append(ExtendedNegotiation(item.sop_class_uid, told))
+        return tuple(answered)
 
     def _first_pdu(self, transport: Transport) -> AssociateRequest:
         transport.be_patient(self._settings.artim)
@@ -292,6 +346,37 @@ class Listener:
             self._per_peer[title] -= 1
             if not self._per_peer[title]:
                 del self._per_peer[title]
+
+
+def _roles(
+    request: AssociateRequest, accepted: Mapping[int, Answered]
+) -> tuple[RoleSelection, ...]:
+    """Answer the roles that the peer wants: it may take back what it can store with us (C-GET)."""
+    classes = {each.abstract_syntax for each in accepted.values()}
+    gets = bool(classes & contexts.GET_CLASSES)
+    return tuple(
+        RoleSelection(
+            role.sop_class_uid,
+            role.as_user,
+            role.as_provider and gets and contexts.is_storage(role.sop_class_uid),
+        )
+        for role in request.role_selections
+        if role.sop_class_uid in classes
+    )
+
+
+def _terms(
+    request: AssociateRequest,
+    peer: Peer,
+    roles: tuple[RoleSelection, ...],
+    extended: tuple[ExtendedNegotiation, ...],
+) -> Terms:
+    return Terms(
+        peer=peer,
+        max_pdu=request.max_pdu,
+        gives=frozenset(role.sop_class_uid for role in roles if role.as_provider),
+        extended={item.sop_class_uid: item for item in extended},
+    )
 
 
 def _source(peer: Peer) -> Source:

@@ -44,7 +44,8 @@ class Status(IntEnum):
     SUB_OPERATIONS_FAILED = 0xB000
     CANNOT_UNDERSTAND = 0xC000
     # In the C range the last three digits are the implementation's: ours repeat 0x0111,
-    # 'duplicate SOP instance', for a known UID that comes with other content.
+    # 'duplicate SOP instance', for a known UID that comes with other content, be it the instance's
+    # or, with another patient in it, the study's.
     CANNOT_UNDERSTAND_CONFLICT = 0xC111
     CANCELLED = 0xFE00
     PENDING = 0xFF00

@@ -5,11 +5,11 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import Select, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from dicom_node.errors import StepUnknown
-from dicom_node.orders import ScheduledStep
+from dicom_node.orders import CANCELLED, ScheduledStep
 from dicom_node.peers import Peer
 from storage.engine import Transaction
 from storage.tables.dicom_node import PEERS, SCHEDULED_STEPS
@@ -76,6 +76,24 @@ def steps_for(tx: Transaction, *, study_uid: str, accession: str) -> list[Schedu
         select(SCHEDULED_STEPS).where(or_(*same)).order_by(SCHEDULED_STEPS.c.request_id)
     )
     return [_step(row) for row in found.mappings()]
+
+
+def titles_of(tx: Transaction, organisation_id: str) -> tuple[str, ...]:
+    """Return the AE titles of the devices of an organisation."""
+    mine = select(PEERS.c.ae_title).where(PEERS.c.organisation_id == organisation_id)
+    return tuple(tx.execute(mine.order_by(PEERS.c.ae_title)).scalars())
+
+
+def asked_by(organisation_id: str) -> Select[Any]:
+    """Return the query for what an organisation asked to be done, as `archive_find.Scope` takes it.
+
+    A cancelled request opens nothing.
+    """
+    return select(
+        SCHEDULED_STEPS.c.study_uid, SCHEDULED_STEPS.c.accession, SCHEDULED_STEPS.c.patient_ref
+    ).where(
+        SCHEDULED_STEPS.c.organisation_id == organisation_id, SCHEDULED_STEPS.c.state != CANCELLED
+    )
 
 
 def _peer(row: Mapping[Any, Any]) -> Peer:

@@ -14,6 +14,9 @@ PatientRef = NewType("PatientRef", str)
 ReaderId = NewType("ReaderId", str)
 OrganisationId = NewType("OrganisationId", str)
 
+UNIDENTIFIED = "unidentified"
+"""The issuer of a patient who came without an id; the id is then the Study Instance UID."""
+
 _NAMESPACE = uuid.UUID("5d3b1a52-0d0d-5e52-9a0c-6f2f1f3a7c11")
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _MAX_UID_LENGTH = 64

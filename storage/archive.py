@@ -1,35 +1,34 @@
 """The archive index: which instances there are, where their bytes lie, what a study held when.
 
-An instance is admitted once.  The same UID with the same bytes again is the same answer; the same
-UID with other bytes is quarantined and alarms.  A *manifest* freezes what a study consists of as a
-list of digests, so that a report can say exactly what its author saw.
+How instances come in is in `storage.arrivals`, whose names are part of this module's face.  A
+*manifest* freezes what a study consists of as a list of digests, so that a report can say exactly
+what its author saw.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Table, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import insert, select, update
 
 from kernel.digest import digest_of_value
 from kernel.errors import Corrupt, NotFound
-from kernel.ids import InstanceUID, PatientRef, SeriesUID, StudyUID
+from kernel.ids import PatientRef, StudyUID
+from storage.arrivals import Admission as Admission
+from storage.arrivals import Admitted as Admitted
+from storage.arrivals import Conflict as Conflict
+from storage.arrivals import Known as Known
+from storage.arrivals import NewInstance as NewInstance
+from storage.arrivals import admit as admit
+from storage.arrivals import admit_many as admit_many
+from storage.arrivals import is_indexed as is_indexed
+from storage.arrivals import quarantine as quarantine
 from storage.engine import Database, Transaction
 from storage.journal import Journal, NoSuchPlace, Place
 from storage.objects import ObjectStore, digest_of
 from storage.tables.archive import ARRIVALS, INSTANCES, MANIFESTS, SERIES, STUDIES
-
-
-class Admission(StrEnum):
-    """What became of an arriving instance."""
-
-    STORED = "stored"
-    DUPLICATE = "duplicate"
-    QUARANTINED = "quarantined"
 
 
 class StudyUnknown(NotFound):
@@ -48,33 +47,6 @@ class InstanceDamaged(Corrupt):
     """The stored bytes of an instance are not those that were received."""
 
     code = "archive.instance_damaged"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewInstance:
-    """What the index keeps of one instance; dates, times and numbers as the sender wrote them."""
-
-    instance_uid: InstanceUID
-    series_uid: SeriesUID
-    study_uid: StudyUID
-    sop_class_uid: str
-    transfer_syntax_uid: str
-    modality: str
-    patient_ref: PatientRef
-    accession: str
-    study_description: str
-    study_date: str
-    study_time: str
-    series_number: str
-    series_description: str
-    instance_number: str
-    body_part: str
-    station_ae_title: str
-    rows: int | None
-    columns: int | None
-    frames: int | None
-    received_at: datetime
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,58 +108,6 @@ class Quarantined:
     received_at: datetime
 
 
-def admit(tx: Transaction, row: NewInstance, place: Place) -> Admission:
-    """Admit one instance whose bytes are durable at `place`."""
-    return admit_many(tx, [(row, place)])[0]
-
-
-def admit_many(tx: Transaction, arrivals: Sequence[tuple[NewInstance, Place]]) -> list[Admission]:
-    """Admit instances whose bytes are durable; a few statements whatever their number."""
-    rows = [row for row, _ in arrivals]
-    _insert_missing(tx, STUDIES, {row.study_uid: _study(row) for row in rows}.values())
-    _insert_missing(tx, SERIES, {row.series_uid: _series(row) for row in rows}.values())
-    firsts = {row.instance_uid: _instance(row, place) for row, place in reversed(arrivals)}
-    _insert_missing(tx, INSTANCES, firsts.values())
-    stored = _where_stored(tx, list(firsts))
-    admissions = [_admission(stored[row.instance_uid], place) for row, place in arrivals]
-    _insert_missing(
-        tx,
-        ARRIVALS,
-        [
-            _arrival(place, row.received_at, row.source, admission.value, row.instance_uid)
-            | _conflict(admission)
-            for (row, place), admission in zip(arrivals, admissions, strict=True)
-        ],
-    )
-    grown = {
-        row.study_uid
-        for row, admission in zip(rows, admissions, strict=True)
-        if admission is Admission.STORED
-    }
-    if grown:
-        tx.execute(
-            update(STUDIES)
-            .where(STUDIES.c.study_uid.in_(grown))
-            .values(unsettled=True, last_arrival_at=max(row.received_at for row in rows))
-        )
-    return admissions
-
-
-def quarantine(
-    tx: Transaction,
-    place: Place,
-    *,
-    source: str,
-    code: str,
-    reason: str,
-    received_at: datetime,
-    instance_uid: str | None = None,
-) -> None:
-    """Keep an arrival that cannot be admitted, with its reason, for a person to look at."""
-    arrival = _arrival(place, received_at, source, Admission.QUARANTINED.value, instance_uid)
-    _insert_missing(tx, ARRIVALS, [arrival | {"code": code, "reason": reason[:300]}])
-
-
 def quarantined(tx: Transaction, *, limit: int = 200) -> list[Quarantined]:
     """Return what was kept but not admitted, the newest first."""
     found = tx.execute(
@@ -205,16 +125,6 @@ def quarantined(tx: Transaction, *, limit: int = 200) -> list[Quarantined]:
         )
         for row in found.mappings()
     ]
-
-
-def is_indexed(tx: Transaction, place: Place) -> bool:
-    """Say whether a journal record has its row."""
-    found = tx.execute(
-        select(ARRIVALS.c.segment).where(
-            ARRIVALS.c.segment == place.segment, ARRIVALS.c.offset == place.offset
-        )
-    )
-    return found.first() is not None
 
 
 def unsettled(tx: Transaction, *, arrived_before: datetime, limit: int = 200) -> list[Unsettled]:
@@ -415,101 +325,6 @@ class Archive:
         if digest_of(data)[0] != row["sha256"]:
             raise InstanceDamaged("a pack does not hold the bytes that were received")
         return data
-
-
-def _insert_missing(tx: Transaction, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
-    dialect = sqlite if tx.dialect == "sqlite" else postgresql
-    # Sorted, so that two nodes that insert the same keys take their locks in the same order.
-    ordered = sorted(rows, key=lambda row: str(next(iter(row.values()))))
-    tx.execute(dialect.insert(table).on_conflict_do_nothing(), ordered)
-
-
-def _where_stored(tx: Transaction, uids: list[str]) -> dict[str, tuple[str | None, int, str]]:
-    query = select(
-        INSTANCES.c.instance_uid, INSTANCES.c.segment, INSTANCES.c.offset, INSTANCES.c.sha256
-    ).where(INSTANCES.c.instance_uid.in_(uids))
-    return {row.instance_uid: (row.segment, row.offset, row.sha256) for row in tx.execute(query)}
-
-
-def _admission(stored: tuple[str | None, int, str], place: Place) -> Admission:
-    segment, offset, sha256 = stored
-    if (segment, offset) == (place.segment, place.offset):
-        return Admission.STORED
-    return Admission.DUPLICATE if sha256 == place.sha256 else Admission.QUARANTINED
-
-
-def _conflict(admission: Admission) -> dict[str, str | None]:
-    if admission is not Admission.QUARANTINED:
-        return {"code": None, "reason": None}
-    return {
-        "code": "archive.uid_conflict",
-        "reason": "an instance with this UID and other bytes was received before; it is kept",
-    }
-
-
-def _study(row: NewInstance) -> dict[str, Any]:
-    return {
-        "study_uid": row.study_uid,
-        "patient_ref": row.patient_ref,
-        "accession": row.accession,
-        "description": row.study_description,
-        "study_date": row.study_date,
-        "study_time": row.study_time,
-        "station_ae_title": row.station_ae_title,
-        "first_arrival_at": row.received_at,
-        "last_arrival_at": row.received_at,
-        "unsettled": True,
-        "manifest_version": 0,
-    }
-
-
-def _series(row: NewInstance) -> dict[str, Any]:
-    return {
-        "series_uid": row.series_uid,
-        "study_uid": row.study_uid,
-        "modality": row.modality,
-        "number": row.series_number,
-        "description": row.series_description,
-        "body_part": row.body_part,
-    }
-
-
-def _instance(row: NewInstance, place: Place) -> dict[str, Any]:
-    return {
-        "instance_uid": row.instance_uid,
-        "series_uid": row.series_uid,
-        "study_uid": row.study_uid,
-        "sop_class_uid": row.sop_class_uid,
-        "transfer_syntax_uid": row.transfer_syntax_uid,
-        "number": row.instance_number,
-        "rows": row.rows,
-        "columns": row.columns,
-        "frames": row.frames,
-        "sha256": place.sha256,
-        "length": place.length,
-        "segment": place.segment,
-        "pack_key": None,
-        "offset": place.offset,
-        "received_at": row.received_at,
-    }
-
-
-def _arrival(
-    place: Place, received_at: datetime, source: str, outcome: str, instance_uid: str | None
-) -> dict[str, Any]:
-    return {
-        "segment": place.segment,
-        "offset": place.offset,
-        "length": place.length,
-        "sha256": place.sha256,
-        "outcome": outcome,
-        "instance_uid": instance_uid,
-        "source": source,
-        "received_at": received_at,
-        "code": None,
-        "reason": None,
-        "object_key": None,
-    }
 
 
 def _unsettled(row: Mapping[str, Any]) -> Unsettled:

@@ -6,7 +6,7 @@ a study that is another patient's.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -14,10 +14,10 @@ from typing import Any
 from sqlalchemy import Executable, Table, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from kernel.ids import InstanceUID, PatientRef, SeriesUID, StudyUID
+from kernel.ids import UNIDENTIFIED, InstanceUID, PatientRef, SeriesUID, StudyUID
 from storage.engine import Transaction
 from storage.journal import Place
-from storage.patients import UNIDENTIFIED, get, same_person
+from storage.patients import get, same_person
 from storage.tables.archive import ARRIVALS, INSTANCES, SERIES, STUDIES
 
 MAX_KNOWN = 10_000
@@ -90,27 +90,37 @@ class NewInstance:
 Arrived = tuple[NewInstance, Place]
 
 
-@dataclass(slots=True)
 class Known:
-    """Studies and series that are known to have rows; only saves asking, nothing depends on it.
+    """Studies and series that have rows; it only saves asking, and nothing depends on it.
 
-    `learn` is called after the commit, so that a transaction rolled back leaves nothing here.
-    Rows of both tables are never deleted, and a study never changes its patient.
+    What a transaction finds or makes is kept once `confirm` is told of its commit, so that one
+    rolled back leaves nothing here.  Rows of both tables are never deleted, and a study never
+    changes its patient.  Used by one thread at a time.
     """
 
-    studies: dict[str, str] = field(default_factory=dict)
-    """The patient reference of each study."""
-    series: set[str] = field(default_factory=set)
+    def __init__(self) -> None:
+        self.patients: dict[str, str] = {}
+        self.series: set[str] = set()
+        self._patients: dict[str, str] = {}
+        self._series: set[str] = set()
 
-    def learn(self, rows: Iterable[NewInstance], admitted: Iterable[Admitted]) -> None:
-        """Remember what a committed transaction admitted."""
-        if len(self.studies) > MAX_KNOWN or len(self.series) > MAX_KNOWN:
-            self.studies.clear()
+    def begin(self) -> None:
+        """Forget what an earlier transaction told and did not confirm."""
+        self._patients, self._series = {}, set()
+
+    def note(self, *, patients: Mapping[str, str], series: Iterable[str]) -> None:
+        """Note the patient reference of studies, and series, that have rows in a transaction."""
+        self._patients.update(patients)
+        self._series.update(series)
+
+    def confirm(self) -> None:
+        """Keep what was noted: its transaction is committed."""
+        if len(self.patients) > MAX_KNOWN or len(self.series) > MAX_KNOWN:
+            self.patients.clear()
             self.series.clear()
-        for row, each in zip(rows, admitted, strict=True):
-            if each.admission is Admission.STORED:
-                self.studies.setdefault(row.study_uid, row.patient_ref)
-                self.series.add(row.series_uid)
+        self.patients.update(self._patients)
+        self.series.update(self._series)
+        self.begin()
 
 
 def admit(tx: Transaction, row: NewInstance, place: Place) -> Admission:
@@ -128,6 +138,7 @@ def admit_many(
     What became of each, in order.
     """
     known = known or Known()
+    known.begin()
     misfiled = _misfiled(tx, [row for row, _ in arrivals], known)
     fitting = [each for each in arrivals if each[0] not in misfiled]
     stored = iter(_stored(tx, fitting, known) if fitting else ())
@@ -174,7 +185,9 @@ _REFUSED_PATIENT = Admitted(Admission.QUARANTINED, Conflict.OTHER_PATIENT)
 # Statements are made once: the database layer then finds them compiled, which makes admitting one
 # instance four times as fast as making them anew.
 _INSERT: Mapping[tuple[str, Table], Executable] = {
-    (name, table): dialect.insert(table).on_conflict_do_nothing()
+    (name, table): dialect.insert(table)
+    .on_conflict_do_nothing()
+    .execution_options(preserve_rowcount=True)
     for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
     for table in (STUDIES, SERIES, INSTANCES, ARRIVALS)
 }
@@ -191,21 +204,20 @@ _GROWN = (
 )
 
 
-def _misfiled(
-    tx: Transaction, rows: Sequence[NewInstance], known: Known
-) -> frozenset[NewInstance]:
+def _misfiled(tx: Transaction, rows: Sequence[NewInstance], known: Known) -> frozenset[NewInstance]:
     """Make the rows of new studies; return the instances whose study is another patient's."""
-    patients = {uid: known.studies.get(uid) for uid in {row.study_uid for row in rows}}
-    unknown = {row.study_uid: row for row in reversed(rows) if patients[row.study_uid] is None}
+    owners: dict[str, str] = {row.study_uid: known.patients.get(row.study_uid, "") for row in rows}
+    unknown = {row.study_uid: row for row in reversed(rows) if not owners[row.study_uid]}
     if unknown:
         _insert_missing(tx, STUDIES, [_study(row) for row in unknown.values()])
         found = tx.execute(_PATIENTS_OF, {"uids": list(unknown)})
-        patients |= {row.study_uid: row.patient_ref for row in found}
+        owners |= {row.study_uid: row.patient_ref for row in found}
+        known.note(patients=owners, series=())
     return frozenset(
         row
         for row in rows
-        if (owner := patients[row.study_uid]) != row.patient_ref
-        and not _may_be_one(tx, str(owner), row.patient_ref)
+        if (owner := owners[row.study_uid]) != row.patient_ref
+        and not _may_be_one(tx, owner, row.patient_ref)
     )
 
 
@@ -224,6 +236,7 @@ def _stored(tx: Transaction, arrivals: Sequence[Arrived], known: Known) -> list[
     series = {row.series_uid: row for row in reversed(rows) if row.series_uid not in known.series}
     if series:
         _insert_missing(tx, SERIES, [_series(row) for row in series.values()])
+        known.note(patients={}, series=series)
     firsts = {row.instance_uid: _instance(row, place) for row, place in reversed(arrivals)}
     made = _insert_missing(tx, INSTANCES, list(firsts.values()))
     if made == len(arrivals):
@@ -242,9 +255,7 @@ def _compared(stored: tuple[str | None, int, str], place: Place) -> Admitted:
     return _DUPLICATE if sha256 == place.sha256 else _OTHER_CONTENT
 
 
-def _mark_grown(
-    tx: Transaction, rows: Sequence[NewInstance], admitted: Sequence[Admitted]
-) -> None:
+def _mark_grown(tx: Transaction, rows: Sequence[NewInstance], admitted: Sequence[Admitted]) -> None:
     grown: dict[str, datetime] = {}
     for row, each in zip(rows, admitted, strict=True):
         if each.admission is Admission.STORED:
@@ -257,8 +268,8 @@ def _insert_missing(tx: Transaction, table: Table, rows: list[dict[str, Any]]) -
     """Insert the rows that are not there; return how many those were."""
     # Sorted, so that two nodes that insert the same keys take their locks in the same order.
     rows.sort(key=lambda row: str(next(iter(row.values()))))
-    made: int = tx.execute(_INSERT[tx.dialect, table], rows).rowcount
-    return made
+    made = tx.execute(_INSERT[tx.dialect, table], rows if len(rows) > 1 else rows[0])
+    return made.rowcount
 
 
 def _study(row: NewInstance) -> dict[str, Any]:
@@ -309,9 +320,7 @@ def _instance(row: NewInstance, place: Place) -> dict[str, Any]:
 
 
 def _arrival(row: NewInstance, place: Place, admitted: Admitted) -> dict[str, Any]:
-    made = _arrival_row(
-        place, row.received_at, row.source, admitted.admission, row.instance_uid
-    )
+    made = _arrival_row(place, row.received_at, row.source, admitted.admission, row.instance_uid)
     if admitted.conflict is not None:
         made |= {"code": admitted.conflict.value, "reason": admitted.conflict.sentence}
     return made

@@ -11,9 +11,6 @@ from kernel.ids import PatientRef, derived
 from storage.engine import Transaction
 from storage.tables.patients import PATIENTS
 
-UNIDENTIFIED = "unidentified"
-"""The issuer of who came without a patient id; their id is then the Study Instance UID."""
-
 _UNSTATED = "unstated:"
 
 

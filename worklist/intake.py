@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from kernel.facts import Fact
-from kernel.ids import PatientRef, RequestId
+from kernel.ids import UNIDENTIFIED, PatientRef, RequestId
 from storage import archive, outbox, patients
 from storage.archive import Manifest, StudyUnknown
 from storage.engine import Transaction
@@ -217,7 +217,7 @@ def _same(known: Request, new: NewRequest) -> Request:
 
 def _study(tx: Transaction, manifest: Manifest) -> Study:
     ref = manifest.patient_ref
-    unidentified = patients.get(tx, ref).issuer == patients.UNIDENTIFIED
+    unidentified = patients.get(tx, ref).issuer == UNIDENTIFIED
     may_be = frozenset[PatientRef]() if unidentified else patients.same_person(tx, ref)
     return Study(manifest.study_uid, manifest.accession, may_be)
 

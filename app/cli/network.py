@@ -25,12 +25,12 @@ def _load(file: Path, data: Path) -> None:
     from app.network import enter, read
 
     described = read(file)
-    parts = parts_of(data)
+    parts = parts_of(data, migrate=True)
     with parts.database.transaction() as tx:
         enter(tx, described, settings=parts.worklist, by=BY)
     click.echo(
         f"{len(described.organisation)} organisations, {len(described.profile)} profiles,"
-        f" {len(described.consultant)} consultants and {len(described.peer)} peers are entered."
+        f" {len(described.consultant)} consultants, {len(described.peer)} peers: entered."
     )
 
 

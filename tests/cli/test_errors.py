@@ -2,7 +2,6 @@
 
 import json
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,12 @@ from tests.cli.command import refused, telerad
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory with an empty database."""
     folder = tmp_path_factory.mktemp("errors")
     done = telerad("migrate", "--data", folder)
     assert (done.returncode, done.stderr) == (0, "")
-    yield folder
+    return folder
 
 
 def order(**fields: object) -> str:
@@ -79,9 +78,7 @@ def test_a_wrong_argument(data: Path, command: str, said: str) -> None:
         ("--role attending --organisation nowhere", "long enough", "no organisation has this id"),
     ],
 )
-def test_a_person_who_cannot_be_added(
-    data: Path, arguments: str, password: str, said: str
-) -> None:
+def test_a_person_who_cannot_be_added(data: Path, arguments: str, password: str, said: str) -> None:
     command = ["user", "add", "joe", "--name", "Joe", *arguments.split(), "--password-stdin"]
     assert said in refused(*command, "--data", data, given=f"{password}\n")
 

@@ -47,9 +47,9 @@ def test_help_says_what_the_command_and_each_option_is_for(path: tuple[str, ...]
         command = command.get_command(click.Context(command), name)
     assert command is not None
     assert command.help
-    assert all(
-        option.help for option in command.params if isinstance(option, click.Option)
-    ), "an option without a word on it"
+    assert all(option.help for option in command.params if isinstance(option, click.Option)), (
+        "an option without a word on it"
+    )
 
 
 def test_help_and_version_of_the_process() -> None:

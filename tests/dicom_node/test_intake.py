@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset
 
-from dicom_node.admission import Route
+from dicom_node.admission import Announced, Route, Source
 from dicom_node.intake import Intake
 from dicom_node.part10 import split
 from dicom_node.recovery import admit_record
@@ -74,6 +75,30 @@ def test_another_content_under_a_known_uid_is_kept_aside_with_an_alarm(
         (alarm,) = audit.latest(tx)
     assert (alarm.action, alarm.outcome) == ("instance.quarantined", "refused")
     assert alarm.detail["sha256"] == kept.sha256
+
+
+def test_an_image_of_another_patient_never_joins_the_study_and_says_why(
+    intake: Intake, database: Database
+) -> None:
+    mine, theirs = a_slice(1), a_slice(2)
+    theirs.PatientID = "P2"
+    intake.store(*_by(a_source(), mine))
+
+    answer = intake.store(*_by(a_source(), theirs))
+
+    assert answer.outcome is Outcome.CONFLICTING
+    assert "patient" in answer.reason
+    assert len(answer.reason) <= 64  # of an error comment
+    with database.reading() as tx:
+        (kept,) = archive.quarantined(tx)
+        (alarm,) = audit.latest(tx)
+    assert kept.code == alarm.detail["code"] == "archive.patient_conflict"
+    assert "P2" not in kept.reason + answer.reason
+
+
+def _by(source: Source, data_set: Dataset) -> tuple[Announced, Source, bytes]:
+    announced, data = as_sent(as_file(data_set))
+    return announced, source, data
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The migrations make the schema that the code defines, on both databases, and can be taken back."""
+"""The migrations make the schema that the code defines, on both databases, and back again."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kernel.ids import InstanceUID, SeriesUID, StudyUID
+from kernel.ids import UNIDENTIFIED, InstanceUID, SeriesUID, StudyUID
 from storage import archive, patients
-from storage.archive import Admission, Archive, NewInstance
+from storage.archive import Admission, Admitted, Archive, Conflict, Known, NewInstance
 from storage.engine import Database, Transaction
 from storage.journal import Journal, Place
 from storage.memory import MemoryObjects
@@ -40,9 +40,11 @@ class Room:
             return archive.freeze_manifest(tx, study)
 
 
-def new_instance(tx: Transaction, uid: str, study: str) -> NewInstance:
+def new_instance(
+    tx: Transaction, uid: str, study: str, *, issuer: str = "SITE", patient_id: str = "P1"
+) -> NewInstance:
     ref = patients.register(
-        tx, issuer="SITE", patient_id="P1", name="DOE^J", sex="F", birth_date=None
+        tx, issuer=issuer, patient_id=patient_id, name="DOE^J", sex="F", birth_date=None
     )
     return NewInstance(
         instance_uid=InstanceUID(uid),
@@ -94,7 +96,77 @@ def test_a_batch_that_holds_one_uid_twice_admits_it_once(room: Room) -> None:
     with room.database.transaction() as tx:
         row = new_instance(tx, "1.2.3.1.1", "1.2.3")
         outcome = archive.admit_many(tx, [(row, place) for place in places])
-    assert outcome == [Admission.STORED, Admission.DUPLICATE, Admission.QUARANTINED]
+    assert [each.admission for each in outcome] == [
+        Admission.STORED,
+        Admission.DUPLICATE,
+        Admission.QUARANTINED,
+    ]
+
+
+def test_a_study_of_one_patient_takes_no_instance_of_another(room: Room) -> None:
+    known = Known()
+
+    def arrive(uid: str, patient_id: str, issuer: str = "SITE") -> Admitted:
+        place = room.journal.append({}, uid.encode())
+        with room.database.transaction() as tx:
+            row = new_instance(tx, uid, "1.2.3", issuer=issuer, patient_id=patient_id)
+            (admitted,) = archive.admit_many(tx, [(row, place)], known=known)
+        known.confirm()
+        return admitted
+
+    assert arrive("1.2.3.1.1", "P1").admission is Admission.STORED
+    for _ in range(2):  # asked, then known
+        assert arrive("1.2.3.1.2", "P2") == Admitted(Admission.QUARANTINED, Conflict.OTHER_PATIENT)
+    assert arrive("1.2.3.1.3", "P1").admission is Admission.STORED
+    assert room.archive.instances_of("1.2.3") == ["1.2.3.1.1", "1.2.3.1.3"]
+    with room.database.reading() as tx:
+        assert {kept.code for kept in archive.quarantined(tx)} == {"archive.patient_conflict"}
+
+
+@pytest.mark.parametrize(
+    ("issuer", "patient_id"), [(patients.unstated_issuer("org"), "P1"), (UNIDENTIFIED, "1.2.3")]
+)
+def test_an_instance_that_says_less_of_the_patient_contradicts_nothing(
+    room: Room, issuer: str, patient_id: str
+) -> None:
+    room.receive("1.2.3.1.1", b"first")
+    place = room.journal.append({}, b"dose report")
+    with room.database.transaction() as tx:
+        row = new_instance(tx, "1.2.3.1.2", "1.2.3", issuer=issuer, patient_id=patient_id)
+        assert archive.admit(tx, row, place) is Admission.STORED
+    manifest = room.freeze()
+    assert manifest is not None
+    with room.database.reading() as tx:
+        assert patients.get(tx, manifest.patient_ref).patient_id == "P1"
+
+
+def test_of_two_patients_in_one_batch_the_first_has_the_study(room: Room) -> None:
+    places = [room.journal.append({}, body) for body in (b"a", b"b", b"c")]
+    with room.database.transaction() as tx:
+        rows = [
+            new_instance(tx, f"1.2.3.1.{n}", "1.2.3", patient_id=patient)
+            for n, patient in enumerate(("P1", "P2", "P1"))
+        ]
+        outcome = archive.admit_many(tx, list(zip(rows, places, strict=True)))
+    assert [each.conflict for each in outcome] == [None, Conflict.OTHER_PATIENT, None]
+
+
+def test_what_a_transaction_rolled_back_is_not_known(room: Room) -> None:
+    known = Known()
+    place = room.journal.append({}, b"pixels")
+
+    def arrive(*, fail: bool) -> None:
+        with room.database.transaction() as tx:
+            row = new_instance(tx, "1.2.3.1.1", "1.2.3")
+            archive.admit_many(tx, [(row, place)], known=known)
+            if fail:
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        arrive(fail=True)
+    arrive(fail=False)
+    known.confirm()
+    assert room.archive.read("1.2.3.1.1") == b"pixels"
 
 
 def test_a_manifest_freezes_what_was_there_and_a_late_image_makes_the_next(room: Room) -> None:

@@ -123,6 +123,57 @@ def test_a_discarded_large_record_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_next_segment_is_ready_before_it_is_needed(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path)
+    journal.prepare()
+    places = [journal.append({"n": str(n)}, os.urandom(SMALL // 3)) for n in range(12)]
+    assert set(places) == {record.place for record in journal.scan()}
+    assert len(journal.segments()) == 6
+    assert all(journal.is_whole(place) for place in places)
+    journal.close()
+    assert list(tmp_path.glob("*.part")) == []
+
+
+def test_a_start_removes_what_a_crash_left_half_made_and_nothing_of_the_living(
+    tmp_path: Path,
+) -> None:
+    living = a_journal(tmp_path)
+    living.prepare()
+    record = living.spool({"n": "large"})
+    record.write(b"half")
+    left = tmp_path / "n1-left.part"
+    left.write_bytes(b"half made")
+    of_another = tmp_path / "n2-left.part"
+    of_another.write_bytes(b"half made")
+
+    second = a_journal(tmp_path)
+    second.prepare()
+
+    assert not left.exists()
+    assert of_another.exists()
+    assert living.read(record.commit()) == b"half"
+    assert living.read(living.append({}, bytes(SMALL))) == bytes(SMALL)
+    second.close()
+    living.close()
+
+
+def test_a_full_disk_is_told_to_who_appends_and_not_to_the_spare(tiny_disk: Path) -> None:
+    journal = a_journal(tiny_disk)
+    journal.prepare()
+    filler = tiny_disk / "filler"
+    with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+        while True:
+            file.write(bytes(ALIGNMENT))
+    with pytest.raises(JournalFull):
+        for _ in range(20):
+            journal.append({}, bytes(100_000))
+    filler.unlink()
+    place = journal.append({}, b"after")
+    assert journal.read(place) == b"after"
+    journal.close()
+    assert list(tiny_disk.glob("*.part")) == []
+
+
 def test_another_nodes_segment_is_named_as_such(tmp_path: Path) -> None:
     place = a_journal(tmp_path, node="n2").append({}, b"data")
     with pytest.raises(SegmentElsewhere):

@@ -35,9 +35,7 @@ def hands() -> Hands:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
-def timed(
-    request: pytest.FixtureRequest, tmp_path: Path, hands: Hands
-) -> Iterator[Database]:
+def timed(request: pytest.FixtureRequest, tmp_path: Path, hands: Hands) -> Iterator[Database]:
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'timed.db'}"
     else:

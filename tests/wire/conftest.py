@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from dicom_node import commands
+from dicom_node.contexts import IMPLICIT_LITTLE, STUDY_ROOT_FIND
 from dicom_node.intake import Intake
 from dicom_node.listener import Listener, ListenerSettings
 from dicom_node.peers import Peer
 from dicom_node.receive import ReceiveLimits
+from dicom_node.services import ServiceSettings, offers
+from dicom_node.views import View
 from kernel.people import ENGINE
 from storage import archive
 from storage.archive import Archive, Quarantined
@@ -21,7 +24,10 @@ from storage.migrate import upgrade
 from storage.objects import LocalObjects
 from tests.wire.speaker import CALLED, CALLING, Speaker
 
+# Two devices of one site, one of another, and the workstation of a centre that reads for all.
+PEERS = {CALLING: "o-1", "VAN2": "o-1", "OTHER_SITE": "o-2", "READING": "o-centre"}
 PATIENCE = timedelta(seconds=0.6)
+MAX_MATCHES = 500
 LIMITS = ReceiveLimits(silence=PATIENCE, idle=timedelta(seconds=20), buffer_bytes=1 << 20)
 
 
@@ -34,9 +40,12 @@ class Node:
     database: Database
     journal: Journal
     archive: Archive
+    mixed: bool = False
+    """Its speakers propose a query beside storage, which the other path serves."""
 
     def speak(self, calling: str = CALLING, called: str = CALLED) -> Speaker:
-        return Speaker(self.port, calling=calling, called=called)
+        beside = [(STUDY_ROOT_FIND, IMPLICIT_LITTLE)] if self.mixed else []
+        return Speaker(self.port, calling=calling, called=called, beside=beside)
 
     def quarantined(self) -> list[Quarantined]:
         with self.database.reading() as tx:
@@ -49,13 +58,17 @@ class Node:
             return speaker.echo() == 0
 
 
-def start(folder: Path) -> Node:
+def start(folder: Path, *, mixed: bool = False) -> Node:
     database = Database(f"sqlite:///{folder / 'telerad.db'}")
     upgrade(database)
     with database.transaction() as tx:
-        for title in (CALLING, "VAN2"):
+        for title, organisation in PEERS.items():
             peer = Peer(
-                ae_title=title, host="127.0.0.1", port=104, organisation_id="o-1", issuer="site-1"
+                ae_title=title,
+                host="127.0.0.1",
+                port=104,
+                organisation_id=organisation,
+                issuer="site-1",
             )
             commands.add_peer(tx, peer, actor=ENGINE)
     journal = Journal(folder / "journal", node="test", segment_bytes=4 << 20)
@@ -72,14 +85,20 @@ def start(folder: Path) -> Node:
         artim=PATIENCE,
         limits=LIMITS,
     )
-    listener = Listener(settings, Intake(database, journal), find_peer)
     objects = LocalObjects(folder / "objects")
-    return Node(listener, listener.start(), database, journal, Archive(database, journal, objects))
+    told = ServiceSettings(ae_title=CALLED, views={"o-centre": View.ALL}, max_matches=MAX_MATCHES)
+    listener = Listener(
+        settings, Intake(database, journal), find_peer, offers=offers(database, told)
+    )
+    archive = Archive(database, journal, objects)
+    return Node(listener, listener.start(), database, journal, archive, mixed)
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    node = start(tmp_path_factory.mktemp("node"))
+@pytest.fixture(scope="module", params=["storage", "mixed"])
+def node(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Node]:
+    node = start(tmp_path_factory.mktemp("node"), mixed=request.param == "mixed")
     yield node
     node.listener.stop(timedelta(seconds=5))
     assert node.listener.associations() == 0
@@ -87,10 +106,10 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     node.database.dispose()
 
 
-@pytest.fixture
-def own_node(tmp_path: Path) -> Iterator[Node]:
+@pytest.fixture(params=["storage", "mixed"])
+def own_node(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Node]:
     """A node that a test may stop or fill."""
-    node = start(tmp_path)
+    node = start(tmp_path, mixed=request.param == "mixed")
     yield node
     node.listener.stop(timedelta(seconds=5))
     node.journal.close()

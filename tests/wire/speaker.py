@@ -76,7 +76,15 @@ def command(
 class Speaker:
     """One connection to the node."""
 
-    def __init__(self, port: int, *, calling: str = CALLING, called: str = CALLED) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        calling: str = CALLING,
+        called: str = CALLED,
+        beside: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self.beside = [(201 + 2 * n, uid, [syntax]) for n, (uid, syntax) in enumerate(beside)]
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.calling, self.called = calling, called
@@ -113,7 +121,10 @@ class Speaker:
         """Propose contexts, ids 1, 3, 5, …; return the type of the answer."""
         wanted = contexts or ((VERIFICATION, "1.2.840.10008.1.2"),)
         proposed = [(2 * n + 1, abstract, [syntax]) for n, (abstract, syntax) in enumerate(wanted)]
-        self.say(associate_request(proposed, called=self.called, calling=self.calling))
+        request = associate_request(
+            [*proposed, *self.beside], called=self.called, calling=self.calling
+        )
+        self.say(request)
         kind, body = self.hear()
         if kind == 2:
             self._note_results(body)

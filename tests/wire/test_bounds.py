@@ -65,8 +65,8 @@ def test_too_many_associations_of_one_peer_and_of_all_are_refused(own_node: Node
 
 def test_each_context_is_answered_by_itself(node: Node) -> None:
     with node.speak() as speaker:
-        find = ("1.2.840.10008.5.1.4.1.2.2.1", IMPLICIT_LITTLE)
-        assert speaker.associate(STORAGE, find, (CT, "1.2.3.4")) == ACCEPT
+        printing = ("1.2.840.10008.5.1.1.9", IMPLICIT_LITTLE)
+        assert speaker.associate(STORAGE, printing, (CT, "1.2.3.4")) == ACCEPT
         assert speaker.results[1] == (0, EXPLICIT_LITTLE)
         assert speaker.results[3][0] == 3
         assert speaker.results[5][0] == 4

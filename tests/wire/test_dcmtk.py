@@ -100,12 +100,6 @@ def test_a_series_goes_over_one_association_in_small_pdus(node: Node, tmp_path: 
     assert len(node.archive.instances_of(str(a_slice(study=40).StudyInstanceUID))) == 12
 
 
-def test_a_query_context_is_refused_for_now(node: Node) -> None:
-    done = scu("findscu", node, "-S", "-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID")
-
-    assert "No Acceptable Presentation Contexts" in done.stderr + done.stdout
-
-
 def a_peer(node: Node, called: str = "TELERAD") -> Peer:
     return Peer(
         ae_title=called, host="127.0.0.1", port=node.port, organisation_id="o-1", issuer="i"

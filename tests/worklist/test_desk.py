@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from kernel.facts import StudyAmended
-from kernel.ids import PatientRef
+from kernel.ids import UNIDENTIFIED, PatientRef
 from kernel.people import ENGINE
 from storage import audit, patients
 from tests.worklist.examples import HOUR, ISSUER, MINUTE, NOON, THORAX, a_new_request, patient
@@ -21,7 +21,6 @@ from worklist.errors import (
     RequestContradicts,
     StudyNotOnDesk,
 )
-from storage.patients import UNIDENTIFIED
 from worklist.match import DeskReason
 from worklist.profile import Profile, Takes
 from worklist.request import Form, RequestState

@@ -1,0 +1,1 @@
+"""Measurements beside real peers: ``python -m bench [NAME]``."""

@@ -1,0 +1,167 @@
+"""The servers that are measured, each a process of its own with its data on the same disk."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from tests.services.orthanc import orthanc
+from tests.services.ports import accepts, free_port
+from tests.services.process import Recipe, running
+
+AE_TITLE = "TELERAD"
+CALLER = "BENCH"
+_TELERAD = Path(sys.executable).with_name("telerad")
+_STOP_WITHIN_S = 60
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Somebody who takes instances by C-STORE on loopback."""
+
+    name: str
+    ae_title: str
+    port: int
+    pid: int | None = None
+
+
+class Engine:
+    """A running ``telerad up``.
+
+    Parameters
+    ----------
+    data
+        Its data directory.
+    settings
+        Settings by their environment names.
+    """
+
+    def __init__(self, data: Path, settings: Mapping[str, str] | None = None) -> None:
+        began = monotonic()
+        command = [_TELERAD, "up", "--data", data, "--http-port", "0", "--dicom-port", "0"]
+        with (data.parent / f"{data.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*map(str, command), "--ae-title", AE_TITLE, "--json"],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, **(settings or {})},
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        self.started_s = monotonic() - began
+        told = json.loads(line)
+        self.http: str = told["http"]
+        self.receiver = Receiver("telerad", AE_TITLE, told["dicom_port"], told["pid"])
+
+    def cpu_s(self) -> float:
+        """Return the processor time that it has used, in seconds."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def memory_mb(self, name: str = "VmRSS") -> float:
+        """Return its resident memory, or with ``VmHWM`` the peak of it, in megabytes."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024 / 1e6
+        raise RuntimeError(f"the kernel does not tell {name}")
+
+    def children(self) -> list[int]:
+        """Return the processes that it started."""
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in path.read_text().split()]
+
+    def stop(self) -> None:
+        """End it as a service manager would."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(_STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+
+
+def telerad(*arguments: str | Path) -> None:
+    """Run one command of the engine."""
+    subprocess.run([_TELERAD, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+
+
+@contextmanager
+def engine(data: Path, settings: Mapping[str, str] | None = None) -> Iterator[Engine]:
+    """Run ``telerad up`` for the time of a block, with the sender of the measurements known."""
+    telerad("peer", "add", "--data", data, "--ae", CALLER, "--host", "127.0.0.1", "--port", "104")
+    running_one = Engine(data, settings)
+    try:
+        yield running_one
+    finally:
+        running_one.stop()
+
+
+@contextmanager
+def orthanc_receiver() -> Iterator[Receiver]:
+    """Run Debian's Orthanc with its defaults for storage: it waits for the disk as we do."""
+    with orthanc(listens=True) as server:
+        assert server.dicom_port is not None
+        yield Receiver("Orthanc", server.ae_title, server.dicom_port)
+
+
+@contextmanager
+def storescp_receiver() -> Iterator[Receiver]:
+    """Run DCMTK's receiver: it writes each instance as it comes, and neither flushes nor indexes.
+
+    It is the bound of what the machine can take in.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="storescp-"))
+    port = free_port()
+    recipe = Recipe(
+        name="storescp",
+        command=["storescp", "+B", "--fork", "-od", folder, str(port)],
+        cwd=folder,
+        log=folder.with_suffix(".log"),
+        environment={"TCP_NODELAY": "1"},
+        ready=lambda: accepts(port),
+    )
+    try:
+        with running(recipe):
+            yield Receiver("storescp +B", "STORESCP", port)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sent(folders: list[Path], receiver: Receiver) -> float:
+    """Send each folder on an association of its own, all at once; return the seconds it took.
+
+    Raises
+    ------
+    RuntimeError
+        A sender says that not everything was taken.
+    """
+    os.sync()  # what was written before is not to be paid for by who is measured now
+    began = monotonic()
+    senders = [
+        subprocess.Popen(
+            ["storescu", "-aet", CALLER, "-aec", receiver.ae_title, "+sd", "127.0.0.1",
+             str(receiver.port), str(folder)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "TCP_NODELAY": "1"},
+        )
+        for folder in folders
+    ]  # fmt: skip
+    codes = [sender.wait() for sender in senders]
+    took = monotonic() - began
+    if any(codes):
+        raise RuntimeError(f"{receiver.name} did not take everything: storescu said {codes}")
+    return took

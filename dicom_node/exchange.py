@@ -1,0 +1,290 @@
+"""One request of a service other than storage: its data set, its answers, its cancel.
+
+References
+----------
+DICOM PS3.7 sections 7.5, 9.3 and 10.3, PS3.8 Annex E.
+"""
+
+import select
+import ssl
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from dicom_node import data_sets
+from dicom_node.contexts import Answered
+from dicom_node.data_sets import Attribute, Attributes
+from dicom_node.dimse import (
+    MAX_COMMAND_LENGTH,
+    Command,
+    Element,
+    Request,
+    Response,
+    parse_request,
+    parse_response,
+    response,
+    store_request,
+)
+from dicom_node.errors import ProtocolBroken
+from dicom_node.in_flight import InFlight
+from dicom_node.intake import Answer, Intake
+from dicom_node.pdu import AbortReason, ExtendedNegotiation, PduType, command_data
+from dicom_node.peers import Peer
+from dicom_node.receive import Agreed, ReceiveLimits, StorageAssociation
+from dicom_node.statuses import Status
+from dicom_node.transport import Transport
+from kernel.errors import EngineError, Refused
+
+MAX_IDENTIFIER_LENGTH = 1 << 20
+_MAX_FRAGMENT = 131_072
+_MIN_FRAGMENT = 64  # nobody means a smaller one
+_COMMAND, _LAST = 1, 2
+_PDV_OVERHEAD = 6
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What was agreed on beside the presentation contexts.
+
+    `gives` names the storage classes whose instances the peer takes back on this association.
+    """
+
+    peer: Peer
+    max_pdu: int
+    gives: frozenset[str] = frozenset()
+    extended: Mapping[str, ExtendedNegotiation] = field(default_factory=dict)
+
+    def agreed(self, sop_class_uid: str, position: int) -> bool:
+        """Say whether a question of the extended negotiation was answered with yes."""
+        found = self.extended.get(sop_class_uid)
+        return found is not None and found.asks_for(position)
+
+
+class Exchange:
+    """What an operation is given: one request, and the association to answer it on."""
+
+    def __init__(
+        self, association: "ServiceAssociation", context: Answered, request: Request, data: bytes
+    ) -> None:
+        self._association = association
+        self._data = data
+        self.context = context
+        self.request = request
+        self.cancelled = False
+
+    @property
+    def terms(self) -> Terms:
+        """What was agreed on for this association."""
+        return self._association.terms
+
+    @property
+    def accepted(self) -> Mapping[int, Answered]:
+        """The accepted presentation contexts by their ids."""
+        return self._association.accepted
+
+    def identifier(self) -> Attributes:
+        """Return the data set of the request.
+
+        Raises
+        ------
+        DataSetUnreadable
+            It is none.
+        """
+        syntax, default = self.context.transfer_syntax, self.terms.peer.character_set
+        return data_sets.decode(self._data, syntax, default_character_set=default)
+
+    def answer(
+        self,
+        status: Status,
+        *,
+        comment: str = "",
+        attributes: Sequence[Attribute] = (),
+        counts: Mapping[Element, int] | None = None,
+    ) -> None:
+        """Send one response, pending or final."""
+        data = data_sets.encode(attributes, self.context.transfer_syntax)
+        command = response(
+            self.request, status, comment=comment, has_data_set=bool(data), counts=counts
+        )
+        self._association.send_message(self.context.id, command, data)
+
+    def should_stop(self) -> bool:
+        """Say whether to end early: the peer cancelled the operation, or this node is stopping.
+
+        Raises
+        ------
+        ProtocolBroken
+            The peer sent something else while its operation was going on.
+        """
+        while not self.cancelled and self._association.has_more_to_read():
+            self.cancelled = self._association.read_cancel(self.request.message_id)
+        return self.cancelled or self._association.is_stopping
+
+    def store(
+        self, context_id: int, sop_class_uid: str, sop_instance_uid: str, data: memoryview
+    ) -> Response:
+        """Send one instance back on this association (C-STORE sub-operation of a C-GET)."""
+        message_id = self._association.next_message_id()
+        command = store_request(sop_class_uid, sop_instance_uid, message_id=message_id)
+        self._association.send_message(context_id, command, data)
+        while True:
+            found = self._association.read_response(self.request.message_id)
+            if found is None:
+                self.cancelled = True
+            elif found.responded_to == message_id:
+                return found
+            else:
+                raise ProtocolBroken(
+                    AbortReason.UNEXPECTED_PARAMETER, "an answer came to what was never asked"
+                )
+
+
+Operation = Callable[[Exchange], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A service: the command that its SOP class takes, and who performs it.
+
+    `questions` are the byte positions of the extended negotiation that are answered with yes.
+    """
+
+    command: Command
+    perform: Operation
+    questions: tuple[int, ...] = ()
+
+
+class ServiceAssociation(StorageAssociation):
+    """Serves storage and verification, and beside them the services that were agreed on."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        agreed: Agreed,
+        intake: Intake,
+        in_flight: InFlight,
+        limits: ReceiveLimits,
+        *,
+        terms: Terms,
+        offers: Mapping[str, Offer],
+    ) -> None:
+        super().__init__(transport, agreed, intake, in_flight, limits)
+        self.terms = terms
+        self.accepted = agreed.contexts
+        self._offers = offers
+        longest = min(terms.max_pdu or _MAX_FRAGMENT, _MAX_FRAGMENT)
+        self._fragment = max(longest - _PDV_OVERHEAD, _MIN_FRAGMENT)
+        self._last_message_id = 0
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether this node is about to end."""
+        return self._stopping
+
+    def _perform(self, context: Answered, request: Request) -> Answer | None:
+        offer = self._offers.get(context.abstract_syntax)
+        if offer is None or request.command != offer.command:
+            return super()._perform(context, request)
+        data = self._read_data(context) if request.has_data_set else b""
+        exchange = Exchange(self, context, request, data)
+        try:
+            offer.perform(exchange)
+        except EngineError as error:
+            log.warning("service.failed", association=self._agreed.id, code=error.code)
+            exchange.answer(_word_for(error), comment=error.sentence)
+        return None
+
+    def send_message(self, context_id: int, command: bytes, data: bytes | memoryview) -> None:
+        """Send a command set, and the data set behind it if there is one."""
+        pdus: list[bytes | memoryview] = [command_data(context_id, command)]
+        for start in range(0, len(data), self._fragment):
+            part = data[start : start + self._fragment]
+            last = _LAST if start + self._fragment >= len(data) else 0
+            head = struct.pack(
+                ">BBIIBB",
+                PduType.P_DATA, 0, len(part) + _PDV_OVERHEAD, len(part) + 2, context_id, last,
+            )  # fmt: skip
+            pdus += [head, part]
+            if start + self._fragment < len(data):
+                self._transport.send(b"".join(pdus))
+                pdus.clear()
+        self._transport.send(b"".join(pdus))
+
+    def next_message_id(self) -> int:
+        """Return the message id of our next request on this association."""
+        self._last_message_id = self._last_message_id % 0xFFFF + 1
+        return self._last_message_id
+
+    def has_more_to_read(self) -> bool:
+        """Say whether the peer has sent something, without waiting."""
+        sock = self._transport.sock
+        if isinstance(sock, ssl.SSLSocket) and sock.pending():
+            return True
+        return bool(select.select([sock], [], [], 0)[0])
+
+    def read_cancel(self, message_id: int) -> bool:
+        """Read one message, which must be a C-CANCEL; say whether it is for this operation."""
+        _, command = self._next_command()
+        request = parse_request(command)
+        if request.command != Command.C_CANCEL_RQ:
+            raise ProtocolBroken(
+                AbortReason.UNEXPECTED_PARAMETER, "a request came before the last was answered"
+            )
+        return request.responded_to == message_id
+
+    def read_response(self, message_id: int) -> Response | None:
+        """Read one message: the answer to a request of ours, or None for a C-CANCEL."""
+        while True:
+            context, command = self._next_command()
+            if _command_of(command) == Command.C_CANCEL_RQ:
+                if parse_request(command).responded_to == message_id:
+                    return None
+                continue
+            found = parse_response(command)
+            if found.has_data_set:
+                self._pass_over(context)
+            return found
+
+    def _read_data(self, context: Answered) -> bytes:
+        data = bytearray()
+        last = False
+        while not last:
+            length, last = self._next_fragment(context)
+            if len(data) + length > MAX_IDENTIFIER_LENGTH:
+                raise ProtocolBroken(AbortReason.INVALID_PARAMETER, "an identifier has no end")
+            part = bytearray(length)
+            self._transport.fill(memoryview(part))
+            data += part
+        return bytes(data)
+
+    def _next_command(self) -> tuple[Answered, bytearray]:
+        command = bytearray()
+        while True:
+            context_id, control, length = self._next_pdv()
+            context = self._agreed.contexts.get(context_id)
+            if context is None or not control & _COMMAND:
+                raise ProtocolBroken(AbortReason.UNEXPECTED_PARAMETER, "no command set came")
+            if len(command) + length > MAX_COMMAND_LENGTH:
+                raise ProtocolBroken(AbortReason.INVALID_PARAMETER, "a command set is too long")
+            part = bytearray(length)
+            self._transport.fill(memoryview(part))
+            command += part
+            if control & _LAST:
+                return context, command
+
+
+def _command_of(command: bytes | bytearray) -> int:
+    """Return the command field of a command set, 0 where it has none that can be read."""
+    marker = struct.pack("<HHI", 0, Element.COMMAND_FIELD, 2)
+    at = bytes(command).find(marker)
+    return int.from_bytes(command[at + 8 : at + 10], "little") if at >= 0 else 0
+
+
+def _word_for(error: EngineError) -> Status:
+    if isinstance(error, Refused):
+        return Status.DATA_SET_DOES_NOT_MATCH
+    return Status.OUT_OF_RESOURCES

@@ -1,0 +1,152 @@
+"""C-FIND served: rows of the index, a page at a time, each matched and answered as it comes.
+
+Each page is read in a transaction of its own, so a slow peer holds neither rows nor the database.
+
+References
+----------
+DICOM PS3.4 section C.4.1.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from dicom_node import query as queries
+from dicom_node import views
+from dicom_node.exchange import Exchange
+from dicom_node.query import Found, Query, Root
+from dicom_node.statuses import Status
+from dicom_node.views import Views
+from kernel.people import Actor, Role
+from storage import archive_find, audit
+from storage.archive_find import Contents, Level, Row, Scope
+from storage.engine import Database, Transaction
+
+RELATIONAL, COMBINED_TIMES = 0, 1
+"""Questions of the extended negotiation (PS3.4 table C.5-1) that are answered with yes."""
+
+
+class Finder:
+    """Serves C-FIND on the query and retrieve models.
+
+    Parameters
+    ----------
+    ae_title
+        From where the matches can be retrieved: this node.
+    max_matches
+        A query that matches more is ended there, and says so.
+    """
+
+    def __init__(
+        self, database: Database, *, ae_title: str, views: Views, max_matches: int
+    ) -> None:
+        self._database = database
+        self._ae_title = ae_title
+        self._views = views
+        self._max_matches = max_matches
+
+    def find(self, exchange: Exchange, root: Root) -> None:
+        """Answer one C-FIND.
+
+        Raises
+        ------
+        QueryRefused, DataSetUnreadable
+            The identifier is none of this model; the answer is A900.
+        """
+        terms, abstract_syntax = exchange.terms, exchange.context.abstract_syntax
+        query = queries.read(
+            exchange.identifier(),
+            root,
+            relational=terms.agreed(abstract_syntax, RELATIONAL),
+            combined_times=terms.agreed(abstract_syntax, COMBINED_TIMES),
+        )
+        with self._database.reading() as tx:
+            scope = views.scope_of(tx, terms.peer, self._views)
+        status = Status.PENDING if query.all_supported else Status.PENDING_KEYS_NOT_SUPPORTED
+        matched = 0
+        for found in self.matches(query, scope):
+            if exchange.should_stop():
+                exchange.answer(ended_early(exchange))
+                break
+            if matched == self._max_matches:
+                more = f"more than {self._max_matches} match: ask for less"
+                exchange.answer(Status.OUT_OF_RESOURCES, comment=more)
+                break
+            exchange.answer(status, attributes=query.answer(found, ae_title=self._ae_title))
+            matched += 1
+        else:
+            exchange.answer(Status.SUCCESS)
+        self._note(exchange, query, matched)
+
+    def matches(self, query: Query, scope: Scope | None) -> Iterator[Found]:
+        """Yield what matches, without holding more than a page of it."""
+        narrowing, matches = query.narrowing(), query.matches()
+        last: Row | None = None
+        while True:
+            with self._database.reading() as tx:
+                rows = archive_find.page(tx, query.level, narrowing, scope, after=last)
+                page = _counted(tx, query, rows, scope)
+            yield from (found for found in page if matches(found))
+            if len(rows) < archive_find.PAGE:
+                return
+            last = rows[-1]
+
+    def _note(self, exchange: Exchange, query: Query, matched: int) -> None:
+        peer = exchange.terms.peer
+        with self._database.transaction() as tx:
+            audit.record(
+                tx,
+                actor=Actor(f"ae:{peer.ae_title}", Role.DEVICE, peer.organisation_id or None),
+                action="studies.queried",
+                subject=f"ae:{peer.ae_title}",
+                outcome="cancelled" if exchange.cancelled else "success",
+                detail={"level": query.level.value, "keys": sorted(query.keys), "matches": matched},
+            )
+
+
+def ended_early(exchange: Exchange) -> Status:
+    """Return the final status of an operation that did not come to its end."""
+    return Status.CANCELLED if exchange.cancelled else Status.OUT_OF_RESOURCES
+
+
+def _counted(
+    tx: Transaction, query: Query, rows: Sequence[Row], scope: Scope | None
+) -> list[Found]:
+    """Count what the query needs to know of each row; a page in a few statements."""
+    needed = query.counted if rows else frozenset()
+    by_study: dict[str, Contents] = {}
+    if Level.STUDY in needed:
+        uids = sorted({row["study_uid"] for row in rows})
+        by_study = archive_find.contents_of_studies(tx, uids)
+    by_series: dict[str, int] = {}
+    if Level.SERIES in needed:
+        uids = sorted({row["series_uid"] for row in rows})
+        by_series = archive_find.instances_of_series(tx, uids)
+    by_patient: dict[str, Contents] = {}
+    if Level.PATIENT in needed:
+        by_patient = _of_patients(tx, sorted({row["patient_ref"] for row in rows}), scope)
+    return [
+        Found(
+            row,
+            {
+                Level.PATIENT: by_patient.get(row["patient_ref"], _NOTHING),
+                Level.STUDY: by_study.get(row.get("study_uid", ""), _NOTHING),
+                Level.SERIES: Contents(instances=by_series.get(row.get("series_uid", ""), 0)),
+            },
+        )
+        for row in rows
+    ]
+
+
+_NOTHING = Contents()
+
+
+def _of_patients(tx: Transaction, refs: Sequence[str], scope: Scope | None) -> dict[str, Contents]:
+    """Sum up what a peer may see of each patient."""
+    summed: dict[str, Contents] = {}
+    for ref, uids in archive_find.studies_of_patients(tx, refs, scope).items():
+        held = archive_find.contents_of_studies(tx, uids)
+        summed[ref] = Contents(
+            studies=len(uids),
+            series=sum(each.series for each in held.values()),
+            instances=sum(each.instances for each in held.values()),
+        )
+    return summed

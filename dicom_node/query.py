@@ -1,0 +1,308 @@
+"""C-FIND on the patient root and study root models: what is asked, what matches, what is answered.
+
+Pure: `finding` brings the rows.
+
+References
+----------
+DICOM PS3.4 sections C.4.1 (C-FIND), C.6.1 and C.6.2 (patient root, study root), C.2.2.2.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from dicom_node import matching
+from dicom_node.data_sets import CHARACTER_SET, UTF_8, Attribute, Attributes, attribute
+from dicom_node.errors import QueryRefused
+from kernel.ids import UNIDENTIFIED
+from storage.archive_find import Contents, Level, Narrowing, Row
+
+_UNSTATED = "unstated:"
+# Not k: the sign of the kelvin is one, composed.
+_FOLDED_ALIKE = frozenset("abcdefghijlmnopqrstuvwxyz0123456789^")
+
+
+class Root(StrEnum):
+    """The information models (PS3.4 section C.6)."""
+
+    PATIENT = "patient"
+    STUDY = "study"
+
+
+LEVELS: Mapping[Root, tuple[Level, ...]] = {
+    Root.PATIENT: (Level.PATIENT, Level.STUDY, Level.SERIES, Level.IMAGE),
+    Root.STUDY: (Level.STUDY, Level.SERIES, Level.IMAGE),
+}
+UNIQUE: Mapping[Level, str] = {
+    Level.PATIENT: "PatientID",
+    Level.STUDY: "StudyInstanceUID",
+    Level.SERIES: "SeriesInstanceUID",
+    Level.IMAGE: "SOPInstanceUID",
+}
+_DEPTH = {level: depth for depth, level in enumerate(Level)}
+# What says how to ask or where to retrieve, and is no key.
+_NO_KEYS = frozenset(
+    {
+        "QueryRetrieveLevel",
+        "SpecificCharacterSet",
+        "RetrieveAETitle",
+        "InstanceAvailability",
+        "TimezoneOffsetFromUTC",
+        "QueryRetrieveView",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One row of the index with what was counted for it, by level."""
+
+    row: Row
+    contents: Mapping[Level, Contents]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key that is supported: its level, its values in a row, and whether it needs counting."""
+
+    level: Level
+    values: Callable[[Found], tuple[str, ...]]
+    counted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A checked query."""
+
+    root: Root
+    level: Level
+    asked: Attributes
+    combined_times: bool = False
+
+    @property
+    def keys(self) -> dict[str, Attribute]:
+        """The supported keys that are asked for, by keyword."""
+        return {
+            each.keyword: each
+            for each in self.asked.by_tag.values()
+            if each.keyword in KEYS and _DEPTH[KEYS[each.keyword].level] <= _DEPTH[self.level]
+        }
+
+    @property
+    def all_supported(self) -> bool:
+        """Whether every key that was asked for is supported (else the answers are FF01)."""
+        known = self.keys
+        return all(
+            each.keyword in known or each.keyword in _NO_KEYS or _is_no_attribute(each.tag)
+            for each in self.asked.by_tag.values()
+        )
+
+    @property
+    def counted(self) -> frozenset[Level]:
+        """The levels whose contents have to be counted to match or answer."""
+        asked = (KEYS[keyword] for keyword in self.keys)
+        return frozenset(key.level for key in asked if key.counted)
+
+    def narrowing(self) -> Narrowing:
+        """Return what the index can sort out beforehand."""
+        first, last = ("", "")
+        dates = self._wanted("StudyDate")
+        if len(dates) == 1:
+            first, last = matching.date_range(dates[0])
+        identifier, accession = self._wanted("PatientID"), self._wanted("AccessionNumber")
+        return Narrowing(
+            patient_ids=_plain(identifier),
+            patient_id_pattern=_single_pattern(identifier),
+            name_patterns=_name_patterns(self._wanted("PatientName")),
+            accessions=_plain(accession),
+            accession_pattern=_single_pattern(accession),
+            date_from=first,
+            date_until=last,
+            modalities_in_study=_plain(self._wanted("ModalitiesInStudy")),
+            modalities=_plain(self._wanted("Modality")),
+            study_uids=self._wanted("StudyInstanceUID"),
+            series_uids=self._wanted("SeriesInstanceUID"),
+            instance_uids=self._wanted("SOPInstanceUID"),
+        )
+
+    def matches(self) -> Callable[[Found], bool]:
+        """Return what says whether a row matches."""
+        matchers: list[Callable[[Found], bool]] = []
+        at_once = {"StudyDate", "StudyTime"} if self._asks_for_a_moment() else set()
+        for keyword, each in self.keys.items():
+            found = matching.matcher(each.vr, each.values)
+            if found is not None and keyword not in at_once:
+                matchers.append(_applied(KEYS[keyword].values, found))
+        if at_once:
+            days, times = self._wanted("StudyDate"), self._wanted("StudyTime")
+            match = matching.combined(days, times)
+            matchers.append(lambda f: match(f.row["study_date"], f.row["study_time"]))
+        return lambda found: all(each(found) for each in matchers)
+
+    def answer(self, found: Found, *, ae_title: str) -> list[Attribute]:
+        """Return the identifier that answers for one match."""
+        given = [
+            attribute("SpecificCharacterSet", UTF_8),
+            attribute("QueryRetrieveLevel", self.level.value),
+            attribute("RetrieveAETitle", ae_title),
+            attribute("InstanceAvailability", "ONLINE"),
+        ]
+        names = set(self.keys)
+        names |= {
+            UNIQUE[level] for level in LEVELS[self.root] if _DEPTH[level] <= _DEPTH[self.level]
+        }
+        return given + [attribute(name, *KEYS[name].values(found)) for name in names]
+
+    def _wanted(self, keyword: str) -> tuple[str, ...]:
+        """Return the values of a key, none where it asks for nothing or is not supported here."""
+        found = self.keys.get(keyword)
+        if found is None or matching.is_universal(found.values):
+            return ()
+        return tuple(value for value in found.values if value)
+
+    def _asks_for_a_moment(self) -> bool:
+        return self.combined_times and bool(self._wanted("StudyDate") and self._wanted("StudyTime"))
+
+
+def read(
+    asked: Attributes, root: Root, *, relational: bool = False, combined_times: bool = False
+) -> Query:
+    """Return the query that an identifier asks.
+
+    Parameters
+    ----------
+    relational
+        Relational queries were negotiated: no unique key of a level above is required.
+    combined_times
+        Combined date and time matching was negotiated.
+
+    Raises
+    ------
+    QueryRefused
+        It has no level of this model, or lacks the unique key of a level above (C.4.1.2.1).
+    """
+    told = asked.value("QueryRetrieveLevel")
+    level = next((each for each in LEVELS[root] if each.value == told), None)
+    if level is None:
+        raise QueryRefused(f"the {root.value} root model has no query level of this name")
+    if not relational:
+        require_unique_keys(asked, root, level)
+    return Query(root=root, level=level, asked=asked, combined_times=combined_times)
+
+
+def require_unique_keys(asked: Attributes, root: Root, level: Level) -> None:
+    """Check that each level above has its unique key as one plain value.
+
+    Raises
+    ------
+    QueryRefused
+        One has not.
+    """
+    for above in LEVELS[root]:
+        if above is level:
+            return
+        values = asked.values(UNIQUE[above])
+        if len(values) != 1 or set(values[0]) & {"*", "?"}:
+            raise QueryRefused(f"a hierarchical query needs one value of {UNIQUE[above]}")
+
+
+def _is_no_attribute(tag: int) -> bool:
+    return tag & 0xFFFF == 0 or tag == CHARACTER_SET  # a group length
+
+
+def _applied(
+    values: Callable[[Found], tuple[str, ...]], matches: matching.Matcher
+) -> Callable[[Found], bool]:
+    return lambda found: matches(values(found))
+
+
+def _plain(values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(values) if not any(set(each) & {"*", "?"} for each in values) else ()
+
+
+def _single_pattern(values: Sequence[str]) -> str:
+    return values[0] if len(values) == 1 and not _plain(values) else ""
+
+
+def _name_patterns(values: Sequence[str]) -> tuple[str, ...]:
+    """Return a pattern of the letters that every database folds alike.
+
+    All other characters may be stored in another case or form and stand for anything; the name
+    may be one component group of several, and end in empty components.
+    """
+    if len(values) != 1:
+        return ()
+    kept = (each if each in _FOLDED_ALIKE else "*" for each in matching.folded(values[0]))
+    return (f"*{''.join(kept)}*",)
+
+
+def _column(name: str) -> Callable[[Found], tuple[str, ...]]:
+    def values(found: Found) -> tuple[str, ...]:
+        value = found.row[name]
+        if value is None or value == "":
+            return ()
+        return (value.strftime("%Y%m%d") if isinstance(value, date) else str(value),)
+
+    return values
+
+
+def _number(level: Level, name: str) -> Callable[[Found], tuple[str, ...]]:
+    return lambda found: (str(getattr(found.contents[level], name)),)
+
+
+def _several(name: str) -> Callable[[Found], tuple[str, ...]]:
+    def values(found: Found) -> tuple[str, ...]:
+        held: Iterable[str] = getattr(found.contents[Level.STUDY], name)
+        return tuple(sorted(each for each in held if each))
+
+    return values
+
+
+def _issuer(found: Found) -> tuple[str, ...]:
+    issuer = str(found.row["issuer"])
+    return () if issuer == UNIDENTIFIED or issuer.startswith(_UNSTATED) else (issuer,)
+
+
+KEYS: Mapping[str, Key] = {
+    "PatientID": Key(Level.PATIENT, _column("patient_id")),
+    "IssuerOfPatientID": Key(Level.PATIENT, _issuer),
+    "PatientName": Key(Level.PATIENT, _column("name")),
+    "PatientSex": Key(Level.PATIENT, _column("sex")),
+    "PatientBirthDate": Key(Level.PATIENT, _column("birth_date")),
+    "NumberOfPatientRelatedStudies": Key(
+        Level.PATIENT, _number(Level.PATIENT, "studies"), counted=True
+    ),
+    "NumberOfPatientRelatedSeries": Key(
+        Level.PATIENT, _number(Level.PATIENT, "series"), counted=True
+    ),
+    "NumberOfPatientRelatedInstances": Key(
+        Level.PATIENT, _number(Level.PATIENT, "instances"), counted=True
+    ),
+    "StudyInstanceUID": Key(Level.STUDY, _column("study_uid")),
+    "StudyDate": Key(Level.STUDY, _column("study_date")),
+    "StudyTime": Key(Level.STUDY, _column("study_time")),
+    "AccessionNumber": Key(Level.STUDY, _column("accession")),
+    "StudyDescription": Key(Level.STUDY, _column("study_description")),
+    "ModalitiesInStudy": Key(Level.STUDY, _several("modalities"), counted=True),
+    "SOPClassesInStudy": Key(Level.STUDY, _several("sop_classes"), counted=True),
+    "NumberOfStudyRelatedSeries": Key(Level.STUDY, _number(Level.STUDY, "series"), counted=True),
+    "NumberOfStudyRelatedInstances": Key(
+        Level.STUDY, _number(Level.STUDY, "instances"), counted=True
+    ),
+    "SeriesInstanceUID": Key(Level.SERIES, _column("series_uid")),
+    "Modality": Key(Level.SERIES, _column("modality")),
+    "SeriesNumber": Key(Level.SERIES, _column("series_number")),
+    "SeriesDescription": Key(Level.SERIES, _column("series_description")),
+    "BodyPartExamined": Key(Level.SERIES, _column("body_part")),
+    "NumberOfSeriesRelatedInstances": Key(
+        Level.SERIES, _number(Level.SERIES, "instances"), counted=True
+    ),
+    "SOPInstanceUID": Key(Level.IMAGE, _column("instance_uid")),
+    "SOPClassUID": Key(Level.IMAGE, _column("sop_class_uid")),
+    "AvailableTransferSyntaxUID": Key(Level.IMAGE, _column("transfer_syntax_uid")),
+    "InstanceNumber": Key(Level.IMAGE, _column("instance_number")),
+    "Rows": Key(Level.IMAGE, _column("rows")),
+    "Columns": Key(Level.IMAGE, _column("columns")),
+    "NumberOfFrames": Key(Level.IMAGE, _column("frames")),
+}

@@ -1,0 +1,39 @@
+"""Which studies a device may see when it queries or retrieves.
+
+The rule and what was left are in docs/adr.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from dicom_node import store
+from dicom_node.peers import Peer
+from storage.archive_find import Scope
+from storage.engine import Transaction
+
+
+class View(StrEnum):
+    """How much of the archive the devices of an organisation see."""
+
+    OWN = "own"
+    """Studies that its devices sent, and those of its own requests."""
+
+    ALL = "all"
+    """Every study: for the archive and the workstations of who reads for all."""
+
+
+Views = Mapping[str, View]
+
+
+def scope_of(tx: Transaction, peer: Peer, views: Views) -> Scope | None:
+    """Return what a peer may see; None is everything.
+
+    Parameters
+    ----------
+    views
+        By organisation; one that is not named sees its own.
+    """
+    if views.get(peer.organisation_id, View.OWN) is View.ALL:
+        return None
+    titles = store.titles_of(tx, peer.organisation_id)
+    return Scope(titles, store.asked_by(peer.organisation_id))

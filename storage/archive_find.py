@@ -1,0 +1,306 @@
+"""Rows of the archive index for queries at every level, a page at a time, within what one may see.
+
+The conditions here are a superset of what a query matches: they are those that an index or a
+plain comparison serves.  The asker applies its matching rules to each row that comes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, FromClause, Select, Table, and_, exists, func, or_, select
+
+from storage.engine import Transaction
+from storage.tables.archive import INSTANCES, SERIES, STUDIES
+from storage.tables.patients import PATIENTS
+
+PAGE = 200
+_ESCAPE = "\\"
+_BEHIND_ALL = "\U0010ffff"
+_MAX_LISTED = 400
+
+Row = Mapping[str, Any]
+
+
+class Level(StrEnum):
+    """The levels of the query and retrieve information model (PS3.4 section C.6)."""
+
+    PATIENT = "PATIENT"
+    STUDY = "STUDY"
+    SERIES = "SERIES"
+    IMAGE = "IMAGE"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which studies the asker may see: those that came from its devices, or that it asked for.
+
+    Parameters
+    ----------
+    station_ae_titles
+        Devices whose studies are seen.
+    asked
+        Rows of (study_uid, accession, patient_ref); a study is seen if it is of the same patient
+        and has the UID or the accession number.
+    """
+
+    station_ae_titles: tuple[str, ...]
+    asked: Select[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Narrowing:
+    """Conditions that a matching row surely meets; empty ones are none.
+
+    Patterns have the wildcards ``*`` and ``?``; dates are DICOM DA, each end may be open.
+    """
+
+    patient_ids: tuple[str, ...] = ()
+    patient_id_pattern: str = ""
+    name_patterns: tuple[str, ...] = ()
+    accessions: tuple[str, ...] = ()
+    accession_pattern: str = ""
+    date_from: str = ""
+    date_until: str = ""
+    modalities_in_study: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
+    study_uids: tuple[str, ...] = ()
+    series_uids: tuple[str, ...] = ()
+    instance_uids: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Contents:
+    """What a patient, study or series holds."""
+
+    studies: int = 0
+    series: int = 0
+    instances: int = 0
+    modalities: set[str] = field(default_factory=set)
+    sop_classes: set[str] = field(default_factory=set)
+
+
+def page(
+    tx: Transaction,
+    level: Level,
+    narrowing: Narrowing,
+    scope: Scope | None,
+    *,
+    after: Row | None = None,
+    limit: int = PAGE,
+) -> list[Row]:
+    """Return the next rows of a level, each with the columns of the levels above it.
+
+    Parameters
+    ----------
+    scope
+        None where the asker may see all.
+    after
+        The last row of the page before.
+    """
+    statement = _selected(level).where(*_conditions(tx, level, narrowing))
+    if scope is not None:
+        statement = statement.where(_seen(level, scope))
+    if after is not None:
+        statement = statement.where(_behind(level, after))
+    found = tx.execute(statement.order_by(*_order(level)).limit(limit)).mappings()
+    return [dict(row) for row in found]
+
+
+def contents_of_studies(tx: Transaction, study_uids: Sequence[str]) -> dict[str, Contents]:
+    """Return modalities, SOP classes and numbers of series and instances by study."""
+    held = {uid: Contents(studies=1) for uid in study_uids}
+    of_series = (
+        select(SERIES.c.study_uid, SERIES.c.modality, func.count().label("number"))
+        .where(SERIES.c.study_uid.in_(study_uids))
+        .group_by(SERIES.c.study_uid, SERIES.c.modality)
+    )
+    for row in tx.execute(of_series):
+        held[row.study_uid].modalities.add(row.modality)
+        held[row.study_uid].series += row.number
+    of_instances = (
+        select(INSTANCES.c.study_uid, INSTANCES.c.sop_class_uid, func.count().label("number"))
+        .where(INSTANCES.c.study_uid.in_(study_uids))
+        .group_by(INSTANCES.c.study_uid, INSTANCES.c.sop_class_uid)
+    )
+    for row in tx.execute(of_instances):
+        held[row.study_uid].sop_classes.add(row.sop_class_uid)
+        held[row.study_uid].instances += row.number
+    return held
+
+
+def instances_of_series(tx: Transaction, series_uids: Sequence[str]) -> dict[str, int]:
+    """Return the number of instances by series."""
+    counted = (
+        select(INSTANCES.c.series_uid, func.count().label("number"))
+        .where(INSTANCES.c.series_uid.in_(series_uids))
+        .group_by(INSTANCES.c.series_uid)
+    )
+    return {row.series_uid: int(row.number) for row in tx.execute(counted)}
+
+
+def studies_of_patients(
+    tx: Transaction, patient_refs: Sequence[str], scope: Scope | None
+) -> dict[str, list[str]]:
+    """Return the study UIDs that the asker may see, by patient."""
+    statement = select(STUDIES.c.patient_ref, STUDIES.c.study_uid).where(
+        STUDIES.c.patient_ref.in_(patient_refs)
+    )
+    if scope is not None:
+        statement = statement.where(_seen(Level.STUDY, scope))
+    found: dict[str, list[str]] = {ref: [] for ref in patient_refs}
+    for row in tx.execute(statement):
+        found[row.patient_ref].append(row.study_uid)
+    return found
+
+
+_PATIENT_COLUMNS = (
+    PATIENTS.c.ref.label("patient_ref"),
+    PATIENTS.c.patient_id,
+    PATIENTS.c.issuer,
+    PATIENTS.c.name,
+    PATIENTS.c.sex,
+    PATIENTS.c.birth_date,
+)
+_STUDY_COLUMNS = (
+    STUDIES.c.study_uid,
+    STUDIES.c.accession,
+    STUDIES.c.description.label("study_description"),
+    STUDIES.c.study_date,
+    STUDIES.c.study_time,
+)
+_SERIES_COLUMNS = (
+    SERIES.c.series_uid,
+    SERIES.c.modality,
+    SERIES.c.number.label("series_number"),
+    SERIES.c.description.label("series_description"),
+    SERIES.c.body_part,
+)
+_INSTANCE_COLUMNS = (
+    INSTANCES.c.instance_uid,
+    INSTANCES.c.sop_class_uid,
+    INSTANCES.c.transfer_syntax_uid,
+    INSTANCES.c.number.label("instance_number"),
+    INSTANCES.c.rows,
+    INSTANCES.c.columns,
+    INSTANCES.c.frames,
+)
+
+
+def _selected(level: Level) -> Select[Any]:
+    if level is Level.PATIENT:
+        return select(*_PATIENT_COLUMNS)
+    columns = [*_PATIENT_COLUMNS, *_STUDY_COLUMNS]
+    joined: FromClause = STUDIES.join(PATIENTS, PATIENTS.c.ref == STUDIES.c.patient_ref)
+    if level in (Level.SERIES, Level.IMAGE):
+        columns += _SERIES_COLUMNS
+        joined = joined.join(SERIES, SERIES.c.study_uid == STUDIES.c.study_uid)
+    if level is Level.IMAGE:
+        columns += _INSTANCE_COLUMNS
+        joined = joined.join(INSTANCES, INSTANCES.c.series_uid == SERIES.c.series_uid)
+    return select(*columns).select_from(joined)
+
+
+def _order(level: Level) -> tuple[ColumnElement[Any], ...]:
+    match level:
+        case Level.PATIENT:
+            return (PATIENTS.c.ref,)
+        case Level.STUDY:
+            return STUDIES.c.study_date.desc(), STUDIES.c.study_uid
+        case Level.SERIES:
+            return (SERIES.c.series_uid,)
+        case Level.IMAGE:
+            return (INSTANCES.c.instance_uid,)
+
+
+def _behind(level: Level, row: Row) -> ColumnElement[bool]:
+    behind: ColumnElement[bool]
+    match level:
+        case Level.PATIENT:
+            behind = PATIENTS.c.ref > row["patient_ref"]
+        case Level.STUDY:
+            day, uid = row["study_date"], row["study_uid"]
+            same_day = and_(STUDIES.c.study_date == day, STUDIES.c.study_uid > uid)
+            behind = or_(STUDIES.c.study_date < day, same_day)
+        case Level.SERIES:
+            behind = SERIES.c.series_uid > row["series_uid"]
+        case Level.IMAGE:
+            behind = INSTANCES.c.instance_uid > row["instance_uid"]
+    return behind
+
+
+def _seen(level: Level, scope: Scope) -> ColumnElement[bool]:
+    asked = scope.asked.subquery()
+    same_order = or_(
+        asked.c.study_uid == STUDIES.c.study_uid,
+        and_(asked.c.accession == STUDIES.c.accession, asked.c.accession != ""),
+    )
+    was_asked = exists(select(1).where(asked.c.patient_ref == STUDIES.c.patient_ref, same_order))
+    seen = or_(STUDIES.c.station_ae_title.in_(scope.station_ae_titles), was_asked)
+    if level is Level.PATIENT:
+        return exists(select(1).where(STUDIES.c.patient_ref == PATIENTS.c.ref, seen))
+    return seen
+
+
+def _conditions(tx: Transaction, level: Level, narrowing: Narrowing) -> list[ColumnElement[bool]]:
+    wanted = _listed(PATIENTS.c.patient_id, narrowing.patient_ids)
+    wanted += _like(tx, PATIENTS.c.patient_id, narrowing.patient_id_pattern)
+    wanted += [
+        PATIENTS.c.name.ilike(_pattern(pattern), escape=_ESCAPE)
+        for pattern in narrowing.name_patterns
+    ]
+    if level is Level.PATIENT:
+        return [*wanted, exists(select(1).where(STUDIES.c.patient_ref == PATIENTS.c.ref))]
+    wanted += _of_study(tx, narrowing)
+    if level in (Level.SERIES, Level.IMAGE):
+        wanted += _listed(SERIES.c.series_uid, narrowing.series_uids)
+        wanted += _listed(SERIES.c.modality, narrowing.modalities)
+    if level is Level.IMAGE:
+        wanted += _listed(INSTANCES.c.instance_uid, narrowing.instance_uids)
+    return wanted
+
+
+def _of_study(tx: Transaction, narrowing: Narrowing) -> list[ColumnElement[bool]]:
+    wanted = _listed(STUDIES.c.study_uid, narrowing.study_uids)
+    wanted += _listed(STUDIES.c.accession, narrowing.accessions)
+    wanted += _like(tx, STUDIES.c.accession, narrowing.accession_pattern)
+    if narrowing.date_from:
+        wanted.append(STUDIES.c.study_date >= narrowing.date_from)
+    if narrowing.date_until:
+        wanted.append(STUDIES.c.study_date.between("0", narrowing.date_until))
+    if narrowing.modalities_in_study:
+        wanted.append(_holds(SERIES, SERIES.c.modality, narrowing.modalities_in_study))
+    return wanted
+
+
+def _holds(table: Table, column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
+    held = table.alias()
+    return exists(
+        select(1).where(held.c.study_uid == STUDIES.c.study_uid, held.c[column.key].in_(values))  # type: ignore[index]
+    )
+
+
+def _listed(column: ColumnElement[str], values: Sequence[str]) -> list[ColumnElement[bool]]:
+    if not values:
+        return []
+    # Databases bound the number of parameters; a longer list is matched by the asker alone.
+    return [column.in_(values)] if len(values) <= _MAX_LISTED else []
+
+
+def _like(tx: Transaction, column: ColumnElement[str], pattern: str) -> list[ColumnElement[bool]]:
+    if not pattern:
+        return []
+    wanted: list[ColumnElement[bool]] = [column.like(_pattern(pattern), escape=_ESCAPE)]
+    prefix = pattern.replace("?", "*").partition("*")[0]
+    if prefix and tx.dialect == "sqlite":  # compares by code point, so that its index serves
+        wanted += [column >= prefix, column < prefix + _BEHIND_ALL]
+    return wanted
+
+
+def _pattern(text: str) -> str:
+    return "".join({"*": "%", "?": "_"}.get(each, _literal(each)) for each in text)
+
+
+def _literal(character: str) -> str:
+    return f"{_ESCAPE}{character}" if character in f"%_{_ESCAPE}" else character

@@ -1,0 +1,243 @@
+"""The contract for scripts: ``telerad up`` and the commands beside it, against one directory."""
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pydicom
+import pytest
+
+from kernel.clock import monotonic_s
+from kernel.ids import derived_uid
+from tests.cli.command import Up, listed, refused, running, telerad
+from tests.flows.actors import Study
+
+AE_TITLE = "HOUSE"
+PATIENCE_S = 60
+needs_dcmtk = pytest.mark.skipif(shutil.which("storescu") is None, reason="needs DCMTK")
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """A fresh engine, as a script starts it."""
+    with running(tmp_path_factory.mktemp("contract") / "data", "--ae-title", AE_TITLE) as up:
+        yield up
+
+
+@pytest.fixture(scope="module")
+def device(up: Up) -> str:
+    """The title of a modality that was registered while the engine ran."""
+    title = "SCANNER"
+    done = telerad("peer", "add", "--data", up.data, "--ae", title, "--host", "h", "--port", 104)
+    assert (done.returncode, done.stderr) == (0, "")
+    return title
+
+
+def add_order(up: Up, told: object) -> subprocess.CompletedProcess[str]:
+    return telerad("order", "add", "-", "--data", up.data, given=json.dumps(told))
+
+
+def film(study: Study, folder: Path) -> Path:
+    """Write the film of a study, which says nothing of who issued the patient's id."""
+    data_set = pydicom.dcmread(BytesIO(study.part10()))
+    del data_set.IssuerOfPatientID
+    file = folder / f"{study.accession}.dcm"
+    data_set.save_as(file)
+    return file
+
+
+def store(up: Up, calling: str, *files: Path) -> subprocess.CompletedProcess[str]:
+    """Send with DCMTK."""
+    where = ["-aet", calling, "-aec", AE_TITLE, "127.0.0.1", str(up.dicom_port)]
+    command = ["storescu", "-xs", *where, *map(str, files)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+
+
+def case_of(up: Up, study: Study, *, until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Ask ``case list`` until the case of a study is as wanted."""
+    deadline = monotonic_s() + PATIENCE_S
+    while monotonic_s() < deadline:
+        for case in listed("case", "list", "--data", up.data):
+            if case["accession"] == study.accession and until(case):
+                assert isinstance(case, dict)
+                return case
+        time.sleep(0.1)
+    raise AssertionError(f"no such case: {up.errors.read_text()[-3000:]}")
+
+
+def test_one_line_says_that_it_is_ready(up: Up) -> None:
+    assert set(up.ready) == {
+        "ready",
+        "pid",
+        "http",
+        "dicomweb",
+        "fhir",
+        "dicom_port",
+        "ae_title",
+    }
+    assert up.ready["ready"] is True
+    assert up.ready["pid"] == up.pid
+    assert up.ready["ae_title"] == AE_TITLE
+    assert up.ready["dicomweb"] == up.ready["http"] + "/dicomweb"
+    assert up.ready["fhir"] == up.ready["http"] + "/fhir"
+    assert isinstance(up.ready["dicom_port"], int)
+    assert httpx.get(up.ready["http"] + "/sign-in").status_code == httpx.codes.OK
+
+
+@needs_dcmtk
+def test_an_order_and_its_study_become_a_case(up: Up, device: str, tmp_path: Path) -> None:
+    study = Study(accession="C-1", patient_id="P-1")
+    order = {
+        "accession": study.accession,
+        "patient_id": study.patient_id,
+        "issuer": "REGION",
+        "name": study.patient_name,
+        "sex": "M",
+        "birth_date": "1960-03-02",
+        "modality": "DX",
+        "station_ae_title": device,
+        "procedure": "Chest PA",
+        "scheduled_time": "2026-11-22T10:30:00+05:00",
+        "profile": "thoracic",
+        "form": "urgent",
+    }
+    added = add_order(up, order)
+    assert (added.returncode, added.stderr) == (0, "")
+
+    sent = store(up, device, film(study, tmp_path))
+
+    assert sent.returncode == 0, sent.stderr
+    case = case_of(up, study, until=lambda case: case["state"] != "received")
+    assert case["study_uid"] == study.study_uid
+    assert case["form"] == "urgent"
+    shown = listed("case", "show", case["id"], "--data", up.data)
+    assert "case.opened" in {event["action"] for event in shown["events"]}
+    assert shown["id"] in telerad("case", "show", case["id"], "--data", up.data).stdout
+
+
+@needs_dcmtk
+def test_a_list_in_any_spelling(up: Up, device: str, tmp_path: Path) -> None:
+    studies = [Study(accession=f"S-{n}", patient_id=f"PS-{n}") for n in range(4)]
+    spelt = [
+        {"Accession Number": "S-0", "patient id": "PS-0", "station AE title": device},
+        {"accessionNumber": "S-1", "patientId": "PS-1", "stationAeTitle": device},
+        {"AccessionNumber": "S-2", "PatientID": "PS-2", "ScheduledStationAETitle": device},
+        {"accession-number": "S-3", "patient_id": "PS-3", "PatientBirthDate": "19600302"},
+    ]
+
+    added = add_order(up, spelt)
+
+    assert (added.returncode, added.stderr) == (0, "")
+    assert [line.split()[0] for line in added.stdout.splitlines()] == [s.accession for s in studies]
+    sent = store(up, device, *(film(study, tmp_path) for study in studies))
+    assert sent.returncode == 0, sent.stderr
+    for study in studies:
+        case_of(up, study, until=lambda _case: True)
+
+
+def test_the_same_order_again_is_the_same_answer_and_another_is_refused(up: Up) -> None:
+    order = {"accession": "TWICE", "patient_id": "P-2", "modality": "CT"}
+    first, again = (add_order(up, order) for _ in range(2))
+
+    assert first.returncode == again.returncode == 0
+    assert first.stdout == again.stdout
+    sentence = refused(
+        "order", "add", "-", "--data", up.data, given=json.dumps({**order, "modality": "MR"})
+    )
+    assert "requested before with other content" in sentence
+    listing = listed("order", "list", "--data", up.data)
+    assert [row["modality"] for row in listing if row["accession"] == "TWICE"] == ["CT"]
+
+
+@needs_dcmtk
+def test_a_title_that_nobody_registered_is_refused(up: Up, tmp_path: Path) -> None:
+    sent = store(up, "STRANGER", film(Study(), tmp_path))
+
+    assert sent.returncode != 0
+    assert "Calling AE Title Not Recognized" in sent.stdout + sent.stderr
+
+
+def test_a_peer_added_again_is_changed(up: Up, device: str) -> None:
+    add = ("peer", "add", "--data", up.data, "--ae", device, "--host", "elsewhere", "--port", 11)
+    assert telerad(*add).returncode == 0
+
+    (row,) = [r for r in listed("peer", "list", "--data", up.data) if r["ae_title"] == device]
+    assert (row["host"], row["port"]) == ("elsewhere", "11")
+
+
+def test_a_token_opens_what_its_scopes_say(up: Up) -> None:
+    scopes = "dicomweb:read dicomweb:write fhir:read"
+    added = telerad("token", "add", "--data", up.data, "--scopes", scopes)
+    reading = telerad("token", "add", "--data", up.data, "--scopes", "fhir:read")
+    assert added.returncode == reading.returncode == 0
+
+    def studies(token: str) -> int:
+        shown = {"Authorization": f"Bearer {token.strip()}"}
+        return httpx.get(up.ready["dicomweb"] + "/studies", headers=shown).status_code
+
+    assert len(added.stdout.split()) == 1
+    assert studies(added.stdout) in {httpx.codes.OK, httpx.codes.NO_CONTENT}
+    assert studies(reading.stdout) in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
+    assert studies("invented") == httpx.codes.UNAUTHORIZED
+
+
+def test_a_person_who_was_added_can_sign_in(up: Up) -> None:
+    add = ("user", "add", "head", "--name", "Head", "--role", "administrator")
+    done = telerad(*add, "--password-stdin", "--data", up.data, given="a long password\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "taken" in refused(*add, "--password-stdin", "--data", up.data, given="another one\n")
+
+    with httpx.Client(base_url=up.ready["http"], follow_redirects=True) as browser:
+        page = browser.get("/sign-in").text
+        form_token = page.split('name="form_token" value="')[1].split('"')[0]
+        told = {"form_token": form_token, "login": "head", "password": "a long password"}
+        answer = browser.post("/sign-in", data=told)
+
+    assert answer.status_code == httpx.codes.OK
+    assert "/sign-in" not in str(answer.url)
+
+
+def test_while_it_runs_doctor_verify_and_replay_answer(up: Up) -> None:
+    verified = telerad("verify", "--data", up.data, "--json")
+    doctor = telerad("doctor", "--data", up.data, "--json")
+    parked = telerad("replay", "--list", "--data", up.data)
+
+    assert json.loads(verified.stdout) == {"ok": True, "problems": {}}
+    assert verified.returncode == 0
+    assert all(check["ok"] for check in json.loads(doctor.stdout)["checks"])
+    assert doctor.returncode == 0
+    assert (parked.returncode, parked.stdout) == (0, "Nothing is parked.\n")
+
+
+def test_it_ends_with_0_at_sigterm_and_a_second_start_finds_its_state(tmp_path: Path) -> None:
+    order = {"accession": "KEPT", "patient_id": "P-9"}
+    with running(tmp_path / "data") as first:
+        assert first.ready["ae_title"] == "TELERAD"
+        assert add_order(first, order).returncode == 0
+        ended, rest = first.end()
+        assert (ended, rest) == (0, "")
+    with running(tmp_path / "data") as second:
+        assert [row["accession"] for row in listed("order", "list", "--data", second.data)] == [
+            "KEPT"
+        ]
+        assert second.end() == (0, "")
+
+
+def test_the_uid_of_an_order_finds_a_study_without_accession(
+    up: Up, device: str, tmp_path: Path
+) -> None:
+    uid = derived_uid("test-study", "")
+    added = add_order(up, {"StudyInstanceUID": uid, "PatientID": "P-7"})
+
+    assert (added.returncode, added.stderr) == (0, "")
+    study = Study(accession="", patient_id="P-7")
+    assert study.study_uid == uid
+    if shutil.which("storescu"):
+        assert store(up, device, film(study, tmp_path)).returncode == 0
+        case_of(up, study, until=lambda case: case["study_uid"] == uid)
