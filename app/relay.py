@@ -19,7 +19,8 @@ from storage.engine import Database
 from storage.outbox import Telling
 from storage.work import DueWork, Queue, Reactions
 
-PAUSE_S = 0.1
+SHORTEST_PAUSE_S = 0.01
+LONGEST_PAUSE_S = 0.4
 FAULT_PAUSE_S = 2.0
 STANDS_AFTER_S = 30.0
 THREADS: Mapping[Queue, int] = {"default": 2, "ai": 1, "outward": 4}
@@ -45,8 +46,8 @@ class Dispatch(Protocol):
     def tell(self, telling: Telling) -> None:
         """Have one consumer react to one fact."""
 
-    def start(self, work: DueWork, id: str) -> None:
-        """Have one piece of due work done; starting one that is already under way is no harm."""
+    def start(self, work: DueWork, id: str) -> bool:
+        """Have one piece of due work done; False if it is under way already."""
 
     def close(self) -> None:
         """Let go of threads or connections."""
@@ -92,13 +93,14 @@ class InProcess:
         """See `Dispatch.tell`."""
         tell(self._database, self._reactions, telling)
 
-    def start(self, work: DueWork, id: str) -> None:
+    def start(self, work: DueWork, id: str) -> bool:
         """See `Dispatch.start`."""
         key = (work.name, id)
         if key in self._under_way and not self._under_way[key].done():
-            return
+            return False
         self._under_way = {k: f for k, f in self._under_way.items() if not f.done()}
         self._under_way[key] = self._pools[work.queue].submit(run, work, id)
+        return True
 
     def close(self) -> None:
         """Wait for the work under way; what was not begun is found again at the next start."""
@@ -138,11 +140,11 @@ class Relay:
 
     def run(self) -> None:
         """Turn until `stop`; a failing database is waited for."""
+        pause = SHORTEST_PAUSE_S
         while not self._stop.is_set():
-            pause = PAUSE_S
             try:
-                if self.turn():
-                    pause = PAUSE_S / 10
+                # What was just done often makes something else due; a quiet engine may doze.
+                pause = SHORTEST_PAUSE_S if self.turn() else min(LONGEST_PAUSE_S, pause * 1.5)
             except EngineError as error:
                 log.warning("relay.waits", code=error.code, reason=error.sentence)
                 pause = FAULT_PAUSE_S
@@ -183,9 +185,7 @@ class Relay:
         except Exception:
             log.exception("relay.due_failed", work=work.name)
             return 0
-        for id in ids:
-            self._dispatch.start(work, id)
-        return len(ids)
+        return sum(self._dispatch.start(work, id) for id in ids)
 
     def _hand_over(self, telling: Telling) -> None:
         try:

@@ -89,14 +89,15 @@ class ToCelery:
         """See `app.relay.Dispatch.tell`; a lost message is sent again when its lease runs out."""
         self._send("telerad.tell", (telling.fact_seq, telling.consumer), "default")
 
-    def start(self, work: DueWork, id: str) -> None:
+    def start(self, work: DueWork, id: str) -> bool:
         """See `app.relay.Dispatch.start`; what is still due some time later is sent again."""
         now, key = monotonic_s(), (work.name, id)
         if now - self._sent.get(key, -RESEND_AFTER_S) < RESEND_AFTER_S:
-            return
+            return False
         self._send("telerad.work", (work.name, id), work.queue)
         self._sent = {k: at for k, at in self._sent.items() if now - at < RESEND_AFTER_S}
         self._sent[key] = now
+        return True
 
     def close(self) -> None:
         """Close the connections to the broker."""

@@ -19,6 +19,7 @@ class Machine:
     memory_gb: float
     kernel: str
     file_system: str
+    load: float
     versions: dict[str, str]
 
     def sentences(self) -> list[str]:
@@ -28,6 +29,7 @@ class Machine:
             f"{os.cpu_count()} cores of {self.processor}, {self.memory_gb:.0f} GB memory, "
             f"Linux {self.kernel}, data on {self.file_system}.",
             f"Versions: {parts}.",
+            f"Load average of the machine when it began: {self.load:.1f}.",
         ]
 
 
@@ -38,6 +40,7 @@ def described(scratch: Path) -> Machine:
         memory_gb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
         kernel=platform.release().split("-")[0],
         file_system=_told("stat", "-f", "-c", "%T", str(scratch)).strip(),
+        load=os.getloadavg()[0],
         versions={
             "telerad": version("telerad"),
             "Python": platform.python_version(),

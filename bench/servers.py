@@ -47,8 +47,9 @@ class Engine:
 
     def __init__(self, data: Path, settings: Mapping[str, str] | None = None) -> None:
         began = monotonic()
+        logged = data.parent / f"{data.name}.log"
         command = [_TELERAD, "up", "--data", data, "--http-port", "0", "--dicom-port", "0"]
-        with (data.parent / f"{data.name}.log").open("ab") as log:
+        with logged.open("ab") as log:
             self.process = subprocess.Popen(
                 [*map(str, command), "--ae-title", AE_TITLE, "--json"],
                 stdout=subprocess.PIPE,
@@ -58,6 +59,9 @@ class Engine:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         self.started_s = monotonic() - began
+        if not line:
+            self.process.wait()
+            raise RuntimeError(f"telerad up did not start: {logged.read_text()[-1000:]}")
         told = json.loads(line)
         self.http: str = told["http"]
         self.receiver = Receiver("telerad", AE_TITLE, told["dicom_port"], told["pid"])

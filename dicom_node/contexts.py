@@ -32,6 +32,19 @@ STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 GET_CLASSES = frozenset({PATIENT_ROOT_GET, STUDY_ROOT_GET})
 MODALITY_WORKLIST = "1.2.840.10008.5.1.4.31"
 STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
+SERVICES = frozenset(
+    {
+        PATIENT_ROOT_FIND,
+        PATIENT_ROOT_MOVE,
+        PATIENT_ROOT_GET,
+        STUDY_ROOT_FIND,
+        STUDY_ROOT_MOVE,
+        STUDY_ROOT_GET,
+        MODALITY_WORKLIST,
+        STORAGE_COMMITMENT,
+    }
+)
+"""What the node serves beside storage and verification."""
 # What the identifiers of queries and the like may be written in; nothing there needs compression.
 MESSAGE_SYNTAXES = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG})
 _STANDARD_ROOT = "1.2.840.10008."
@@ -61,6 +74,12 @@ TRANSFER_SYNTAXES = frozenset(
     for uid, name in _registered("Transfer Syntax").items()
     if not any(word in name for word in _NOT_STORABLE)
 )
+
+
+def name_of(uid: str) -> str:
+    """Return the name that the standard gives a UID, or the UID where it gives none."""
+    entry = UID_dictionary.get(uid)
+    return entry[0] if entry else uid
 
 
 class ContextResult(IntEnum):

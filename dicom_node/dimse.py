@@ -55,6 +55,8 @@ class Element(IntEnum):
     COMPLETED = 0x1021
     FAILED = 0x1022
     WARNING = 0x1023
+    MOVE_ORIGINATOR = 0x1030
+    MOVE_ORIGINATOR_MESSAGE = 0x1031
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,18 +135,32 @@ def parse_response(data: bytes | bytearray) -> Response:
     )
 
 
-def store_request(sop_class_uid: str, sop_instance_uid: str, *, message_id: int) -> bytes:
-    """Encode a C-STORE request of ours, medium priority; its data set follows."""
-    return _command_set(
-        [
-            _text_element(Element.AFFECTED_SOP_CLASS, sop_class_uid, b"\0"),
-            _number_element(Element.COMMAND_FIELD, Command.C_STORE_RQ),
-            _number_element(Element.MESSAGE_ID, message_id),
-            _number_element(Element.PRIORITY, 0),
-            _number_element(Element.DATA_SET_TYPE, _DATA_SET),
-            _text_element(Element.AFFECTED_SOP_INSTANCE, sop_instance_uid, b"\0"),
-        ]
-    )
+def store_request(
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    *,
+    message_id: int,
+    originator: tuple[str, int] | None = None,
+) -> bytes:
+    """Encode a C-STORE request of ours, medium priority; its data set follows.
+
+    Parameters
+    ----------
+    originator
+        AE title and message id of the C-MOVE that it belongs to.
+    """
+    parts = [
+        _text_element(Element.AFFECTED_SOP_CLASS, sop_class_uid, b"\0"),
+        _number_element(Element.COMMAND_FIELD, Command.C_STORE_RQ),
+        _number_element(Element.MESSAGE_ID, message_id),
+        _number_element(Element.PRIORITY, 0),
+        _number_element(Element.DATA_SET_TYPE, _DATA_SET),
+        _text_element(Element.AFFECTED_SOP_INSTANCE, sop_instance_uid, b"\0"),
+    ]
+    if originator is not None:
+        parts.append(_text_element(Element.MOVE_ORIGINATOR, originator[0], b" "))
+        parts.append(_number_element(Element.MOVE_ORIGINATOR_MESSAGE, originator[1]))
+    return _command_set(parts)
 
 
 def response(

@@ -107,3 +107,10 @@ class QueryRefused(Refused):
 
     code = "dicom_node.query_refused"
     clause = "DICOM PS3.4 sections C.4.1.1.4 and K.4.1.1.4"
+
+
+class CommitmentInvalid(Refused):
+    """What asks for storage commitment does not say what for."""
+
+    code = "dicom_node.commitment_invalid"
+    clause = "DICOM PS3.4 section J.3.2.1"

@@ -30,18 +30,17 @@ from dicom_node.dimse import (
 from dicom_node.errors import ProtocolBroken
 from dicom_node.in_flight import InFlight
 from dicom_node.intake import Answer, Intake
-from dicom_node.pdu import AbortReason, ExtendedNegotiation, PduType, command_data
+from dicom_node.messages import send_message
+from dicom_node.pdu import AbortReason, ExtendedNegotiation
 from dicom_node.peers import Peer
 from dicom_node.receive import Agreed, ReceiveLimits, StorageAssociation
 from dicom_node.statuses import Status
 from dicom_node.transport import Transport
 from kernel.errors import EngineError, Refused
 
-MAX_IDENTIFIER_LENGTH = 1 << 20
-_MAX_FRAGMENT = 131_072
-_MIN_FRAGMENT = 64  # nobody means a smaller one
+MAX_IDENTIFIER_LENGTH = 4 << 20
+_MAX_PDU = 131_072
 _COMMAND, _LAST = 1, 2
-_PDV_OVERHEAD = 6
 
 log = structlog.get_logger()
 
@@ -176,8 +175,7 @@ class ServiceAssociation(StorageAssociation):
         self.terms = terms
         self.accepted = agreed.contexts
         self._offers = offers
-        longest = min(terms.max_pdu or _MAX_FRAGMENT, _MAX_FRAGMENT)
-        self._fragment = max(longest - _PDV_OVERHEAD, _MIN_FRAGMENT)
+        self._longest = min(terms.max_pdu or _MAX_PDU, _MAX_PDU)
         self._last_message_id = 0
 
     @property
@@ -200,19 +198,7 @@ class ServiceAssociation(StorageAssociation):
 
     def send_message(self, context_id: int, command: bytes, data: bytes | memoryview) -> None:
         """Send a command set, and the data set behind it if there is one."""
-        pdus: list[bytes | memoryview] = [command_data(context_id, command)]
-        for start in range(0, len(data), self._fragment):
-            part = data[start : start + self._fragment]
-            last = _LAST if start + self._fragment >= len(data) else 0
-            head = struct.pack(
-                ">BBIIBB",
-                PduType.P_DATA, 0, len(part) + _PDV_OVERHEAD, len(part) + 2, context_id, last,
-            )  # fmt: skip
-            pdus += [head, part]
-            if start + self._fragment < len(data):
-                self._transport.send(b"".join(pdus))
-                pdus.clear()
-        self._transport.send(b"".join(pdus))
+        send_message(self._transport, context_id, command, data, max_pdu=self._longest)
 
     def next_message_id(self) -> int:
         """Return the message id of our next request on this association."""

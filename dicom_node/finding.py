@@ -58,8 +58,7 @@ class Finder:
             relational=terms.agreed(abstract_syntax, RELATIONAL),
             combined_times=terms.agreed(abstract_syntax, COMBINED_TIMES),
         )
-        with self._database.reading() as tx:
-            scope = views.scope_of(tx, terms.peer, self._views)
+        scope = views.scope_of(terms.peer, self._views)
         status = Status.PENDING if query.all_supported else Status.PENDING_KEYS_NOT_SUPPORTED
         matched = 0
         for found in self.matches(query, scope):

@@ -36,3 +36,17 @@ class ScheduledStep:
     def is_open(self) -> bool:
         """Whether images for it are still expected (KZ §15: a cancelled one is not done)."""
         return self.state != CANCELLED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepsWanted:
+    """Which open steps to bring; an empty field brings all.
+
+    `scheduled_from` and `scheduled_until` bound the time of those that have one.
+    """
+
+    organisation_id: str
+    accession: str = ""
+    station_ae_title: str = ""
+    scheduled_from: datetime | None = None
+    scheduled_until: datetime | None = None

@@ -22,6 +22,9 @@ HEADER_LENGTH = 6
 MAX_ASSOCIATE_LENGTH = 1 << 20
 MAX_CONTEXTS = 128
 _ASSOCIATE_FIXED = 68
+_PDV_OVERHEAD = 6
+_MIN_FRAGMENT = 64  # nobody means a smaller one
+_LAST_FRAGMENT = 2
 
 
 class PduType(IntEnum):
@@ -181,6 +184,71 @@ def associate_accept(
     items.append(_item(_Item.USER_INFORMATION, user))
     body = struct.pack(">HH", 1, 0) + request.titles + b"".join(items)
     return struct.pack(">BBI", PduType.ASSOCIATE_AC, 0, len(body)) + body
+
+
+@dataclass(frozen=True, slots=True)
+class AssociateAccept:
+    """What a peer accepted: the transfer syntax by context id, and its longest PDU."""
+
+    accepted: dict[int, str]
+    max_pdu: int
+
+
+def associate_request(
+    contexts: Sequence[Proposed], *, called: str, calling: str, max_pdu: int
+) -> bytes:
+    """Encode an A-ASSOCIATE-RQ of ours."""
+    items = [_item(_Item.APPLICATION_CONTEXT, APPLICATION_CONTEXT.encode())]
+    for context in contexts:
+        inner = _item(_Item.ABSTRACT_SYNTAX, context.abstract_syntax.encode())
+        inner += b"".join(
+            _item(_Item.TRANSFER_SYNTAX, each.encode()) for each in context.transfer_syntaxes
+        )
+        items.append(_item(_Item.CONTEXT_RQ, struct.pack(">B3x", context.id) + inner))
+    user = _item(_Item.MAX_LENGTH, struct.pack(">I", max_pdu))
+    user += _item(_Item.IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID.encode())
+    user += _item(_Item.IMPLEMENTATION_VERSION, IMPLEMENTATION_VERSION.encode())
+    items.append(_item(_Item.USER_INFORMATION, user))
+    titles = called.ljust(16).encode("ascii") + calling.ljust(16).encode("ascii")
+    body = struct.pack(">HH", 1, 0) + titles + bytes(32) + b"".join(items)
+    return struct.pack(">BBI", PduType.ASSOCIATE_RQ, 0, len(body)) + body
+
+
+def parse_associate_accept(body: bytes | bytearray | memoryview) -> AssociateAccept:
+    """Parse the body of an A-ASSOCIATE-AC.
+
+    Raises
+    ------
+    ProtocolBroken
+        A length leads out of the PDU.
+    """
+    body = bytes(body)
+    accepted: dict[int, str] = {}
+    user = b""
+    for kind, value in _items(body, _ASSOCIATE_FIXED):
+        if kind == _Item.CONTEXT_AC and len(value) >= 4 and value[2] == 0:
+            syntaxes = [_text(v) for k, v in _items(value, 4) if k == _Item.TRANSFER_SYNTAX]
+            accepted[value[0]] = syntaxes[0] if syntaxes else ""
+        elif kind == _Item.USER_INFORMATION:
+            user = value
+    return AssociateAccept(accepted, _user_information(user).max_pdu)
+
+
+def data_pdus(context_id: int, data: bytes | memoryview, *, max_pdu: int) -> Iterator[bytes]:
+    """Encode a data set as P-DATA-TF PDUs that are no longer than the peer takes."""
+    fragment = max(max_pdu - _PDV_OVERHEAD, _MIN_FRAGMENT)
+    for start in range(0, len(data), fragment):
+        part = data[start : start + fragment]
+        last = _LAST_FRAGMENT if start + fragment >= len(data) else 0
+        head = struct.pack(
+            ">BBIIBB", PduType.P_DATA, 0, len(part) + 6, len(part) + 2, context_id, last
+        )
+        yield b"".join((head, part))
+
+
+def release_request() -> bytes:
+    """Encode an A-RELEASE-RQ."""
+    return struct.pack(">BBII", PduType.RELEASE_RQ, 0, 4, 0)
 
 
 def associate_reject(rejection: Rejection) -> bytes:

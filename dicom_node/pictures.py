@@ -6,8 +6,8 @@ DICOM PS3.3 sections C.7.6.3 (photometric interpretation), C.11.1 (modality LUT)
 (VOI LUT), PS3.4 section N.2 (the pipeline).
 """
 
-import zlib
 from dataclasses import dataclass
+from enum import StrEnum
 from io import BytesIO
 from typing import Any
 
@@ -19,14 +19,35 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut, apply_rescale, apply_voi_lut
 from pydicom.pixels.utils import pixel_array
 
-from dicom_node.contexts import DEFLATED_LITTLE
+from dicom_node.codecs import decoder_of
+from dicom_node.deflated import inflated
 from dicom_node.errors import PictureRefused, Unreadable
-from dicom_node.part10 import split
 
 MAX_SIDE = 4096
 MAX_FRAME_BYTES = 512 << 20
-MAX_INFLATED_BYTES = 64 << 20
 _GREY = ("MONOCHROME1", "MONOCHROME2")
+_JPEG_QUALITY = 90
+
+
+class Curve(StrEnum):
+    """How values within a window become greys (PS3.3 section C.11.2.1.3)."""
+
+    LINEAR = "linear"
+    LINEAR_EXACT = "linear-exact"
+    SIGMOID = "sigmoid"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What of a picture is shown, and how large (pixels).
+
+    `region` is (left, top, width, height) within the image; the picture fills `width` by `height`
+    as far as its proportions let it.
+    """
+
+    width: int
+    height: int
+    region: tuple[int, int, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +67,9 @@ def render(
     frame: int = 1,
     max_side: int = 1024,
     window: tuple[float, float] | None = None,
+    curve: Curve = Curve.LINEAR_EXACT,
+    view: View | None = None,
+    quality: int = _JPEG_QUALITY,
     media_type: str = "image/png",
 ) -> Picture:
     """Render one frame.
@@ -59,6 +83,12 @@ def render(
     window
         (center, width) in the unit after rescale; without it the instance's own first window,
         else the range of its values.
+    curve
+        How the window is applied, where one is given.
+    view
+        What is shown and how large; `max_side` then only bounds it.
+    quality
+        Of a JPEG, 1 to 100.
     media_type
         ``image/png`` or ``image/jpeg``.
 
@@ -71,11 +101,11 @@ def render(
     if media_type not in ("image/png", "image/jpeg"):
         raise PictureRefused(f"a picture can be PNG or JPEG, not {media_type}")
     try:
-        _refuse_bomb(part10)
-        data_set = dcmread(BytesIO(part10))
+        data_set = dcmread(BytesIO(inflated(part10)))
         frames = _checked(data_set, frame)
-        pixels = _displayed(data_set, frame - 1, window)
-        return _encoded(pixels, frames, min(max_side, MAX_SIDE), media_type)
+        pixels = _displayed(data_set, frame - 1, window, curve)
+        image = _sized(pixels, min(max_side, MAX_SIDE), view)
+        return _encoded(image, frames, media_type, quality)
     except PictureRefused:
         raise
     except Unreadable as refusal:
@@ -84,17 +114,6 @@ def render(
         raise PictureRefused(
             f"the pixels cannot be decoded: {type(error).__name__}", cause=str(error)[:200]
         ) from error
-
-
-def _refuse_bomb(part10: bytes) -> None:
-    """Refuse a deflated data set that inflates beyond all that a picture needs."""
-    file = split(part10)
-    if file.transfer_syntax_uid != DEFLATED_LITTLE:
-        return
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflater.decompress(part10[file.data_set_offset :], MAX_INFLATED_BYTES)
-    if inflater.unconsumed_tail:
-        raise PictureRefused("the deflated instance is too large to be shown as a picture")
 
 
 def _checked(data_set: Dataset, frame: int) -> int:
@@ -127,25 +146,37 @@ def _stored_bits(data_set: Dataset) -> int:
 
 
 def _displayed(
-    data_set: Dataset, index: int, window: tuple[float, float] | None
+    data_set: Dataset, index: int, window: tuple[float, float] | None, curve: Curve
 ) -> NDArray[np.uint8]:
     """Return (rows, columns) grey or (rows, columns, 3) RGB, 8 bits."""
-    values: NDArray[Any] = pixel_array(data_set, index=index)
+    values: NDArray[Any] = pixel_array(
+        data_set,
+        index=index,
+        decoding_plugin=decoder_of(str(data_set.file_meta.TransferSyntaxUID)),
+    )
     interpretation = str(data_set.get("PhotometricInterpretation", "MONOCHROME2"))
     if interpretation == "PALETTE COLOR":
         return _to_eight_bits(apply_color_lut(values, data_set))
     if interpretation not in _GREY:
         return _to_eight_bits(values)
-    grey = _windowed(apply_rescale(values, data_set), data_set, window)
+    grey = _windowed(apply_rescale(values, data_set), data_set, window, curve)
     inverted = interpretation == "MONOCHROME1" or data_set.get("PresentationLUTShape") == "INVERSE"
     return 255 - grey if inverted else grey
 
 
 def _windowed(
-    values: NDArray[Any], data_set: Dataset, window: tuple[float, float] | None
+    values: NDArray[Any],
+    data_set: Dataset,
+    window: tuple[float, float] | None,
+    curve: Curve,
 ) -> NDArray[np.uint8]:
     if window is not None:
         center, width = window
+        if curve is Curve.SIGMOID:
+            return _sigmoid(values, center, width)
+        if curve is Curve.LINEAR:
+            width = max(width, 1.0)
+            return _ramp(values, center - 0.5 - (width - 1) / 2, center - 0.5 + (width - 1) / 2)
         return _ramp(values, center - width / 2, center + width / 2)
     if "WindowWidth" in data_set and "WindowCenter" in data_set:
         center, width = _first(data_set.WindowCenter), max(_first(data_set.WindowWidth), 1.0)
@@ -169,6 +200,12 @@ def _ramp(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     return picture
 
 
+def _sigmoid(values: NDArray[Any], center: float, width: float) -> NDArray[np.uint8]:
+    steep = np.clip(-4.0 * (values.astype(np.float32) - center) / max(width, 1e-6), -80, 80)
+    picture: NDArray[np.uint8] = np.round(255.0 / (1.0 + np.exp(steep))).astype(np.uint8)
+    return picture
+
+
 def _first(value: Any) -> float:
     return float(value[0] if hasattr(value, "__getitem__") else value)
 
@@ -181,12 +218,27 @@ def _to_eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
     return reduced
 
 
-def _encoded(pixels: NDArray[np.uint8], frames: int, max_side: int, media_type: str) -> Picture:
+def _sized(pixels: NDArray[np.uint8], max_side: int, view: View | None) -> Image.Image:
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    if view is None:
+        image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+        return image
+    if view.region is not None:
+        left, top, width, height = view.region
+        right, bottom = min(left + width, image.width), min(top + height, image.height)
+        if left >= right or top >= bottom:
+            raise PictureRefused("the region asked for lies outside of the image")
+        image = image.crop((left, top, right, bottom))
+    scale = min(view.width / image.width, view.height / image.height)
+    sides = (max(1, round(side * scale)) for side in image.size)
+    width, height = (min(side, MAX_SIDE) for side in sides)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _encoded(image: Image.Image, frames: int, media_type: str, quality: int) -> Picture:
     out = BytesIO()
     if media_type == "image/jpeg":
-        image.save(out, "JPEG", quality=90)
+        image.save(out, "JPEG", quality=quality)
     else:
         image.save(out, "PNG", compress_level=3)
     return Picture(media_type, out.getvalue(), image.width, image.height, frames)

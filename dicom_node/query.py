@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from functools import cached_property
 
 from dicom_node import matching
 from dicom_node.data_sets import CHARACTER_SET, UTF_8, Attribute, Attributes, attribute
@@ -71,7 +72,7 @@ class Key:
     counted: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Query:
     """A checked query."""
 
@@ -80,7 +81,7 @@ class Query:
     asked: Attributes
     combined_times: bool = False
 
-    @property
+    @cached_property
     def keys(self) -> dict[str, Attribute]:
         """The supported keys that are asked for, by keyword."""
         return {

@@ -8,24 +8,29 @@ DICOM PS3.4 Annex B, PS3.7 section 9.1.1.
 import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from io import BytesIO
 from itertools import groupby
+from typing import Any
 
-from pynetdicom import AE, evt
+from pynetdicom import AE, build_role, evt
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dimse_primitives import N_EVENT_REPORT
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 
-from dicom_node import part10
-from dicom_node.contexts import VERIFICATION
-from dicom_node.errors import AssociationRefused, PeerUnreachable, Unreadable
+from dicom_node import data_sets, part10
+from dicom_node.calling import Call
+from dicom_node.contexts import EXPLICIT_LITTLE, IMPLICIT_LITTLE, VERIFICATION
+from dicom_node.data_sets import Attribute
+from dicom_node.errors import AssociationRefused, PeerUnreachable, PictureRefused, Unreadable
 from dicom_node.pdu import MAX_CONTEXTS
 from dicom_node.peers import Peer
+from dicom_node.statuses import WARNINGS
+from dicom_node.uncompressed import TARGETS, to_uncompressed
 
 _MAX_PDU = 131_072
 _PAUSE_S = 0.0005
-_WARNINGS = range(0xB000, 0xC000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class Delivered:
     @property
     def ok(self) -> bool:
         """Whether the receiver has it: success, or a warning (PS3.4 section B.2.3)."""
-        return self.status == 0 or self.status in _WARNINGS
+        return self.status == 0 or self.status in WARNINGS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,52 +67,6 @@ class SendSettings:
 
     answer: timedelta = timedelta(seconds=120)
     """A receiver may write to slow disks before it answers."""
-
-
-def send(
-    instances: Sequence[Outgoing], peer: Peer, settings: SendSettings
-) -> tuple[Delivered, ...]:
-    """Send instances verbatim, in their own transfer syntaxes; return one account for each.
-
-    An instance that the receiver takes in no transfer syntax, or that is not a Part 10 file, is
-    in the account with its reason; it does not stop the others.
-
-    Raises
-    ------
-    PeerUnreachable
-        No connection, or it broke before anything was answered.
-    AssociationRefused
-        The receiver refused the association.
-    """
-    accounts: dict[str, Delivered] = {}
-    sendable = [_Part.of(item, accounts) for item in instances]
-    for group in _groups([part for part in sendable if part is not None]):
-        association = _associate(group, peer, settings)
-        try:
-            for part in group:
-                accounts[part.instance_uid] = _store(association, part)
-        finally:
-            _close(association)
-    return tuple(accounts[item.instance_uid] for item in instances)
-
-
-def echo(peer: Peer, settings: SendSettings) -> None:
-    """Ask a peer whether it is there (C-ECHO).
-
-    Raises
-    ------
-    PeerUnreachable, AssociationRefused
-        It is not, or it does not want us.
-    """
-    entity = _entity(settings)
-    entity.add_requested_context(VERIFICATION)
-    association = _opened(entity, peer)
-    try:
-        status = association.send_c_echo()
-        if "Status" not in status or status.Status != 0:
-            raise PeerUnreachable("the peer did not answer C-ECHO", ae_title=peer.ae_title)
-    finally:
-        _close(association)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +95,163 @@ class _Part:
         return self.sop_class_uid, self.transfer_syntax_uid
 
 
+def send(
+    instances: Sequence[Outgoing], peer: Peer, settings: SendSettings
+) -> tuple[Delivered, ...]:
+    """Send instances verbatim, in their own transfer syntaxes; return one account for each.
+
+    An instance that the receiver takes in no transfer syntax, or that is not a Part 10 file, is
+    in the account with its reason; it does not stop the others.
+
+    Raises
+    ------
+    PeerUnreachable
+        No connection, or it broke before anything was answered.
+    AssociationRefused
+        The receiver refused the association.
+    """
+    accounts: dict[str, Delivered] = {}
+    sendable = [_Part.of(item, accounts) for item in instances]
+    for group in _groups([part for part in sendable if part is not None]):
+        call = _call({part.context for part in group}, peer, settings)
+        try:
+            for part in group:
+                accounts[part.instance_uid] = _store(call, part)
+        finally:
+            call.close()
+    return tuple(accounts[item.instance_uid] for item in instances)
+
+
+@dataclass(frozen=True, slots=True)
+class Originator:
+    """Who asked for what is sent: the C-MOVE that a C-STORE belongs to (PS3.7 section 9.1.1)."""
+
+    ae_title: str
+    message_id: int
+
+
+class Sender:
+    """One association with a receiver, for instances that come one at a time.
+
+    Each goes in its own transfer syntax where the receiver takes it, else uncompressed.
+
+    Parameters
+    ----------
+    contexts
+        Pairs of SOP class and transfer syntax that will come, at most `MAX_PAIRS`.
+
+    Raises
+    ------
+    PeerUnreachable, AssociationRefused
+        On entering: there is no association to be had.
+    """
+
+    MAX_PAIRS = MAX_CONTEXTS // (1 + len(TARGETS))
+
+    def __init__(
+        self, contexts: Iterable[tuple[str, str]], peer: Peer, settings: SendSettings
+    ) -> None:
+        self._contexts = set(contexts)
+        self._peer = peer
+        self._settings = settings
+        self._call: Call | None = None
+
+    def __enter__(self) -> "Sender":
+        classes = {sop_class for sop_class, _ in self._contexts}
+        plain = {(sop_class, syntax) for sop_class in classes for syntax in TARGETS}
+        self._call = _call(self._contexts | plain, self._peer, self._settings)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._call is not None:
+            self._call.close()
+
+    def store(self, item: Outgoing, originator: Originator | None = None) -> Delivered:
+        """Send one instance and return its account."""
+        assert self._call is not None
+        accounts: dict[str, Delivered] = {}
+        part = _Part.of(item, accounts)
+        if part is None:
+            return accounts[item.instance_uid]
+        try:
+            part = _as_taken(self._call, part, item)
+        except PictureRefused as refusal:
+            return Delivered(item.instance_uid, None, refusal.sentence)
+        return _store(self._call, part, originator)
+
+
+def _as_taken(call: Call, part: _Part, item: Outgoing) -> _Part:
+    """Return the instance in a transfer syntax that the receiver takes, if there is one."""
+    if part.context in call.accepted:
+        return part
+    for syntax in TARGETS:
+        other = replace(part, transfer_syntax_uid=syntax)
+        if other.context in call.accepted:
+            file = to_uncompressed(item.data, syntax)
+            offset = part10.split(file).data_set_offset
+            return replace(other, data_set=memoryview(file)[offset:])
+    return part
+
+
+def report_event(
+    peer: Peer,
+    settings: SendSettings,
+    *,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    event_type: int,
+    attributes: Sequence[Attribute],
+) -> None:
+    """Tell a peer of an event (N-EVENT-REPORT), as the provider of a service that it uses.
+
+    Raises
+    ------
+    PeerUnreachable, AssociationRefused
+        It cannot be told now.
+    """
+    entity = _entity(settings)
+    entity.add_requested_context(sop_class_uid, [EXPLICIT_LITTLE, IMPLICIT_LITTLE])
+    association = _opened(entity, peer, build_role(sop_class_uid, scp_role=True))
+    try:
+        context = next(iter(association.accepted_contexts), None)
+        if context is None or context.context_id is None:
+            raise AssociationRefused(
+                "the peer does not take reports of this service", ae_title=peer.ae_title
+            )
+        request = N_EVENT_REPORT()
+        request.MessageID = 1
+        request.AffectedSOPClassUID = sop_class_uid
+        request.AffectedSOPInstanceUID = sop_instance_uid
+        request.EventTypeID = event_type
+        request.EventInformation = BytesIO(
+            data_sets.encode(attributes, str(context.transfer_syntax[0]))
+        )
+        answer = _exchanged(association, request, context.context_id)
+        if answer is None or answer.Status is None or answer.Status != 0:
+            raise PeerUnreachable("the peer did not take the report", ae_title=peer.ae_title)
+    finally:
+        _close(association)
+
+
+def echo(peer: Peer, settings: SendSettings) -> None:
+    """Ask a peer whether it is there (C-ECHO).
+
+    Raises
+    ------
+    PeerUnreachable, AssociationRefused
+        It is not, or it does not want us.
+    """
+    entity = _entity(settings)
+    entity.add_requested_context(VERIFICATION)
+    association = _opened(entity, peer)
+    try:
+        status = association.send_c_echo()
+        if "Status" not in status or status.Status != 0:
+            raise PeerUnreachable("the peer did not answer C-ECHO", ae_title=peer.ae_title)
+    finally:
+        _close(association)
+
+
 def _groups(parts: Sequence[_Part]) -> Iterator[list[_Part]]:
     """Split what needs more presentation contexts than one association can have."""
     order = sorted({part.context for part in parts})
@@ -145,12 +261,14 @@ def _groups(parts: Sequence[_Part]) -> Iterator[list[_Part]]:
         yield list(group)
 
 
-def _associate(parts: Iterable[_Part], peer: Peer, settings: SendSettings) -> Association:
-    entity = _entity(settings)
-    # One context a pair of class and syntax, so that what was accepted is what we hold.
-    for sop_class_uid, transfer_syntax_uid in sorted({part.context for part in parts}):
-        entity.add_requested_context(sop_class_uid, transfer_syntax_uid)
-    return _opened(entity, peer)
+def _call(contexts: Iterable[tuple[str, str]], peer: Peer, settings: SendSettings) -> Call:
+    return Call(
+        contexts,
+        peer,
+        calling=settings.ae_title,
+        connect=settings.connect,
+        answer=settings.answer,
+    )
 
 
 def _entity(settings: SendSettings) -> AE:
@@ -162,12 +280,13 @@ def _entity(settings: SendSettings) -> AE:
     return entity
 
 
-def _opened(entity: AE, peer: Peer) -> Association:
+def _opened(entity: AE, peer: Peer, *negotiated: SCP_SCU_RoleSelectionNegotiation) -> Association:
     association = entity.associate(
         peer.host,
         peer.port,
         ae_title=peer.ae_title,
         max_pdu=_MAX_PDU,
+        ext_neg=list(negotiated),
         evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay)],
     )
     if association.is_established:
@@ -184,26 +303,25 @@ def _without_delay(event: evt.Event) -> None:
         connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _store(association: Association, part: _Part) -> Delivered:
-    context_id = _context_of(association, part)
-    if context_id is None:
+def _store(call: Call, part: _Part, originator: Originator | None = None) -> Delivered:
+    if part.context not in call.accepted:
         reason = "the receiver takes this SOP class in another transfer syntax only, or not at all"
         return Delivered(part.instance_uid, None, reason)
-    if not association.is_established:
+    if not call.is_open:
         return Delivered(part.instance_uid, None, "the association was lost before")
-    request = C_STORE()
-    request.MessageID = 1
-    request.AffectedSOPClassUID = part.sop_class_uid
-    request.AffectedSOPInstanceUID = part.instance_uid
-    request.Priority = 0
-    request.DataSet = BytesIO(part.data_set)
+    origin = (originator.ae_title, originator.message_id) if originator else None
+    answer = call.store(part.context, part.instance_uid, part.data_set, origin)
+    if answer is None:
+        return Delivered(part.instance_uid, None, "the receiver did not answer")
+    return Delivered(part.instance_uid, answer.status, answer.comment)
+
+
+def _exchanged(association: Association, request: Any, context_id: int) -> Any:
+    """Send a request whose data set is encoded already; return the answer, None if none came."""
     with _reactor_paused(association):
         association.dimse.send_msg(request, context_id)
         _, answer = association.dimse.get_msg(block=True)
-    if answer is None or answer.Status is None:
-        association.abort()
-        return Delivered(part.instance_uid, None, "the receiver did not answer")
-    return Delivered(part.instance_uid, int(answer.Status), str(answer.ErrorComment or ""))
+    return answer
 
 
 class _reactor_paused:  # noqa: N801 - reads as a phrase where it is used
@@ -222,14 +340,6 @@ class _reactor_paused:  # noqa: N801 - reads as a phrase where it is used
 
     def __exit__(self, *_: object) -> None:
         self._association._reactor_checkpoint.set()
-
-
-def _context_of(association: Association, part: _Part) -> int | None:
-    for context in association.accepted_contexts:
-        if (context.abstract_syntax, context.transfer_syntax[0]) == part.context:
-            found: int | None = context.context_id
-            return found
-    return None
 
 
 def _close(association: Association) -> None:

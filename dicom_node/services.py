@@ -7,15 +7,33 @@ DICOM PS3.4 annexes C (query and retrieve), J (storage commitment) and K (modali
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from functools import partial
 
-from dicom_node.contexts import PATIENT_ROOT_FIND, STUDY_ROOT_FIND
+from dicom_node.commitment import CommitmentDesk
+from dicom_node.contexts import (
+    MODALITY_WORKLIST,
+    PATIENT_ROOT_FIND,
+    PATIENT_ROOT_GET,
+    PATIENT_ROOT_MOVE,
+    STORAGE_COMMITMENT,
+    STUDY_ROOT_FIND,
+    STUDY_ROOT_GET,
+    STUDY_ROOT_MOVE,
+)
 from dicom_node.dimse import Command
 from dicom_node.exchange import Offer
 from dicom_node.finding import COMBINED_TIMES, RELATIONAL, Finder
+from dicom_node.modality_worklist import Worklist
 from dicom_node.query import Root
+from dicom_node.retrieve import Retriever
+from dicom_node.send import SendSettings
 from dicom_node.views import Views
-from storage.engine import Database
+from storage.archive import Archive
+
+_FIND = {PATIENT_ROOT_FIND: Root.PATIENT, STUDY_ROOT_FIND: Root.STUDY}
+_MOVE = {PATIENT_ROOT_MOVE: Root.PATIENT, STUDY_ROOT_MOVE: Root.STUDY}
+_GET = {PATIENT_ROOT_GET: Root.PATIENT, STUDY_ROOT_GET: Root.STUDY}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,24 +46,40 @@ class ServiceSettings:
     views: Views = field(default_factory=dict)
     """What the devices of an organisation see; its own studies where nothing is said."""
 
+    zone: tzinfo = UTC
+    """The time of the sites, in which the worklist names dates and times."""
+
     max_matches: int = 10_000
     """More matches than a person or a program can mean; the query is ended there and says so."""
 
 
-def offers(database: Database, settings: ServiceSettings) -> Mapping[str, Offer]:
+def offers(archive: Archive, settings: ServiceSettings) -> Mapping[str, Offer]:
     """Return what is served, by SOP class."""
-    return _finding(database, settings)
-
-
-def _finding(database: Database, settings: ServiceSettings) -> dict[str, Offer]:
     finder = Finder(
-        database,
+        archive.database,
         ae_title=settings.ae_title,
         views=settings.views,
         max_matches=settings.max_matches,
     )
-    roots = {PATIENT_ROOT_FIND: Root.PATIENT, STUDY_ROOT_FIND: Root.STUDY}
+    retriever = Retriever(
+        archive, finder, views=settings.views, send=SendSettings(ae_title=settings.ae_title)
+    )
+    worklist = Worklist(archive.database, zone=settings.zone, max_matches=settings.max_matches)
     return {
-        uid: Offer(Command.C_FIND_RQ, partial(finder.find, root=root), (RELATIONAL, COMBINED_TIMES))
-        for uid, root in roots.items()
+        **{
+            uid: Offer(
+                Command.C_FIND_RQ, partial(finder.find, root=root), (RELATIONAL, COMBINED_TIMES)
+            )
+            for uid, root in _FIND.items()
+        },
+        **{
+            uid: Offer(Command.C_MOVE_RQ, partial(retriever.move, root=root), (RELATIONAL,))
+            for uid, root in _MOVE.items()
+        },
+        **{
+            uid: Offer(Command.C_GET_RQ, partial(retriever.get, root=root), (RELATIONAL,))
+            for uid, root in _GET.items()
+        },
+        MODALITY_WORKLIST: Offer(Command.C_FIND_RQ, worklist.find),
+        STORAGE_COMMITMENT: Offer(Command.N_ACTION_RQ, CommitmentDesk(archive.database).ask),
     }

@@ -32,9 +32,12 @@ class Status(IntEnum):
     SUCCESS = 0x0000
     PROCESSING_FAILURE = 0x0110
     NO_SUCH_INSTANCE = 0x0112
+    INVALID_ARGUMENT = 0x0115
     CLASS_INSTANCE_CONFLICT = 0x0119
+    MISSING_ATTRIBUTE = 0x0120
     SOP_CLASS_NOT_SUPPORTED = 0x0122
     NO_SUCH_ACTION = 0x0123
+    DUPLICATE_TRANSACTION = 0x0131
     UNRECOGNISED_OPERATION = 0x0211
     OUT_OF_RESOURCES = 0xA700
     CANNOT_COUNT_MATCHES = 0xA701
@@ -51,6 +54,9 @@ class Status(IntEnum):
     PENDING = 0xFF00
     PENDING_KEYS_NOT_SUPPORTED = 0xFF01
 
+
+WARNINGS = range(0xB000, 0xC000)
+"""Status words with which a receiver has taken an instance, and says something of it."""
 
 _WORDS: dict[Outcome, Status] = {
     Outcome.STORED: Status.SUCCESS,

@@ -1,18 +1,22 @@
-"""Rows of the DICOM node: peers and scheduled steps."""
+"""Rows of the DICOM node: peers, scheduled steps, storage commitments."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, or_, select, update
+from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from dicom_node.commitments import ASKED, Commitment
 from dicom_node.errors import StepUnknown
-from dicom_node.orders import CANCELLED, ScheduledStep
+from dicom_node.orders import CANCELLED, RECEIVED, ScheduledStep, StepsWanted
 from dicom_node.peers import Peer
+from storage.archive_find import Scope
 from storage.engine import Transaction
-from storage.tables.dicom_node import PEERS, SCHEDULED_STEPS
+from storage.tables.dicom_node import COMMITMENTS, PEERS, SCHEDULED_STEPS
+
+STEPS_PAGE = 200
 
 
 def save_peer(tx: Transaction, peer: Peer) -> None:
@@ -78,22 +82,124 @@ def steps_for(tx: Transaction, *, study_uid: str, accession: str) -> list[Schedu
     return [_step(row) for row in found.mappings()]
 
 
-def titles_of(tx: Transaction, organisation_id: str) -> tuple[str, ...]:
-    """Return the AE titles of the devices of an organisation."""
-    mine = select(PEERS.c.ae_title).where(PEERS.c.organisation_id == organisation_id)
-    return tuple(tx.execute(mine.order_by(PEERS.c.ae_title)).scalars())
+def open_steps(
+    tx: Transaction, wanted: StepsWanted, *, after: str = "", limit: int = STEPS_PAGE
+) -> list[ScheduledStep]:
+    """Return the next open steps of an organisation, by request id.
 
-
-def asked_by(organisation_id: str) -> Select[Any]:
-    """Return the query for what an organisation asked to be done, as `archive_find.Scope` takes it.
-
-    A cancelled request opens nothing.
+    A step that lacks what is asked for is among them.
     """
-    return select(
-        SCHEDULED_STEPS.c.study_uid, SCHEDULED_STEPS.c.accession, SCHEDULED_STEPS.c.patient_ref
-    ).where(
-        SCHEDULED_STEPS.c.organisation_id == organisation_id, SCHEDULED_STEPS.c.state != CANCELLED
+    steps = SCHEDULED_STEPS.c
+    conditions = [
+        steps.organisation_id == wanted.organisation_id,
+        steps.state == RECEIVED,
+        steps.request_id > after,
+    ]
+    if wanted.accession:
+        conditions.append(steps.accession.in_(("", wanted.accession)))
+    if wanted.station_ae_title:
+        conditions.append(steps.station_ae_title.in_(("", wanted.station_ae_title)))
+    if wanted.scheduled_from is not None:
+        conditions.append(
+            or_(steps.scheduled_at.is_(None), steps.scheduled_at >= wanted.scheduled_from)
+        )
+    if wanted.scheduled_until is not None:
+        conditions.append(
+            or_(steps.scheduled_at.is_(None), steps.scheduled_at <= wanted.scheduled_until)
+        )
+    found = tx.execute(
+        select(SCHEDULED_STEPS).where(*conditions).order_by(steps.request_id).limit(limit)
     )
+    return [_step(row) for row in found.mappings()]
+
+
+def add_commitment(tx: Transaction, commitment: Commitment) -> Commitment:
+    """Keep a commitment that was asked for; return it, or the one already asked under its UID."""
+    dialect = sqlite if tx.dialect == "sqlite" else postgresql
+    tx.execute(
+        dialect.insert(COMMITMENTS)
+        .values(
+            id=commitment.id,
+            ae_title=commitment.ae_title,
+            transaction_uid=commitment.transaction_uid,
+            asked=[list(pair) for pair in commitment.asked],
+            state=ASKED,
+            attempts=0,
+            asked_at=tx.at,
+            due_at=tx.at,
+            ended_at=None,
+        )
+        .on_conflict_do_nothing()
+    )
+    found = tx.execute(
+        select(COMMITMENTS).where(
+            COMMITMENTS.c.ae_title == commitment.ae_title,
+            COMMITMENTS.c.transaction_uid == commitment.transaction_uid,
+        )
+    )
+    return _commitment(found.mappings().one())
+
+
+def commitments_due(tx: Transaction, *, limit: int = 50) -> list[str]:
+    """Return the ids of commitments that are to be reported now."""
+    due = (
+        select(COMMITMENTS.c.id)
+        .where(COMMITMENTS.c.due_at <= tx.at)
+        .order_by(COMMITMENTS.c.due_at)
+        .limit(limit)
+    )
+    return list(tx.execute(due).scalars())
+
+
+def claim_commitment(tx: Transaction, commitment_id: str, *, until: datetime) -> Commitment | None:
+    """Take a commitment that is due, until a moment; None if another has it or it is over."""
+    claimed = tx.execute(
+        update(COMMITMENTS)
+        .where(COMMITMENTS.c.id == commitment_id, COMMITMENTS.c.due_at <= tx.at)
+        .values(due_at=until, attempts=COMMITMENTS.c.attempts + 1)
+    )
+    if not claimed.rowcount:
+        return None
+    found = tx.execute(select(COMMITMENTS).where(COMMITMENTS.c.id == commitment_id))
+    return _commitment(found.mappings().one())
+
+
+def postpone_commitment(tx: Transaction, commitment_id: str, *, due_at: datetime) -> None:
+    """Set the moment of the next attempt."""
+    tx.execute(update(COMMITMENTS).where(COMMITMENTS.c.id == commitment_id).values(due_at=due_at))
+
+
+def end_commitment(tx: Transaction, commitment_id: str, state: str) -> None:
+    """Note that a commitment is over, and how."""
+    tx.execute(
+        update(COMMITMENTS)
+        .where(COMMITMENTS.c.id == commitment_id)
+        .values(state=state, due_at=None, ended_at=tx.at)
+    )
+
+
+def _commitment(row: Mapping[Any, Any]) -> Commitment:
+    return Commitment(
+        id=row["id"],
+        ae_title=row["ae_title"],
+        transaction_uid=row["transaction_uid"],
+        asked=tuple((sop_class, instance) for sop_class, instance in row["asked"]),
+        attempts=row["attempts"],
+        asked_at=row["asked_at"],
+    )
+
+
+def sight_of(organisation_id: str) -> Scope:
+    """Return which studies an organisation sees: of its devices, and of its open requests."""
+    return Scope(_DEVICES, _ASKED, {"asker": organisation_id})
+
+
+_DEVICES = select(PEERS.c.ae_title).where(PEERS.c.organisation_id == bindparam("asker"))
+_ASKED = select(
+    SCHEDULED_STEPS.c.study_uid, SCHEDULED_STEPS.c.accession, SCHEDULED_STEPS.c.patient_ref
+).where(
+    SCHEDULED_STEPS.c.organisation_id == bindparam("asker"), SCHEDULED_STEPS.c.state != CANCELLED
+)
 
 
 def _peer(row: Mapping[Any, Any]) -> Peer:

@@ -1,18 +1,41 @@
-"""An instance in Explicit VR Little Endian, for those who asked for no other transfer syntax.
+"""An instance in another transfer syntax, for those who do not take it as it is stored.
+
+Decompressing loses nothing that is still there.  Compressing is lossless and proven: the pixels
+that come out of the result are compared with those that went in, and no other step is offered.
 
 References
 ----------
-DICOM PS3.18 section 8.7.3.5.2: without a transfer-syntax parameter it is 1.2.840.10008.1.2.1.
+DICOM PS3.18 section 8.7.3.5.2 (transfer syntax of instances), PS3.5 sections 8.2 and A.4.
 """
 
+import hashlib
+import math
 from io import BytesIO
 
 from pydicom import dcmread
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.dataset import Dataset
+from pydicom.pixels.utils import iter_pixels
+from pydicom.uid import (
+    UID,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
 
+from dicom_node.codecs import ENCODERS, decoder_of
+from dicom_node.contexts import DEFLATED_LITTLE
+from dicom_node.deflated import inflated
 from dicom_node.errors import PictureRefused
 
 EXPLICIT_LITTLE = str(ExplicitVRLittleEndian)
+IMPLICIT_LITTLE = str(ImplicitVRLittleEndian)
+COMPRESSIONS = frozenset({str(JPEG2000Lossless), str(JPEGLSLossless), str(RLELossless)})
+"""Lossless compressions of pixels that can be made here."""
+
+TARGETS = COMPRESSIONS | {EXPLICIT_LITTLE, IMPLICIT_LITTLE, DEFLATED_LITTLE}
+MAX_PIXEL_BYTES = 1 << 30
 
 
 def to_explicit_little(part10: bytes) -> bytes:
@@ -23,15 +46,102 @@ def to_explicit_little(part10: bytes) -> bytes:
     PictureRefused
         The pixels cannot be decompressed here.
     """
+    return transcoded(part10, EXPLICIT_LITTLE)
+
+
+def transcoded(part10: bytes, target: str) -> bytes:
+    """Return the same instance in the transfer syntax `target`; identifiers stay as they are.
+
+    Raises
+    ------
+    PictureRefused
+        That transfer syntax cannot be made here of this instance without loss.
+    """
+    if target not in TARGETS:
+        raise PictureRefused("this transfer syntax cannot be made here without loss")
     try:
-        data_set = dcmread(BytesIO(part10))
-        if data_set.file_meta.TransferSyntaxUID.is_encapsulated:
-            data_set.decompress(generate_instance_uid=False)
-        data_set.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        out = BytesIO()
-        data_set.save_as(out, enforce_file_format=True)
+        return _transcoded(part10, target)
+    except PictureRefused:
+        raise
     except Exception as error:  # decoders of many makers raise what they like
         raise PictureRefused(
-            f"the instance cannot be given uncompressed: {type(error).__name__}"
+            f"the instance cannot be given in this transfer syntax: {type(error).__name__}"
         ) from error
+
+
+def _transcoded(part10: bytes, target: str) -> bytes:
+    data_set = dcmread(BytesIO(inflated(part10)))
+    has_pixels = "PixelData" in data_set
+    if target in COMPRESSIONS and not has_pixels:
+        raise PictureRefused("an instance without pixels is not compressed as a picture")
+    if has_pixels:
+        _refuse_bomb(data_set)
+    before = _pixel_digest(data_set) if _is_at_risk(data_set, target, has_pixels) else ""
+    if data_set.file_meta.TransferSyntaxUID.is_encapsulated and has_pixels:
+        _decompress(data_set)
+    if not data_set.file_meta.TransferSyntaxUID.is_little_endian:
+        _swap_words(data_set)
+    if target in COMPRESSIONS:
+        data_set.compress(
+            UID(target), generate_instance_uid=False, encoding_plugin=ENCODERS[target]
+        )
+    made = _written(data_set, target)
+    if before and before != _pixel_digest(dcmread(BytesIO(inflated(made)))):
+        raise PictureRefused("the transfer syntax would not have kept every pixel")
+    return made
+
+
+def _decompress(data_set: Dataset) -> None:
+    data_set.decompress(
+        as_rgb=False,  # converting colours rounds
+        generate_instance_uid=False,
+        decoding_plugin=decoder_of(str(data_set.file_meta.TransferSyntaxUID)),
+    )
+    if data_set.PhotometricInterpretation == "YBR_FULL_422":
+        data_set.PhotometricInterpretation = "YBR_FULL"  # a decoder gives every sample
+
+
+def _is_at_risk(data_set: Dataset, target: str, has_pixels: bool) -> bool:
+    """Say whether pixels are encoded anew, and not merely decoded or copied."""
+    syntax = data_set.file_meta.TransferSyntaxUID
+    return has_pixels and (target in COMPRESSIONS or not syntax.is_little_endian)
+
+
+def _refuse_bomb(data_set: Dataset) -> None:
+    sizes = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames")
+    size = math.prod(int(data_set.get(name) or 1) for name in sizes) // 8
+    if size > MAX_PIXEL_BYTES:
+        raise PictureRefused("the instance is too large to be given in another transfer syntax")
+
+
+def _pixel_digest(data_set: Dataset) -> str:
+    hasher = hashlib.sha256()
+    plugin = decoder_of(str(data_set.file_meta.TransferSyntaxUID))
+    for frame in iter_pixels(data_set, raw=True, decoding_plugin=plugin):
+        hasher.update(f"{frame.shape}".encode())
+        hasher.update(frame.tobytes())
+    return hasher.hexdigest()
+
+
+def _swap_words(data_set: Dataset) -> None:
+    """Bring values that are written as words into the other byte order (PS3.5 section 7.3)."""
+    for element in data_set.iterall():
+        if element.VR == "OW" and element.value:
+            whole = bytearray(element.value)
+            whole[0::2], whole[1::2] = whole[1::2], whole[0::2]
+            element.value = bytes(whole)
+
+
+def _written(data_set: Dataset, target: str) -> bytes:
+    data_set.file_meta.TransferSyntaxUID = UID(target)
+    out = BytesIO()
+    if target in COMPRESSIONS:
+        data_set.save_as(out, enforce_file_format=True)
+    else:
+        data_set.save_as(
+            out,
+            enforce_file_format=True,
+            implicit_vr=target == IMPLICIT_LITTLE,
+            little_endian=True,
+        )
     return out.getvalue()

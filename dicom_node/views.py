@@ -9,7 +9,6 @@ from enum import StrEnum
 from dicom_node import store
 from dicom_node.peers import Peer
 from storage.archive_find import Scope
-from storage.engine import Transaction
 
 
 class View(StrEnum):
@@ -25,7 +24,7 @@ class View(StrEnum):
 Views = Mapping[str, View]
 
 
-def scope_of(tx: Transaction, peer: Peer, views: Views) -> Scope | None:
+def scope_of(peer: Peer, views: Views) -> Scope | None:
     """Return what a peer may see; None is everything.
 
     Parameters
@@ -35,5 +34,4 @@ def scope_of(tx: Transaction, peer: Peer, views: Views) -> Scope | None:
     """
     if views.get(peer.organisation_id, View.OWN) is View.ALL:
         return None
-    titles = store.titles_of(tx, peer.organisation_id)
-    return Scope(titles, store.asked_by(peer.organisation_id))
+    return store.sight_of(peer.organisation_id)

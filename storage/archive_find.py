@@ -7,11 +7,25 @@ plain comparison serves.  The asker applies its matching rules to each row that 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, Table, and_, exists, func, or_, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    FromClause,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+)
 
 from storage.engine import Transaction
+from storage.patients import Patient
 from storage.tables.archive import INSTANCES, SERIES, STUDIES
 from storage.tables.patients import PATIENTS
 
@@ -36,17 +50,21 @@ class Level(StrEnum):
 class Scope:
     """Which studies the asker may see: those that came from its devices, or that it asked for.
 
+    The queries are constants and the parameters name the asker, so that a statement around them
+    is built once.
+
     Parameters
     ----------
-    station_ae_titles
-        Devices whose studies are seen.
+    devices
+        AE titles whose studies are seen.
     asked
         Rows of (study_uid, accession, patient_ref); a study is seen if it is of the same patient
         and has the UID or the accession number.
     """
 
-    station_ae_titles: tuple[str, ...]
+    devices: Select[Any]
     asked: Select[Any]
+    parameters: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,32 +117,24 @@ def page(
     after
         The last row of the page before.
     """
-    statement = _selected(level).where(*_conditions(tx, level, narrowing))
+    conditions = _conditions(tx, level, narrowing)
     if scope is not None:
-        statement = statement.where(_seen(level, scope))
+        conditions.append(_seen(level, scope.devices, scope.asked))
     if after is not None:
-        statement = statement.where(_behind(level, after))
-    found = tx.execute(statement.order_by(*_order(level)).limit(limit)).mappings()
+        conditions.append(_behind(level, after))
+    statement = _selected(level).where(*conditions).limit(limit)
+    found = tx.execute(statement, scope.parameters if scope else None).mappings()
     return [dict(row) for row in found]
 
 
 def contents_of_studies(tx: Transaction, study_uids: Sequence[str]) -> dict[str, Contents]:
     """Return modalities, SOP classes and numbers of series and instances by study."""
     held = {uid: Contents(studies=1) for uid in study_uids}
-    of_series = (
-        select(SERIES.c.study_uid, SERIES.c.modality, func.count().label("number"))
-        .where(SERIES.c.study_uid.in_(study_uids))
-        .group_by(SERIES.c.study_uid, SERIES.c.modality)
-    )
-    for row in tx.execute(of_series):
+    uids = {"uids": list(study_uids)}
+    for row in tx.execute(_SERIES_OF_STUDIES, uids):
         held[row.study_uid].modalities.add(row.modality)
         held[row.study_uid].series += row.number
-    of_instances = (
-        select(INSTANCES.c.study_uid, INSTANCES.c.sop_class_uid, func.count().label("number"))
-        .where(INSTANCES.c.study_uid.in_(study_uids))
-        .group_by(INSTANCES.c.study_uid, INSTANCES.c.sop_class_uid)
-    )
-    for row in tx.execute(of_instances):
+    for row in tx.execute(_INSTANCES_OF_STUDIES, uids):
         held[row.study_uid].sop_classes.add(row.sop_class_uid)
         held[row.study_uid].instances += row.number
     return held
@@ -132,12 +142,8 @@ def contents_of_studies(tx: Transaction, study_uids: Sequence[str]) -> dict[str,
 
 def instances_of_series(tx: Transaction, series_uids: Sequence[str]) -> dict[str, int]:
     """Return the number of instances by series."""
-    counted = (
-        select(INSTANCES.c.series_uid, func.count().label("number"))
-        .where(INSTANCES.c.series_uid.in_(series_uids))
-        .group_by(INSTANCES.c.series_uid)
-    )
-    return {row.series_uid: int(row.number) for row in tx.execute(counted)}
+    found = tx.execute(_INSTANCES_OF_SERIES, {"uids": list(series_uids)})
+    return {row.series_uid: int(row.number) for row in found}
 
 
 def studies_of_patients(
@@ -148,13 +154,52 @@ def studies_of_patients(
         STUDIES.c.patient_ref.in_(patient_refs)
     )
     if scope is not None:
-        statement = statement.where(_seen(Level.STUDY, scope))
+        statement = statement.where(_seen(Level.STUDY, scope.devices, scope.asked))
     found: dict[str, list[str]] = {ref: [] for ref in patient_refs}
-    for row in tx.execute(statement):
+    for row in tx.execute(statement, scope.parameters if scope else None):
         found[row.patient_ref].append(row.study_uid)
     return found
 
 
+def classes_of(tx: Transaction, instance_uids: Sequence[str]) -> dict[str, str]:
+    """Return the SOP classes of the instances that are indexed, by instance UID."""
+    held: dict[str, str] = {}
+    for at in range(0, len(instance_uids), _MAX_LISTED):
+        uids = {"uids": list(instance_uids[at : at + _MAX_LISTED])}
+        held |= {row.instance_uid: row.sop_class_uid for row in tx.execute(_CLASSES, uids)}
+    return held
+
+
+def patients_by_ref(tx: Transaction, refs: Sequence[str]) -> dict[str, Patient]:
+    """Return patients by their references, in one statement."""
+    found = tx.execute(_PATIENTS, {"uids": list(refs)})
+    return {
+        row.patient_ref: Patient(
+            row.patient_ref, row.issuer, row.patient_id, row.name, row.sex, row.birth_date
+        )
+        for row in found
+    }
+
+
+_UIDS: BindParameter[Any] = bindparam("uids", expanding=True)
+_SERIES_OF_STUDIES = (
+    select(SERIES.c.study_uid, SERIES.c.modality, func.count().label("number"))
+    .where(SERIES.c.study_uid.in_(_UIDS))
+    .group_by(SERIES.c.study_uid, SERIES.c.modality)
+)
+_INSTANCES_OF_STUDIES = (
+    select(INSTANCES.c.study_uid, INSTANCES.c.sop_class_uid, func.count().label("number"))
+    .where(INSTANCES.c.study_uid.in_(_UIDS))
+    .group_by(INSTANCES.c.study_uid, INSTANCES.c.sop_class_uid)
+)
+_CLASSES = select(INSTANCES.c.instance_uid, INSTANCES.c.sop_class_uid).where(
+    INSTANCES.c.instance_uid.in_(_UIDS)
+)
+_INSTANCES_OF_SERIES = (
+    select(INSTANCES.c.series_uid, func.count().label("number"))
+    .where(INSTANCES.c.series_uid.in_(_UIDS))
+    .group_by(INSTANCES.c.series_uid)
+)
 _PATIENT_COLUMNS = (
     PATIENTS.c.ref.label("patient_ref"),
     PATIENTS.c.patient_id,
@@ -185,12 +230,20 @@ _INSTANCE_COLUMNS = (
     INSTANCES.c.rows,
     INSTANCES.c.columns,
     INSTANCES.c.frames,
+    INSTANCES.c.segment,
+    INSTANCES.c.offset,
+    INSTANCES.c.length,
+    INSTANCES.c.sha256,
 )
 
 
+_PATIENTS = select(*_PATIENT_COLUMNS).where(PATIENTS.c.ref.in_(_UIDS))
+
+
+@cache
 def _selected(level: Level) -> Select[Any]:
     if level is Level.PATIENT:
-        return select(*_PATIENT_COLUMNS)
+        return select(*_PATIENT_COLUMNS).order_by(*_order(level))
     columns = [*_PATIENT_COLUMNS, *_STUDY_COLUMNS]
     joined: FromClause = STUDIES.join(PATIENTS, PATIENTS.c.ref == STUDIES.c.patient_ref)
     if level in (Level.SERIES, Level.IMAGE):
@@ -199,7 +252,7 @@ def _selected(level: Level) -> Select[Any]:
     if level is Level.IMAGE:
         columns += _INSTANCE_COLUMNS
         joined = joined.join(INSTANCES, INSTANCES.c.series_uid == SERIES.c.series_uid)
-    return select(*columns).select_from(joined)
+    return select(*columns).select_from(joined).order_by(*_order(level))
 
 
 def _order(level: Level) -> tuple[ColumnElement[Any], ...]:
@@ -230,14 +283,15 @@ def _behind(level: Level, row: Row) -> ColumnElement[bool]:
     return behind
 
 
-def _seen(level: Level, scope: Scope) -> ColumnElement[bool]:
-    asked = scope.asked.subquery()
+@cache
+def _seen(level: Level, devices: Select[Any], asked_by: Select[Any]) -> ColumnElement[bool]:
+    asked = asked_by.subquery()
     same_order = or_(
         asked.c.study_uid == STUDIES.c.study_uid,
         and_(asked.c.accession == STUDIES.c.accession, asked.c.accession != ""),
     )
     was_asked = exists(select(1).where(asked.c.patient_ref == STUDIES.c.patient_ref, same_order))
-    seen = or_(STUDIES.c.station_ae_title.in_(scope.station_ae_titles), was_asked)
+    seen = or_(STUDIES.c.station_ae_title.in_(devices), was_asked)
     if level is Level.PATIENT:
         return exists(select(1).where(STUDIES.c.patient_ref == PATIENTS.c.ref, seen))
     return seen

@@ -283,7 +283,7 @@ def _study(row: NewInstance) -> dict[str, Any]:
         "station_ae_title": row.station_ae_title,
         "first_arrival_at": row.received_at,
         "last_arrival_at": row.received_at,
-        "unsettled": True,
+        "unsettled": False,  # until an instance of it is stored, which may not happen
         "manifest_version": 0,
     }
 

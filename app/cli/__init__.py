@@ -7,6 +7,7 @@ at once.  What the engine refuses is one sentence on standard error and exit sta
 from importlib import import_module
 
 import click
+import structlog
 
 from kernel.errors import EngineError
 
@@ -30,6 +31,9 @@ _WHERE = {
     "verify": "app.cli.care",
     "demo": "app.cli.demo",
 }
+_SERVING = frozenset({"up", "serve", "listen", "relay", "work"})
+
+log = structlog.get_logger()
 
 
 class _Telerad(click.Group):
@@ -60,6 +64,8 @@ class _Telerad(click.Group):
         except Exception as error:
             if ctx.params["traceback"]:
                 raise
+            if ctx.invoked_subcommand in _SERVING:  # a log is read later, by somebody else
+                log.exception("telerad.failed")
             raise click.ClickException(
                 f"this failed in a way nobody foresaw ({type(error).__name__}); "
                 f"'telerad --traceback {ctx.invoked_subcommand} …' shows where"

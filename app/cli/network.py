@@ -11,15 +11,16 @@ from app.cli.options import data_option, parts_of
 
 @click.group()
 def network() -> None:
-    """Organisations, profiles, consultants and peers, written in a TOML file."""
+    """Who takes part: sites, profiles, consultants."""
 
 
 @network.command("load")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @data_option
 def _load(file: Path, data: Path) -> None:
-    """Enter what FILE describes, or bring it up to date; all of it or nothing.
+    """Enter what a TOML file describes.
 
+    What is there already is brought up to date; all of FILE is entered, or nothing.
     The network of the demo, app/demo/network.toml, is an example of every entry.
     """
     from app.network import enter, read
@@ -37,7 +38,7 @@ def _load(file: Path, data: Path) -> None:
 @network.command("show")
 @data_option
 def _show(data: Path) -> None:
-    """Show organisations, and the consultants of each profile in turn."""
+    """Show organisations, and consultants in turn."""
     from worklist import store
 
     parts = parts_of(data)
@@ -58,8 +59,9 @@ def _show(data: Path) -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @data_option
 def _key(reader_id: str, file: Path, data: Path) -> None:
-    """Keep the PKCS#12 FILE as the key that CONSULTANT signs with on this node.
+    """Keep the key that a consultant signs with.
 
+    FILE is a PKCS#12 container; CONSULTANT signs with it on this node.
     Asks for its passphrase to see that it opens and belongs to the consultant; the passphrase is
     not kept.
     """

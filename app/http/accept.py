@@ -1,15 +1,25 @@
-"""What a DICOMweb client will take (PS3.18 section 8.3.3 and 8.7)."""
+"""What a DICOMweb client will take (PS3.18 sections 8.3.3 and 8.7)."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+from fastapi import Request
 
 from app.http.errors import NotAcceptable
 from app.http.multipart import media_type
 
 DICOM = "application/dicom"
+DICOM_JSON = "application/dicom+json"
+DICOM_XML = "application/dicom+xml"
+OCTETS = "application/octet-stream"
+PNG = "image/png"
+JPEG = "image/jpeg"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 ANY = "*"
-_JSON = frozenset({"application/dicom+json", "application/json"})
+_JSON = frozenset({DICOM_JSON, "application/json"})
 _WILD = frozenset({"*/*", "multipart/*", "application/*"})
+_RENDERED = (JPEG, PNG)
+_MAX_ACCEPT = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,31 @@ class Form:
     def takes(self, stored: str) -> bool:
         """Say whether an instance may be given as it is stored."""
         return ANY in self.syntaxes or stored in self.syntaxes
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One form in which a client takes bulk data, the best first.
+
+    `syntax` is empty where the client named none.
+    """
+
+    multipart: bool
+    media_type: str
+    syntax: str
+
+
+def accept_of(request: Request) -> str:
+    """Return what a client takes; the parameter in the address outweighs the header.
+
+    References
+    ----------
+    DICOM PS3.18 section 8.3.3.1.
+    """
+    asked = request.query_params.get("accept") or request.headers.get("accept", "")
+    if len(asked) > _MAX_ACCEPT:
+        raise NotAcceptable("the list of accepted media types is too long")
+    return asked
 
 
 def asked_instances(accept: str, *, single: bool) -> Form:
@@ -60,19 +95,70 @@ def asked_instances(accept: str, *, single: bool) -> Form:
     raise NotAcceptable('instances come as multipart/related; type="application/dicom"')
 
 
-def require_json(accept: str) -> None:
-    """Refuse a client that does not take the DICOM JSON model.
+def asked_model(accept: str) -> str:
+    """Return the model of data sets that a client takes: JSON, or XML in parts.
 
     Raises
     ------
     NotAcceptable
-        It does not.
+        It takes neither.
     """
-    if not any(name in _JSON | _WILD for name, _ in _preferred(accept)):
-        raise NotAcceptable("this resource comes as application/dicom+json")
+    for name, parameters in _preferred(accept):
+        if name in _JSON:
+            return name
+        if name in _WILD:
+            return DICOM_JSON
+        if name == "multipart/related" and parameters.get("type", "").lower() == DICOM_XML:
+            return DICOM_XML
+    raise NotAcceptable(
+        f'data sets come as {DICOM_JSON}, or in parts as multipart/related; type="{DICOM_XML}"'
+    )
 
 
-def _preferred(accept: str) -> list[tuple[str, dict[str, str]]]:
+def asked_bulk(accept: str) -> list[Taken]:
+    """Return the forms in which a client takes frames or bulk data, the best first."""
+    found: list[Taken] = []
+    for name, parameters in _preferred(accept):
+        syntax = parameters.get("transfer-syntax", "")
+        if name == "multipart/related":
+            found.append(Taken(True, parameters.get("type", OCTETS).lower(), syntax))
+        elif name in {"*/*", "multipart/*"}:
+            found.append(Taken(True, "*/*", ANY))
+        else:
+            found.append(Taken(False, name, syntax))
+    return found
+
+
+def asked_picture(accept: str) -> str:
+    """Return the media type of a rendered picture; JPEG where the client leaves it open.
+
+    Raises
+    ------
+    NotAcceptable
+        It takes no picture that can be made (PS3.18 section 8.7.4 asks for JPEG at least).
+    """
+    for outer, parameters in _preferred(accept):
+        in_parts = outer == "multipart/related"
+        name = parameters.get("type", "").lower() if in_parts else outer
+        if name in {"*/*", "image/*", "multipart/*"}:
+            return JPEG
+        if name in _RENDERED:
+            return name
+    raise NotAcceptable("pictures come as image/jpeg or image/png")
+
+
+def takes_parts(accept: str) -> bool:
+    """Say whether the form that the client likes best is in parts."""
+    preferred = _preferred(accept)
+    return bool(preferred) and preferred[0][0].startswith("multipart/")
+
+
+def best(forms: Iterable[Taken], media_types: Sequence[str]) -> Taken | None:
+    """Return the first form that one of these media types satisfies."""
+    return next((form for form in forms if form.media_type in media_types), None)
+
+
+def _preferred(accept: str) -> list[tuple[str, Mapping[str, str]]]:
     """Return the media ranges of an Accept header, those of the highest quality first."""
     ranges = [media_type(item) for item in _items(accept or "*/*")]
     kept = [(name, parameters) for name, parameters in ranges if _quality(parameters) > 0]
@@ -81,18 +167,16 @@ def _preferred(accept: str) -> list[tuple[str, dict[str, str]]]:
 
 def _items(accept: str) -> list[str]:
     """Split at commas that stand outside of quotes."""
-    items, quoted, item = [], False, ""
-    for character in accept:
+    items, quoted, start = [], False, 0
+    for at, character in enumerate(accept):
         quoted ^= character == '"'
         if character == "," and not quoted:
-            items.append(item)
-            item = ""
-        else:
-            item += character
-    return [text for text in (*items, item) if text.strip()]
+            items.append(accept[start:at])
+            start = at + 1
+    return [text for text in (*items, accept[start:]) if text.strip()]
 
 
-def _quality(parameters: dict[str, str]) -> float:
+def _quality(parameters: Mapping[str, str]) -> float:
     try:
         return float(parameters.get("q", "1"))
     except ValueError:

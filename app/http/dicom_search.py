@@ -1,32 +1,60 @@
-"""QIDO-RS: from a query string to a query of the index, and from rows to the DICOM JSON model.
+"""QIDO-RS: from a query string to a query of the index, and from what matched to the JSON model.
 
 References
 ----------
-DICOM PS3.18 section 8.3.4 (query parameters), 10.6 (search), F.2 (JSON model).
+DICOM PS3.18 sections 8.3.4 (query parameters), 10.6 (search) and F.2 (JSON model).
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from pydicom.datadict import dictionary_VR, keyword_for_tag
+
 from app.http.errors import BodyMalformed
+from dicom_node.data_sets import Attribute, Attributes, attribute, tag_of
+from dicom_node.query import KEYS, Found, Query, Root
 from kernel.ids import is_uid
-from storage.archive_queries import StudyQuery, StudyRow
+from storage.archive_find import Level
 
 MAX_FOUND = 1000
-MAX_FILTERED = 500
-_PAGING = frozenset({"limit", "offset", "includefield", "fuzzymatching"})
-_KEYS = {
-    "StudyInstanceUID": "study_uids",
-    "0020000D": "study_uids",
-    "PatientID": "patient_id",
-    "00100020": "patient_id",
-    "AccessionNumber": "accession",
-    "00080050": "accession",
-    "StudyDate": "study_date",
-    "00080020": "study_date",
+MAX_OFFSET = 1_000_000
+
+ALL = "all"
+_PAGING = frozenset({"limit", "offset", "includefield", "fuzzymatching", "accept"})
+_MAX_VALUE = 4096
+_COUNT_DIGITS = 9
+_TAG = re.compile(r"[0-9A-Fa-f]{8}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_DAY = r"\d{8}"
+_TIME = r"\d{2}(:?\d{2}(:?\d{2}(\.\d{1,6})?)?)?"
+_DATES = re.compile(rf"{_DAY}|{_DAY}-|-{_DAY}|{_DAY}-{_DAY}")
+_TIMES = re.compile(rf"{_TIME}|{_TIME}-|-{_TIME}|{_TIME}-{_TIME}")
+_NUMBER = re.compile(r"[+-]?\d{1,12}")
+_NUMERIC = frozenset({"IS", "US"})
+_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
+
+_STUDY = (
+    "StudyDate", "StudyTime", "AccessionNumber", "ModalitiesInStudy", "StudyDescription",
+    "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex",
+    "StudyInstanceUID", "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances",
+)  # fmt: skip
+_SERIES = (
+    "Modality", "SeriesDescription", "SeriesInstanceUID", "SeriesNumber", "BodyPartExamined",
+    "NumberOfSeriesRelatedInstances", "StudyInstanceUID",
+)  # fmt: skip
+_IMAGE = (
+    "SOPClassUID", "SOPInstanceUID", "InstanceNumber", "Rows", "Columns", "NumberOfFrames",
+    "AvailableTransferSyntaxUID", "SeriesInstanceUID", "StudyInstanceUID",
+)  # fmt: skip
+_GIVEN: Mapping[Level, tuple[str, ...]] = {
+    Level.STUDY: _STUDY,
+    Level.SERIES: _SERIES,
+    Level.IMAGE: _IMAGE,
 }
-_DATES = re.compile(r"(?P<one>\d{8})|(?P<first>\d{8})?-(?P<last>\d{8})?")
+# Every study has these in its answer though the index does not know them (table 10.6.3-3).
+_WITHOUT_VALUE = ("ReferringPhysicianName", "StudyID")
 
 
 class QueryRefused(BodyMalformed):
@@ -35,93 +63,187 @@ class QueryRefused(BodyMalformed):
     code = "dicomweb.query_refused"
 
 
-def parsed(parameters: Iterable[tuple[str, str]]) -> StudyQuery:
-    """Return the query of a search for studies.
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A checked search.
+
+    Parameters
+    ----------
+    keys
+        What has to match, by keyword.
+    given
+        Keywords of what the answers hold.
+    fuzzy
+        Fuzzy matching was asked for; matching of names is without case and accents, and no more.
+    """
+
+    level: Level
+    keys: tuple[Attribute, ...]
+    given: frozenset[str]
+    limit: int
+    offset: int
+    fuzzy: bool
+
+    def query(self) -> Query:
+        """Return what the index is asked."""
+        asked = {tag_of(keyword): attribute(keyword) for keyword in self.given}
+        asked |= {key.tag: key for key in self.keys}
+        return Query(root=Root.PATIENT, level=self.level, asked=Attributes(asked))
+
+
+def parsed(
+    parameters: Iterable[tuple[str, str]], level: Level, within: Mapping[str, str] | None = None
+) -> Search:
+    """Return the search that a query string asks for.
 
     A key that cannot be matched is refused: leaving it out would give more than was asked for.
+
+    Parameters
+    ----------
+    within
+        UIDs that stand in the address, by keyword.
 
     Raises
     ------
     QueryRefused
         A key is not one that can be matched here, is given twice, or its value cannot be one.
     """
+    within = within or {}
     paging: dict[str, str] = {}
-    keys: dict[str, list[str]] = {}
+    included: list[str] = []
+    keys = {keyword: attribute(keyword, uid) for keyword, uid in within.items()}
     for name, value in parameters:
-        if name in _PAGING:
+        if _CONTROL.search(value) or len(value) > _MAX_VALUE:
+            raise QueryRefused("a value is too long or holds a control character")
+        if name == "includefield":
+            included += value.split(",")
+        elif name in _PAGING:
             paging[name] = value
-        elif name in _KEYS:
-            keys.setdefault(_KEYS[name], []).append(value)
         else:
-            raise QueryRefused(f"studies cannot be searched by {name[:40]!r} here")
-    uids = tuple(uid for value in keys.pop("study_uids", []) for uid in _uids(value))
-    if any(len(values) > 1 for values in keys.values()):
-        raise QueryRefused("a key is given twice")
-    first, last = _dates(keys.pop("study_date", [""])[0])
-    return StudyQuery(
-        study_uids=uids,
-        patient_id=keys.get("patient_id", [""])[0],
-        accession=keys.get("accession", [""])[0],
-        date_from=first,
-        date_until=last,
+            key = _key(name, value, level)
+            if key.keyword in keys and not _agrees(keys[key.keyword], key):
+                raise QueryRefused(f"the key {key.keyword} is given twice")
+            keys.setdefault(key.keyword, key)
+    return Search(
+        level=level,
+        keys=tuple(keys.values()),
+        given=_given(level, within, included),
         limit=min(_count(paging, "limit", MAX_FOUND), MAX_FOUND),
-        offset=_count(paging, "offset", 0),
+        offset=_count(paging, "offset", 0, most=MAX_OFFSET),
+        fuzzy=_flag(paging.get("fuzzymatching", "false")),
     )
 
 
-def answered(row: StudyRow, base: str) -> dict[str, Any]:
-    """Return a study in the DICOM JSON model.
-
-    Attributes that every answer must have but the index does not know are there without a value
-    (PS3.18 table 10.6.3-3).
-    """
-    name = {"Alphabetic": row.patient_name} if row.patient_name else None
-    return {
-        "00080020": _element("DA", row.study_date),
-        "00080030": _element("TM", row.study_time),
-        "00080050": _element("SH", row.accession),
-        "00080056": _element("CS", "ONLINE"),
-        "00080061": {"vr": "CS", "Value": list(row.modalities)},
-        "00080090": _element("PN", None),
-        "00081030": _element("LO", row.description),
-        "00081190": _element("UR", f"{base}/studies/{row.study_uid}"),
-        "00100010": _element("PN", name),
-        "00100020": _element("LO", row.patient_id),
-        "00100021": _element("LO", row.issuer),
-        "00100030": _element("DA", row.birth_date.strftime("%Y%m%d") if row.birth_date else None),
-        "00100040": _element("CS", row.sex),
-        "0020000D": _element("UI", row.study_uid),
-        "00200010": _element("SH", None),
-        "00201206": {"vr": "IS", "Value": [row.series]},
-        "00201208": {"vr": "IS", "Value": [row.instances]},
+def answered(found: Found, search: Search, base: str) -> dict[str, Any]:
+    """Return what matched in the DICOM JSON model, in the order of tags."""
+    told = {
+        tag_of(keyword): element(dictionary_VR(tag_of(keyword)), KEYS[keyword].values(found))
+        for keyword in search.given
     }
+    if "StudyDate" in search.given:
+        told |= {tag_of(name): {"vr": dictionary_VR(tag_of(name))} for name in _WITHOUT_VALUE}
+    if "NumberOfFrames" in search.given and found.row["frames"] in {None, 1}:
+        del told[tag_of("NumberOfFrames")]  # an attribute of multi-frame images alone
+    told[tag_of("InstanceAvailability")] = element("CS", ["ONLINE"])
+    told[tag_of("RetrieveURL")] = element("UR", [_address(found, search.level, base)])
+    return {f"{tag:08X}": told[tag] for tag in sorted(told)}
 
 
-def _element(vr: str, value: object) -> dict[str, Any]:
-    return {"vr": vr, "Value": [value]} if value else {"vr": vr}
+def element(vr: str, values: Iterable[str]) -> dict[str, Any]:
+    """Return an attribute in the DICOM JSON model."""
+    held = [_value(vr, value) for value in values if value]
+    return {"vr": vr, "Value": held} if held else {"vr": vr}
 
 
-def _uids(value: str) -> list[str]:
-    """Split a list of UIDs; commas and backslashes are both in use."""
-    found = [uid for uid in re.split(r"[,\\]", value) if uid]
-    if not all(is_uid(uid) for uid in found):
-        raise QueryRefused("StudyInstanceUID must be a UID or a list of UIDs")
-    return found
+def _value(vr: str, value: str) -> Any:
+    if vr == "PN":
+        groups = zip(_GROUPS, value.split("="), strict=False)
+        return {name: group for name, group in groups if group}
+    if vr in _NUMERIC and _NUMBER.fullmatch(value):
+        return int(value)
+    return value
 
 
-def _dates(value: str) -> tuple[str, str]:
-    if not value:
-        return "", ""
-    found = _DATES.fullmatch(value)
-    if found is None or value == "-":
-        raise QueryRefused("StudyDate must be YYYYMMDD or a range of two, one end of it open")
-    if found["one"]:
-        return found["one"], found["one"]
-    return found["first"] or "", found["last"] or ""
+def _address(found: Found, level: Level, base: str) -> str:
+    address = f"{base}/studies/{found.row['study_uid']}"
+    if level in {Level.SERIES, Level.IMAGE}:
+        address += f"/series/{found.row['series_uid']}"
+    if level is Level.IMAGE:
+        address += f"/instances/{found.row['instance_uid']}"
+    return address
 
 
-def _count(paging: dict[str, str], name: str, default: int) -> int:
+def _given(level: Level, within: Mapping[str, str], included: Iterable[str]) -> frozenset[str]:
+    """Return what answers hold: attributes of the level, and of those that the address leaves open.
+
+    A field to be included that the index does not know is not there (PS3.18 section 8.3.4.3).
+    """
+    given = set(_GIVEN[level])
+    if level is not Level.STUDY and "StudyInstanceUID" not in within:
+        given |= set(_STUDY)
+    if level is Level.IMAGE and "SeriesInstanceUID" not in within:
+        given |= set(_SERIES)
+    known = {keyword for keyword, key in KEYS.items() if _is_at(key.level, level)}
+    names = {name.strip() for name in included}
+    if ALL in names:
+        return frozenset(known)
+    return frozenset(given | {_keyword(name) for name in names} & known)
+
+
+def _key(name: str, value: str, level: Level) -> Attribute:
+    keyword = _keyword(name)
+    if keyword not in KEYS or not _is_at(KEYS[keyword].level, level):
+        raise QueryRefused(f"{name[:40]!r} cannot be matched in this search")
+    tag = tag_of(keyword)
+    vr = dictionary_VR(tag)
+    values = tuple(each.strip() for each in _split(vr, value))
+    for each in values:
+        _require(keyword, vr, each)
+    return Attribute(tag, vr, tuple(each for each in values if each))
+
+
+def _is_at(held: Level, level: Level) -> bool:
+    order = list(Level)
+    return order.index(held) <= order.index(level)
+
+
+def _agrees(one: Attribute, other: Attribute) -> bool:
+    """Say whether a key that stands twice, in the address perhaps, says the same both times."""
+    return one.values == other.values
+
+
+def _keyword(name: str) -> str:
+    return str(keyword_for_tag(int(name, 16))) if _TAG.fullmatch(name) else name
+
+
+def _split(vr: str, value: str) -> list[str]:
+    """Split a list; commas and backslashes are both in use for UIDs, and codes hold neither."""
+    return re.split(r"[,\\]", value) if vr in {"UI", "CS"} else value.split("\\")
+
+
+def _require(keyword: str, vr: str, value: str) -> None:
+    if not value or value == "*":
+        return
+    if vr == "UI" and not is_uid(value):
+        raise QueryRefused(f"{keyword} must be a UID or a list of UIDs")
+    if vr == "DA" and not _DATES.fullmatch(value):
+        raise QueryRefused(f"{keyword} must be YYYYMMDD or a range of two, one end of it open")
+    if vr == "TM" and not _TIMES.fullmatch(value):
+        raise QueryRefused(f"{keyword} must be HHMMSS or a range of two, one end of it open")
+    if vr in _NUMERIC and not _NUMBER.fullmatch(value):
+        raise QueryRefused(f"{keyword} must be a number")
+
+
+def _flag(value: str) -> bool:
+    if value not in {"true", "false"}:
+        raise QueryRefused("fuzzymatching is true or false")
+    return value == "true"
+
+
+def _count(paging: Mapping[str, str], name: str, default: int, most: int | None = None) -> int:
     value = paging.get(name, str(default))
-    if not value.isdecimal() or len(value) > 9:
+    if not (value.isascii() and value.isdecimal()) or len(value) > _COUNT_DIGITS:
         raise QueryRefused(f"{name} must be a number")
+    if most is not None and int(value) > most:
+        raise QueryRefused(f"{name} is at most {most}: ask for less with more keys")
     return int(value)

@@ -30,6 +30,8 @@ class Part:
     content_type: str
     start: int
     length: int
+    location: str = ""
+    """Content-Location, by which another part names this one (RFC 2557 section 4.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ class _Splitter:
         self._parts: list[Part] = []
         self._in_headers = False
         self._began: int | None = None
-        self._type = ""
+        self._type = self._location = ""
         self._ended = False
 
     @property
@@ -140,7 +142,8 @@ class _Splitter:
                     if len(data) - position > _MAX_PART_HEADERS:
                         raise BodyMalformed("the header of a part is too long")
                     break
-                self._type = _content_type(data[position:end])
+                self._type = _header(data[position:end], b"content-type")
+                self._location = _header(data[position:end], b"content-location")
                 position = end + 2  # the line end before a delimiter may be the header's own
                 self._began = self._at + end + 4
                 self._in_headers = False
@@ -177,7 +180,8 @@ class _Splitter:
             return found + 1  # the boundary followed by more text is content
         if self._began is not None:
             start = self._began
-            self._parts.append(Part(self._type, start, max(0, self._at + found - start)))
+            length = max(0, self._at + found - start)
+            self._parts.append(Part(self._type, start, length, self._location))
             if len(self._parts) > MAX_PARTS:
                 raise BodyTooLarge(f"one request has at most {MAX_PARTS} parts")
         self._began = None
@@ -188,10 +192,10 @@ class _Splitter:
         return line_end
 
 
-def _content_type(headers: bytes) -> str:
+def _header(headers: bytes, wanted: bytes) -> str:
     for line in headers.split(b"\r\n"):
         name, _, value = line.partition(b":")
-        if name.strip().lower() == b"content-type":
+        if name.strip().lower() == wanted:
             return value.strip().decode("ascii", "replace")
     return ""
 
@@ -205,9 +209,17 @@ def _room_or(error: OSError) -> Exception:
 def joined(boundary: str, parts: Iterator[tuple[str, bytes]]) -> Iterator[bytes]:
     """Yield a multipart message of (content type, bytes) parts."""
     for content_type, data in parts:
-        yield (
-            f"--{boundary}\r\nContent-Type: {content_type}\r\nContent-Length: {len(data)}\r\n\r\n"
-        ).encode("ascii")
-        yield data
-        yield b"\r\n"
-    yield f"--{boundary}--\r\n".encode("ascii")
+        yield b"".join((opening(boundary, content_type, len(data)), data, b"\r\n"))
+    yield closing(boundary)
+
+
+def opening(boundary: str, content_type: str, length: int) -> bytes:
+    """Return what stands before a part of `length` bytes."""
+    return (
+        f"--{boundary}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
+    ).encode("ascii")
+
+
+def closing(boundary: str) -> bytes:
+    """Return the end of a multipart message."""
+    return f"--{boundary}--\r\n".encode("ascii")

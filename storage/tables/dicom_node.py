@@ -1,8 +1,17 @@
-"""Tables of the DICOM node: registered peers, scheduled steps."""
+"""Tables of the DICOM node: registered peers, scheduled steps, storage commitments."""
 
-from sqlalchemy import CheckConstraint, Column, Index, Integer, String, Table
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
 
-from storage.tables import METADATA, UtcDateTime
+from storage.tables import METADATA, JsonValue, UtcDateTime
 
 PEERS = Table(
     "peers",
@@ -36,4 +45,25 @@ SCHEDULED_STEPS = Table(
     Index("ix_scheduled_steps_accession", "accession"),
     Index("ix_scheduled_steps_study_uid", "study_uid"),
     Index("ix_scheduled_steps_scheduled_at", "scheduled_at"),
+)
+
+COMMITMENTS = Table(
+    "commitments",
+    METADATA,
+    Column("id", String(36), primary_key=True),
+    Column("ae_title", String(16), nullable=False, comment="who asked"),
+    Column("transaction_uid", String(64), nullable=False),
+    Column("asked", JsonValue, nullable=False, comment="pairs of SOP class and SOP instance"),
+    Column("state", String(12), nullable=False, comment="asked, reported, given_up"),
+    Column("attempts", Integer, nullable=False),
+    Column("asked_at", UtcDateTime, nullable=False),
+    Column("due_at", UtcDateTime, nullable=True, comment="of the next attempt; null when over"),
+    Column("ended_at", UtcDateTime, nullable=True),
+    UniqueConstraint("ae_title", "transaction_uid"),
+    Index(
+        "ix_commitments_due_at",
+        "due_at",
+        sqlite_where=text("due_at IS NOT NULL"),
+        postgresql_where=text("due_at IS NOT NULL"),
+    ),
 )

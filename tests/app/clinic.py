@@ -84,9 +84,10 @@ class AtOnce:
         """See `app.relay.Dispatch`."""
         tell(self._database, self._reactions, telling)
 
-    def start(self, work: DueWork, id: str) -> None:
+    def start(self, work: DueWork, id: str) -> bool:
         """See `app.relay.Dispatch`."""
         run(work, id)
+        return True
 
     def close(self) -> None:
         """See `app.relay.Dispatch`."""

@@ -1,11 +1,10 @@
 """DICOMweb on the wire: storing, retrieving, metadata, searching, and every refusal.
 
-Not covered here: transcoding of each transfer syntax (tests/dicom_node), rendering, frames.
+More of each service in test_dicomweb_search, _retrieve, _rendered, _store and _bounds.
 """
 
 import email
 import http.client
-import json
 from email.message import Message
 from io import BytesIO
 from urllib.parse import urlsplit
@@ -148,7 +147,7 @@ def test_a_sender_that_goes_away_half_way_leaves_nothing(clinic: Clinic):
     [
         ("application/dicom", 415),
         ('multipart/form-data; boundary="b"', 415),
-        ('multipart/related; type="application/dicom+json"; boundary="b"', 415),
+        ('multipart/related; type="application/dicom+xml"; boundary="b"', 415),
         ('multipart/related; type="application/dicom"', 400),
         ('multipart/related; type="application/dicom"; boundary="other"', 400),
     ],
@@ -187,7 +186,7 @@ def test_a_full_disk_is_told_and_nothing_counts_as_stored(
         ("dicomweb:read", "POST", 401),
         ("fhir:read", "GET", 401),
         ("dicomweb:write", "GET", 401),
-        ("dicomweb:read", "GET", 204),
+        ("dicomweb:read", "GET", 200),
     ],
 )
 def test_a_token_does_what_its_scopes_say(clinic: Clinic, scopes: str, method: str, status: int):
@@ -204,85 +203,6 @@ def test_an_unknown_token_and_none_at_all_are_refused(clinic: Clinic):
     assert httpx.get(url, headers={"Authorization": "Bearer guess"}).status_code == 401
 
 
-@pytest.mark.parametrize(
-    ("query", "found"),
-    [
-        ({}, ["A-1", "A-2", "B-1"]),
-        ({"PatientID": "P-1"}, ["A-1"]),
-        ({"PatientID": "P-*"}, ["A-1", "A-2", "B-1"]),
-        ({"PatientID": "p-1"}, []),
-        ({"PatientID": "p-*"}, []),
-        ({"PatientID": "[P]*"}, []),
-        ({"00100020": "P-?"}, ["A-1", "A-2", "B-1"]),
-        ({"AccessionNumber": "A-*"}, ["A-1", "A-2"]),
-        ({"AccessionNumber": "A_1"}, []),
-        ({"AccessionNumber": "A%"}, []),
-        ({"StudyInstanceUID": STUDY}, ["A-1"]),
-        ({"StudyInstanceUID": f"{STUDY},{derived_uid('study', 'B-1')}"}, ["A-1", "B-1"]),
-        ({"StudyDate": "20261121"}, ["A-1", "A-2", "B-1"]),
-        ({"StudyDate": "20261122-"}, []),
-        ({"StudyDate": "-20261121"}, ["A-1", "A-2", "B-1"]),
-        ({"StudyDate": "20261101-20261130", "PatientID": "P-2"}, ["A-2"]),
-    ],
-)
-def test_a_search_finds_what_matches_and_nothing_else(
-    clinic: Clinic, query: dict[str, str], found: list[str]
-):
-    clinic.send("A-1", "P-1")
-    clinic.send("A-2", "P-2")
-    clinic.send("B-1", "P-3")
-
-    answer = clinic.program("dicomweb:read").get("/dicomweb/studies", params=query)
-
-    assert answer.status_code == (200 if found else 204)
-    rows = answer.json() if found else []
-    assert sorted(row["00080050"]["Value"][0] for row in rows) == found
-
-
-def test_an_answer_holds_what_the_standard_requires(clinic: Clinic):
-    clinic.send()
-    (row,) = clinic.program("dicomweb:read").get("/dicomweb/studies").json()
-
-    data_set = Dataset.from_json(json.dumps(row))
-    assert data_set.StudyInstanceUID == STUDY
-    assert data_set.PatientName == "Marked^Patient"
-    assert data_set.PatientBirthDate == "19700131"
-    assert data_set.ModalitiesInStudy == "DX"
-    assert data_set.NumberOfStudyRelatedSeries == 1
-    assert data_set.NumberOfStudyRelatedInstances == 1
-    assert {"ReferringPhysicianName", "StudyID", "StudyTime"} <= {e.keyword for e in data_set}
-
-
-def test_limit_and_offset_walk_through_all(clinic: Clinic):
-    for number in range(3):
-        clinic.send(f"A-{number}", f"P-{number}")
-    program = clinic.program("dicomweb:read")
-
-    seen = [
-        program.get("/dicomweb/studies", params={"limit": 1, "offset": at}).json()[0]["0020000D"]
-        for at in range(3)
-    ]
-
-    assert len({json.dumps(uid) for uid in seen}) == 3
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        {"PatientName": "M*"},
-        {"StudyDate": "yesterday"},
-        {"StudyDate": "-"},
-        {"limit": "-1"},
-        {"StudyInstanceUID": "x"},
-        [("PatientID", "1"), ("PatientID", "2")],
-    ],
-)
-def test_a_query_that_cannot_be_answered_is_refused_not_widened(clinic: Clinic, query: object):
-    answer = clinic.program("dicomweb:read").get("/dicomweb/studies", params=query)
-
-    assert answer.status_code == 400
-
-
 def test_metadata_has_everything_but_the_bulk(clinic: Clinic):
     clinic.send()
     program = clinic.program("dicomweb:read")
@@ -294,7 +214,7 @@ def test_metadata_has_everything_but_the_bulk(clinic: Clinic):
     assert program.get(f"{base}/metadata").json() == [found]
     assert program.get(f"{base}/instances/{instance}/metadata").json() == [found]
     assert found["00280010"]["Value"] == [128]
-    assert "7FE00010" not in found
+    assert "InlineBinary" not in found["7FE00010"]
 
 
 def test_a_client_that_names_no_syntax_gets_explicit_little_endian(clinic: Clinic):
@@ -326,7 +246,7 @@ def test_a_client_that_names_no_syntax_gets_explicit_little_endian(clinic: Clini
     [
         "image/png",
         'multipart/related; type="image/jpeg"',
-        'multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.4.90',
+        'multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.4.91',
         "application/dicom",
     ],
 )
@@ -354,7 +274,8 @@ def test_people_get_the_studies_whose_images_are_open_to_them(clinic: Clinic):
         client = clinic.browser(login).client
         assert client.get(f"/dicomweb/studies/{STUDY}", headers=ANYTHING).status_code == status
         search = client.get("/dicomweb/studies", params={"PatientID": "P-1"})
-        assert search.status_code == (200 if status == 200 else 204), login
+        assert search.status_code == 200
+        assert bool(search.json()) == (status == 200), login
     with clinic.parts.database.reading() as tx:
         seen = {entry.action for entry in audit.of_case(tx, case.id)}
     assert "study.retrieved" in seen

@@ -4,7 +4,7 @@ import string
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import worklist
@@ -134,6 +134,7 @@ def test_too_many_at_once_are_refused() -> None:
         parse([WHOLE] * (MAX_ORDERS + 1))
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(sorted(WHOLE)) | st.text(string.printable, max_size=20),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as under
 from hypothesis import strategies as st
 
 from app.settings import Settings, SettingsWrong, changed, load, masked
@@ -89,6 +90,7 @@ def test_the_command_line_goes_before_both_and_is_checked_too(tmp_path: Path) ->
         changed(settings, dicom={"ae_title": "x" * 17})
 
 
+@under(deadline=None)
 @given(
     secret=st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=12),
     scheme=st.sampled_from(["postgresql", "amqp", "https"]),

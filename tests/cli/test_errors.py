@@ -127,6 +127,15 @@ def test_a_data_directory_that_cannot_be_one(tmp_path: Path) -> None:
     assert "Not a directory" in refused("migrate", "--data", tmp_path / "file" / "below")
 
 
+@pytest.mark.parametrize("content", ["[organisation", '[[organisation]]\ncolour = "red"\n'])
+def test_a_network_that_cannot_be_read(data: Path, tmp_path: Path, content: str) -> None:
+    (tmp_path / "network.toml").write_text(content)
+
+    sentence = refused("network", "load", tmp_path / "network.toml", "--data", data)
+
+    assert "nobody foresaw" not in sentence
+
+
 def test_a_port_that_is_taken_is_named_and_nothing_is_left_running(data: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from storage.archive import Admission, Admitted, Archive, Conflict, Known, NewIn
 from storage.engine import Database, Transaction
 from storage.journal import Journal, Place
 from storage.memory import MemoryObjects
+from storage.migrate import upgrade
 from storage.objects import ObjectStore
 from storage.packs import Packer, verify_packs
 from storage.recovery import recover
@@ -71,9 +73,16 @@ def new_instance(
     )
 
 
-@pytest.fixture
-def room(database: Database, tmp_path: Path) -> Room:
-    return Room(database, tmp_path)
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
+def room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Room]:
+    """A storage floor on each of the two databases."""
+    url = f"sqlite:///{tmp_path / 'telerad.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_url")
+    database = Database(url)
+    upgrade(database)
+    yield Room(database, tmp_path)
+    database.dispose()
 
 
 def test_the_same_bytes_again_are_the_same_answer(room: Room) -> None:
@@ -89,6 +98,14 @@ def test_the_same_uid_with_other_bytes_is_quarantined_and_the_first_kept(room: R
     with room.database.reading() as tx:
         kept = archive.quarantined(tx)
     assert [(q.code, q.instance_uid) for q in kept] == [("archive.uid_conflict", "1.2.3.1.1")]
+
+
+def test_a_study_of_which_nothing_was_stored_is_never_complete(room: Room) -> None:
+    room.receive("1.2.3.1.1", b"first")
+    assert room.receive("1.2.3.1.1", b"second", study="4.5.6") is Admission.QUARANTINED
+    with room.database.reading() as tx:
+        (study,) = archive.unsettled(tx, arrived_before=AT)
+    assert study.study_uid == "1.2.3"
 
 
 def test_a_batch_that_holds_one_uid_twice_admits_it_once(room: Room) -> None:

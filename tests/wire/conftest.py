@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -68,7 +69,7 @@ def start(folder: Path, *, mixed: bool = False) -> Node:
                 host="127.0.0.1",
                 port=104,
                 organisation_id=organisation,
-                issuer="site-1",
+                issuer="site-1" if organisation == "o-1" else f"issuer-{organisation}",
             )
             commands.add_peer(tx, peer, actor=ENGINE)
     journal = Journal(folder / "journal", node="test", segment_bytes=4 << 20)
@@ -86,11 +87,16 @@ def start(folder: Path, *, mixed: bool = False) -> Node:
         limits=LIMITS,
     )
     objects = LocalObjects(folder / "objects")
-    told = ServiceSettings(ae_title=CALLED, views={"o-centre": View.ALL}, max_matches=MAX_MATCHES)
-    listener = Listener(
-        settings, Intake(database, journal), find_peer, offers=offers(database, told)
+    told = ServiceSettings(
+        ae_title=CALLED,
+        views={"o-centre": View.ALL},
+        zone=ZoneInfo("Europe/Kyiv"),
+        max_matches=MAX_MATCHES,
     )
     archive = Archive(database, journal, objects)
+    listener = Listener(
+        settings, Intake(database, journal), find_peer, offers=offers(archive, told)
+    )
     return Node(listener, listener.start(), database, journal, archive, mixed)
 
 
@@ -110,6 +116,19 @@ def node(
 def own_node(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Node]:
     """A node that a test may stop or fill."""
     node = start(tmp_path, mixed=request.param == "mixed")
+    yield node
+    node.listener.stop(timedelta(seconds=5))
+    node.journal.close()
+    node.database.dispose()
+
+
+@pytest.fixture(scope="module")
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A node with the studies of `holdings`."""
+    from tests.wire.holdings import stock
+
+    node = start(tmp_path_factory.mktemp("stocked"))
+    stock(node)
     yield node
     node.listener.stop(timedelta(seconds=5))
     node.journal.close()

@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dicom_node.contexts import EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from dicom_node.exchange import ServiceAssociation
+from dicom_node.receive import StorageAssociation
 from tests.dicom_node.samples import CT, a_slice, as_file, as_sent
 from tests.wire.conftest import Node
 from tests.wire.speaker import (
@@ -286,6 +288,13 @@ def test_stopping_finishes_the_request_in_hand_and_aborts_the_idle(own_node: Nod
 
 def _in_hand(node: Node) -> bool:
     return any(association._busy.locked() for association in node.listener._serving.values())
+
+
+def test_only_what_asks_for_more_than_storage_is_served_by_the_other_path(node: Node) -> None:
+    with node.speak() as speaker:
+        speaker.associate(STORAGE)
+        kinds = {type(each) for each in node.listener._serving.values()}
+        assert kinds == {ServiceAssociation if node.mixed else StorageAssociation}
 
 
 def test_every_socket_sends_at_once(node: Node) -> None:

@@ -1,0 +1,129 @@
+"""STOW-RS with metadata in JSON: each data set is put together with its bulk data into a file.
+
+References
+----------
+DICOM PS3.18 sections 8.6.1.2.2 (metadata and bulk data in parts), 10.5.1.1.2 and F.2.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
+from typing import Any
+
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from app.http.accept import DICOM_JSON, OCTETS
+from app.http.errors import BodyMalformed, BodyTooLarge, MediaTypeRefused
+from app.http.multipart import Part, Spool, media_type
+from dicom_node.frames import MEDIA_TYPES
+from kernel.ids import is_uid
+
+MAX_METADATA_BYTES = 64 << 20
+MAX_DATA_SETS = 10_000
+_PIXEL_DATA = "7FE00010"
+_DEFAULT_SYNTAX = {
+    "image/jpeg": "1.2.840.10008.1.2.4.70",
+    "image/jls": "1.2.840.10008.1.2.4.80",
+    "image/jp2": "1.2.840.10008.1.2.4.90",
+    "image/dicom-rle": "1.2.840.10008.1.2.5",
+}
+"""Without a transfer-syntax parameter (PS3.18 table 8.7.3-5)."""
+
+
+def files_of(spool: Spool, parts: Sequence[Part]) -> Iterator[bytes]:
+    """Yield a Part 10 file for each data set of the metadata.
+
+    Raises
+    ------
+    BodyMalformed
+        The metadata cannot be read, or name bulk data that are not there; nothing is stored then.
+    BodyTooLarge, MediaTypeRefused
+        There are too many of them, or a part is of no type that they have.
+    """
+    documents = [part for part in parts if media_type(part.content_type)[0] == DICOM_JSON]
+    bulk = {part.location: part for part in parts if part.location}
+    if not documents:
+        raise MediaTypeRefused(f"the first part is {DICOM_JSON}")
+    models = [model for part in documents for model in _models(spool, part)]
+    if len(models) > MAX_DATA_SETS:
+        raise BodyTooLarge(f"one request has at most {MAX_DATA_SETS} data sets")
+    for model in models:
+        _require_bulk(model, bulk, 0)
+    return (_file(model, spool, bulk) for model in models)
+
+
+def _models(spool: Spool, part: Part) -> list[dict[str, Any]]:
+    if part.length > MAX_METADATA_BYTES:
+        raise BodyTooLarge(f"metadata have at most {MAX_METADATA_BYTES} bytes")
+    try:
+        found = json.loads(spool.read(part))
+    except (ValueError, RecursionError) as error:
+        raise BodyMalformed("the metadata are not JSON") from error
+    models = found if isinstance(found, list) else [found]
+    if not all(isinstance(model, dict) for model in models):
+        raise BodyMalformed("the metadata are no list of data sets")
+    return models
+
+
+_MAX_DEPTH = 60
+
+
+def _require_bulk(model: Mapping[str, Any], bulk: Mapping[str, Part], depth: int) -> None:
+    if depth > _MAX_DEPTH:
+        raise BodyMalformed("the metadata lie too deep in each other")
+    for element in model.values():
+        if not isinstance(element, dict):
+            raise BodyMalformed("the metadata are not in the DICOM JSON model")
+        address = element.get("BulkDataURI")
+        if address is not None and address not in bulk:
+            raise BodyMalformed("the metadata name bulk data that the request does not hold")
+        if element.get("vr") == "SQ":
+            for item in element.get("Value") or ():
+                if isinstance(item, dict):
+                    _require_bulk(item, bulk, depth + 1)
+
+
+def _file(model: dict[str, Any], spool: Spool, bulk: Mapping[str, Part]) -> bytes:
+    """Return the file of one data set; of what cannot be one, bytes that the intake refuses."""
+    try:
+        return _composed(model, spool, bulk)
+    except Exception as error:  # noqa: BLE001 - the model is the sender's: anything may be wrong
+        return f"no instance: {type(error).__name__}".encode()
+
+
+def _composed(model: dict[str, Any], spool: Spool, bulk: Mapping[str, Part]) -> bytes:
+    syntax = _syntax_of(model, bulk)
+
+    def read(_tag: str, _vr: str, address: str) -> bytes:
+        return spool.read(bulk[address])
+
+    clean = {tag: element for tag, element in model.items() if not tag.startswith("0002")}
+    data_set = Dataset.from_json(clean, bulk_data_uri_handler=read)
+    data_set.SpecificCharacterSet = "ISO_IR 192"  # the model is UTF-8
+    data_set.file_meta = FileMetaDataset()
+    data_set.file_meta.TransferSyntaxUID = UID(syntax)
+    data_set.file_meta.MediaStorageSOPClassUID = data_set.SOPClassUID
+    data_set.file_meta.MediaStorageSOPInstanceUID = data_set.SOPInstanceUID
+    if syntax != ExplicitVRLittleEndian:
+        if int(data_set.get("NumberOfFrames") or 1) != 1:
+            raise MediaTypeRefused("compressed frames come in application/dicom")
+        data_set.PixelData = encapsulate([data_set.PixelData])
+        data_set["PixelData"].VR = "OB"
+    out = BytesIO()
+    data_set.save_as(out, enforce_file_format=True)
+    return out.getvalue()
+
+
+def _syntax_of(model: Mapping[str, Any], bulk: Mapping[str, Part]) -> str:
+    address = model.get(_PIXEL_DATA, {}).get("BulkDataURI")
+    if address is None:
+        return str(ExplicitVRLittleEndian)
+    name, parameters = media_type(bulk[address].content_type)
+    if name in {OCTETS, ""}:
+        return str(ExplicitVRLittleEndian)
+    syntax = parameters.get("transfer-syntax", _DEFAULT_SYNTAX.get(name, ""))
+    if not is_uid(syntax) or MEDIA_TYPES.get(syntax) != name:
+        raise MediaTypeRefused("the pixels are of no media type that is taken")
+    return syntax

@@ -1,0 +1,216 @@
+"""WADO-RS: frames and bulk data.
+
+References
+----------
+DICOM PS3.18 sections 10.4.1.1.5 (bulk data), 10.4.1.1.6 (frames), 8.7.3 (media types).
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response, StreamingResponse
+
+from app.engine import Engine
+from app.http.accept import ANY, EXPLICIT_LITTLE, OCTETS, Taken, accept_of, asked_bulk
+from app.http.access import ReadsDicom
+from app.http.body import TheEngine
+from app.http.dicom_opened import opened_instance
+from app.http.dicom_range import ranged
+from app.http.errors import BodyMalformed, NotAcceptable
+from app.http.multipart import joined
+from dicom_node.errors import PictureRefused, Unreadable
+from kernel.errors import NotFound
+from kernel.ids import fresh
+from storage import instance_file
+from storage.series_queries import Held
+
+router = APIRouter(prefix="/dicomweb")
+MAX_FRAMES = 1000
+_NUMBERS = re.compile(r"[1-9]\d{0,8}(,[1-9]\d{0,8})*")
+_PATH = re.compile(r"[0-9A-F]{8}(/[1-9]\d{0,5}/[0-9A-F]{8}){0,20}")
+_PIXEL_DATA = "7FE00010"
+_DOCUMENT = "00420011"
+_INSTANCE = "/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}"
+# What is stored may be anything: it is named for what it is only if no browser runs it.
+_HARMLESS = frozenset({"application/pdf", "model/stl", "model/obj", "model/mtl"})
+
+Piece = tuple[str, bytes]
+
+
+class BulkUnknown(NotFound):
+    """The instance has no such frame or bulk data."""
+
+    code = "dicomweb.bulk_unknown"
+
+
+@router.get(_INSTANCE + "/frames/{numbers}")
+def retrieve_frames(
+    study_uid: str,
+    series_uid: str,
+    instance_uid: str,
+    numbers: str,
+    request: Request,
+    engine: TheEngine,
+    caller: ReadsDicom,
+) -> Response:
+    """Give frames, as they are stored or decoded; one of them also alone."""
+    forms = asked_bulk(accept_of(request))
+    wanted = frame_numbers(numbers)
+    row = opened_instance(engine, caller, study_uid, series_uid, instance_uid)
+    if max(wanted) > (row.frames or 1):
+        raise BulkUnknown(f"the instance has {row.frames or 1} frames")
+    form, pieces = _frames(engine, row, forms, wanted)
+    return _given(form, pieces)
+
+
+@router.get(_INSTANCE + "/bulkdata/{path:path}")
+def retrieve_bulk(
+    study_uid: str,
+    series_uid: str,
+    instance_uid: str,
+    path: str,
+    request: Request,
+    engine: TheEngine,
+    caller: ReadsDicom,
+) -> Response:
+    """Give the binary value that metadata name by this address; a download, never a page."""
+    forms = asked_bulk(accept_of(request))
+    row = opened_instance(engine, caller, study_uid, series_uid, instance_uid)
+    if _PATH.fullmatch(path) is None:
+        raise BulkUnknown("the instance has no such bulk data")
+    from dicom_node.frames import NATIVE
+
+    if path == _PIXEL_DATA and row.transfer_syntax_uid not in NATIVE:
+        count = range(1, (row.frames or 1) + 1)
+        form, pieces = _frames(engine, row, forms, count)
+        return _given(form, pieces)
+    media_type, data = _bulk(engine, row, path)
+    for form in forms:
+        if form.media_type in {media_type, OCTETS, "*/*", "application/*"}:
+            name = media_type if form.media_type != OCTETS else OCTETS
+            if form.multipart and form.media_type != "*/*":
+                return _given(form, iter([(name, data)]))
+            return _download(request, row, path, name, data)
+    raise NotAcceptable(f"this value comes as {media_type} or {OCTETS}")
+
+
+def frame_numbers(text: str) -> list[int]:
+    """Return the numbers of a list of frames.
+
+    Raises
+    ------
+    BodyMalformed
+        It is no list of numbers from 1 on, or a very long one.
+    """
+    if _NUMBERS.fullmatch(text) is None:
+        raise BodyMalformed("frames are a list of numbers from 1 on")
+    found = [int(each) for each in text.split(",")]
+    if len(found) > MAX_FRAMES:
+        raise BodyMalformed(f"one request has at most {MAX_FRAMES} frames")
+    return found
+
+
+def _frames(
+    engine: Engine, row: Held, forms: Sequence[Taken], numbers: Sequence[int]
+) -> tuple[Taken, Iterator[Piece]]:
+    """Return the form to give frames in, and the frames; the first of them is at hand already."""
+    from dicom_node.frames import MEDIA_TYPES, NATIVE, Frames
+
+    media_type = MEDIA_TYPES.get(row.transfer_syntax_uid)
+    is_native = row.transfer_syntax_uid in NATIVE or media_type is None
+    form = next((each for each in forms if _satisfies(each, row, is_native, media_type)), None)
+    if form is None:
+        raise NotAcceptable("the frames cannot be given in any of the forms asked")
+    if not form.multipart and len(numbers) > 1:
+        raise NotAcceptable("several frames come as multipart/related")
+    as_stored = form.media_type != OCTETS or form.syntax in {ANY, row.transfer_syntax_uid}
+
+    def pieces() -> Iterator[Piece]:
+        with instance_file.opened(engine.archive, row) as file:
+            frames = Frames(file)
+            for number in numbers:
+                if as_stored:
+                    name, syntax, data = frames.stored(number)
+                else:
+                    name, syntax, data = OCTETS, EXPLICIT_LITTLE, frames.plain(number)
+                yield f"{name}; transfer-syntax={syntax}", data
+
+    found = pieces()
+    try:
+        first = next(found)
+    except (PictureRefused, Unreadable) as refusal:
+        raise NotAcceptable(refusal.sentence) from refusal
+
+    def all_pieces() -> Iterator[Piece]:
+        yield first
+        yield from found
+
+    return form, all_pieces()
+
+
+def _satisfies(form: Taken, row: Held, is_native: bool, media_type: str | None) -> bool:
+    """Say whether frames can be given in this form.
+
+    Every compression can be asked for as it is stored, and decoded; pixels are not compressed anew
+    for frames.  Deflated pixels are native ones.
+    """
+    if form.media_type in {"*/*", "image/*"}:
+        return form.media_type == "*/*" or not is_native
+    if form.media_type == OCTETS:
+        return form.syntax in {"", ANY, EXPLICIT_LITTLE, row.transfer_syntax_uid}
+    named = form.syntax in {"", ANY, row.transfer_syntax_uid}
+    return named and media_type is not None and form.media_type == media_type
+
+
+def _bulk(engine: Engine, row: Held, path: str) -> Piece:
+    from io import BytesIO
+
+    from dicom_node.dicom_json import bulk_of, metadata_of
+
+    data = instance_file.whole(engine.archive, row)
+    try:
+        found = bulk_of(data, path)
+    except KeyError as error:
+        raise BulkUnknown("the instance has no such bulk data") from error
+    if path != _DOCUMENT:
+        return OCTETS, found
+    told = metadata_of(BytesIO(data), bulk="")
+    media_type = str(told.get("00420012", {}).get("Value", [""])[0]).lower()
+    length = told.get("00420015", {}).get("Value", [])
+    if length and isinstance(length[0], int) and length[0] <= len(found):
+        found = found[: length[0]]  # without the byte that makes the length even
+    return (media_type if media_type in _HARMLESS else OCTETS), found
+
+
+def _given(form: Taken, pieces: Iterator[Piece]) -> Response:
+    if not form.multipart:
+        media_type, data = next(pieces)
+        return Response(data, HTTPStatus.OK, media_type=media_type)
+    boundary = f"telerad-{fresh()}"
+    first = next(pieces)
+
+    def parts() -> Iterator[Piece]:
+        yield first
+        yield from pieces
+
+    kind = first[0].partition(";")[0]
+    return StreamingResponse(
+        joined(boundary, parts()),
+        media_type=f'multipart/related; type="{kind}"; boundary="{boundary}"',
+    )
+
+
+def _download(request: Request, row: Held, path: str, media_type: str, data: bytes) -> Response:
+    return ranged(
+        request,
+        len(data),
+        lambda start, length: data[start : start + length],
+        media_type=media_type,
+        tag=f"{row.sha256}-{path.replace('/', '-')}",
+        headers={
+            "Content-Disposition": "attachment",
+            "X-Content-Type-Options": "nosniff",
+        },
+    )

@@ -1,0 +1,67 @@
+"""What a DICOMweb address names, if it is open to the caller; seen and refused are both noted."""
+
+from app.engine import Engine
+from app.http.access import Caller, may_see_images, record_refusal
+from app.identity.errors import AccessRefused
+from kernel.ids import is_uid
+from storage import audit, series_queries
+from storage.archive import InstanceUnknown, StudyUnknown
+from storage.series_queries import Held
+
+
+def opened(
+    engine: Engine,
+    caller: Caller,
+    study_uid: str,
+    series_uid: str | None = None,
+    instance_uid: str | None = None,
+) -> list[Held]:
+    """Return the instances under an address, in reading order.
+
+    Raises
+    ------
+    AccessRefused
+        The study is not open to this person.
+    StudyUnknown, InstanceUnknown
+        Nothing is stored there; only those hear so who may see the study.
+    """
+    unknown = StudyUnknown if instance_uid is None else InstanceUnknown
+    asked = (study_uid, series_uid, instance_uid)
+    if not all(uid is None or is_uid(uid) for uid in asked):
+        raise unknown("nothing is stored under this address")
+    with engine.database.reading() as tx:
+        allowed = caller.visitor is None or may_see_images(tx, engine, caller.visitor, study_uid)
+        found = series_queries.held(tx, study_uid, series_uid, instance_uid) if allowed else []
+        case_id = _case_of(engine, study_uid) if found else None
+    if not allowed:
+        record_refusal(engine, caller.actor, f"study:{study_uid}")
+        raise AccessRefused("this study is not, or no longer, open to you", study_uid=study_uid)
+    if not found:
+        raise unknown("nothing is stored under this address")
+    with engine.database.transaction() as tx:
+        audit.record(
+            tx,
+            actor=caller.actor,
+            action="study.retrieved",
+            subject=f"study:{study_uid}",
+            case_id=case_id,
+            detail={"instances": len(found), "series": series_uid, "instance": instance_uid},
+        )
+    return found
+
+
+def opened_instance(
+    engine: Engine, caller: Caller, study_uid: str, series_uid: str, instance_uid: str
+) -> Held:
+    """Return one instance; see `opened`."""
+    (found,) = opened(engine, caller, study_uid, series_uid, instance_uid)
+    return found
+
+
+def _case_of(engine: Engine, study_uid: str) -> str | None:
+    """Return the case in whose journal the access belongs, if the study has one."""
+    from worklist.store import cases_of_study
+
+    with engine.database.reading() as tx:
+        cases = cases_of_study(tx, study_uid, lock=False)
+    return cases[0].id if cases else None

@@ -1,0 +1,266 @@
+"""Rendered pictures of instances and frames, thumbnails; never for diagnosis.
+
+References
+----------
+DICOM PS3.18 sections 8.3.5 (rendering parameters), 10.4.1.1.3 (rendered), 10.4.1.1.4 (thumbnail).
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response, StreamingResponse
+
+from app.engine import Engine
+from app.http.accept import accept_of, asked_picture, takes_parts
+from app.http.access import Caller, ReadsDicom
+from app.http.body import TheEngine
+from app.http.dicom_frames import BulkUnknown, frame_numbers
+from app.http.dicom_opened import opened, opened_instance
+from app.http.errors import BodyMalformed, NotAcceptable
+from app.http.multipart import joined
+from dicom_node.errors import PictureRefused
+from kernel.ids import fresh
+from storage import instance_file
+from storage.series_queries import Held
+
+if TYPE_CHECKING:
+    from dicom_node.pictures import Picture
+
+router = APIRouter(prefix="/dicomweb")
+MAX_SIDE = 4096
+THUMBNAIL_SIDE = 128
+MAX_INSTANCE_BYTES = 1 << 30
+_INSTANCE = "/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}"
+_DEFAULT_QUALITY = 90
+_VIEWPORT_SIZES = (2, 6)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How a picture is asked for: all that its address says of it."""
+
+    size: tuple[int, int] | None
+    region: tuple[int, int, int, int] | None
+    window: tuple[float, float] | None
+    curve: str
+    quality: int
+
+
+@router.get(_INSTANCE + "/rendered")
+def rendered_instance(
+    study_uid: str,
+    series_uid: str,
+    instance_uid: str,
+    request: Request,
+    engine: TheEngine,
+    caller: ReadsDicom,
+) -> Response:
+    """Give a picture of an instance, of its first frame where it has several."""
+    return _rendered(request, engine, caller, (study_uid, series_uid, instance_uid), "1")
+
+
+@router.get(_INSTANCE + "/frames/{numbers}/rendered")
+def rendered_frames(
+    study_uid: str,
+    series_uid: str,
+    instance_uid: str,
+    numbers: str,
+    request: Request,
+    engine: TheEngine,
+    caller: ReadsDicom,
+) -> Response:
+    """Give pictures of frames; several in parts."""
+    return _rendered(request, engine, caller, (study_uid, series_uid, instance_uid), numbers)
+
+
+@router.get("/studies/{study_uid}/thumbnail")
+def study_thumbnail(
+    study_uid: str, request: Request, engine: TheEngine, caller: ReadsDicom
+) -> Response:
+    """Give a small picture that stands for a study."""
+    return _thumbnail(request, engine, caller, study_uid)
+
+
+@router.get("/studies/{study_uid}/series/{series_uid}/thumbnail")
+def series_thumbnail(
+    study_uid: str, series_uid: str, request: Request, engine: TheEngine, caller: ReadsDicom
+) -> Response:
+    """Give a small picture that stands for a series."""
+    return _thumbnail(request, engine, caller, study_uid, series_uid)
+
+
+@router.get(_INSTANCE + "/thumbnail")
+def instance_thumbnail(
+    study_uid: str,
+    series_uid: str,
+    instance_uid: str,
+    request: Request,
+    engine: TheEngine,
+    caller: ReadsDicom,
+) -> Response:
+    """Give a small picture of an instance."""
+    return _thumbnail(request, engine, caller, study_uid, series_uid, instance_uid)
+
+
+@router.get(_INSTANCE + "/frames/{number}/thumbnail")
+def frame_thumbnail(
+    study_uid: str,
+    series_uid: str,
+    instance_uid: str,
+    number: str,
+    request: Request,
+    engine: TheEngine,
+    caller: ReadsDicom,
+) -> Response:
+    """Give a small picture of a frame."""
+    return _thumbnail(request, engine, caller, study_uid, series_uid, instance_uid, number)
+
+
+def picture_of(
+    engine: Engine, row: Held, *, frame: int, media_type: str, shown: Shown, side: int = MAX_SIDE
+) -> "Picture":
+    """Return the picture of one frame.
+
+    Raises
+    ------
+    NotAcceptable
+        No picture can be made of this instance.
+    """
+    from dicom_node.pictures import Curve, View, render
+
+    if row.length > MAX_INSTANCE_BYTES:
+        raise NotAcceptable("the instance is too large to be shown as a picture")
+    view = None
+    if shown.size is not None:
+        view = View(width=shown.size[0], height=shown.size[1], region=shown.region)
+    try:
+        return render(
+            instance_file.whole(engine.archive, row),
+            frame=frame,
+            max_side=side,
+            window=shown.window,
+            curve=Curve(shown.curve),
+            view=view,
+            quality=shown.quality,
+            media_type=media_type,
+        )
+    except PictureRefused as refusal:
+        raise NotAcceptable(refusal.sentence) from refusal
+
+
+def shown_as(parameters: Mapping[str, str]) -> Shown:
+    """Return how a picture is asked for by ``viewport``, ``window`` and ``quality``.
+
+    Raises
+    ------
+    BodyMalformed
+        A parameter is not what PS3.18 section 8.3.5 says it is.
+    """
+    viewport = _numbers("viewport", parameters.get("viewport"), _VIEWPORT_SIZES, _whole)
+    size, region = None, None
+    if viewport is not None:
+        size = (viewport[0], viewport[1])
+        if not all(1 <= side <= MAX_SIDE for side in size):
+            raise BodyMalformed(f"a viewport has sides of 1 to {MAX_SIDE} pixels")
+        if len(viewport) > len(size):
+            left, top, width, height = viewport[2:]
+            if min(left, top) < 0 or min(width, height) < 1:
+                raise BodyMalformed("the region of a viewport lies within the image")
+            region = (left, top, width, height)
+    window, curve = _window(parameters.get("window"))
+    quality = _whole(parameters.get("quality", str(_DEFAULT_QUALITY)))
+    if not 1 <= quality <= 100:
+        raise BodyMalformed("quality is a number from 1 to 100")
+    return Shown(size, region, window, curve, quality)
+
+
+def _window(text: str | None) -> tuple[tuple[float, float] | None, str]:
+    if text is None:
+        return None, "linear"
+    *pair, curve = text.split(",")
+    if len(pair) != 2 or curve.lower() not in {"linear", "linear-exact", "sigmoid"}:
+        raise BodyMalformed("window is a center, a width and linear, linear-exact or sigmoid")
+    center, width = (_real(each) for each in pair)
+    if width <= 0 or (curve.lower() == "linear" and width < 1):
+        raise BodyMalformed("a window has a width above 0, a linear one of at least 1")
+    return (center, width), curve.lower()
+
+
+def _numbers(
+    name: str, text: str | None, sizes: tuple[int, ...], read: Callable[[str], int]
+) -> list[int] | None:
+    if text is None:
+        return None
+    found = [read(each) for each in text.split(",")]
+    if len(found) not in sizes:
+        raise BodyMalformed(f"{name} is a list of {' or '.join(map(str, sizes))} numbers")
+    return found
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text[:12])
+    except ValueError as error:
+        raise BodyMalformed("a rendering parameter is not a whole number") from error
+
+
+def _real(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise BodyMalformed("a rendering parameter is not a number") from error
+    if not math.isfinite(value):
+        raise BodyMalformed("a rendering parameter is not a finite number")
+    return value
+
+
+def _rendered(
+    request: Request, engine: Engine, caller: Caller, uids: tuple[str, str, str], numbers: str
+) -> Response:
+    accept = accept_of(request)
+    media_type = asked_picture(accept)
+    shown = shown_as(request.query_params)
+    wanted = frame_numbers(numbers)
+    row = opened_instance(engine, caller, *uids)
+    if max(wanted) > (row.frames or 1):
+        raise BulkUnknown(f"the instance has {row.frames or 1} frames")
+
+    def picture(number: int) -> bytes:
+        return picture_of(engine, row, frame=number, media_type=media_type, shown=shown).data
+
+    if len(wanted) == 1 and not takes_parts(accept):
+        return Response(picture(wanted[0]), media_type=media_type)
+    if accept and not takes_parts(accept) and "*/*" not in accept:
+        raise NotAcceptable("several pictures come as multipart/related")
+    boundary, first = f"telerad-{fresh()}", picture(wanted[0])
+    pieces = ((media_type, first if at == 0 else picture(n)) for at, n in enumerate(wanted))
+    return StreamingResponse(
+        joined(boundary, pieces),
+        media_type=f'multipart/related; type="{media_type}"; boundary="{boundary}"',
+    )
+
+
+def _thumbnail(
+    request: Request,
+    engine: Engine,
+    caller: Caller,
+    study_uid: str,
+    series_uid: str | None = None,
+    instance_uid: str | None = None,
+    number: str = "1",
+) -> Response:
+    media_type = asked_picture(accept_of(request))
+    shown = shown_as(request.query_params)
+    (frame,) = frame_numbers(number)[:1]
+    rows = opened(engine, caller, study_uid, series_uid, instance_uid)
+    images = [row for row in rows if row.rows] or rows
+    row = images[len(images) // 2]  # the middle of a series shows more than its first slice
+    if frame > (row.frames or 1):
+        raise BulkUnknown(f"the instance has {row.frames or 1} frames")
+    made = picture_of(
+        engine, row, frame=frame, media_type=media_type, shown=shown, side=THUMBNAIL_SIDE
+    )
+    return Response(made.data, media_type=media_type)

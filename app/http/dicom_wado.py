@@ -1,0 +1,249 @@
+"""WADO-RS: instances and their metadata.
+
+References
+----------
+DICOM PS3.18 section 10.4 (retrieve), 8.7 (media types).
+"""
+
+import gzip
+from collections.abc import Iterable, Iterator, Sequence
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response, StreamingResponse
+
+from app.engine import Engine
+from app.http.accept import (
+    ANY,
+    DICOM,
+    DICOM_XML,
+    Form,
+    accept_of,
+    asked_instances,
+    asked_model,
+)
+from app.http.access import Caller, ReadsDicom
+from app.http.body import TheEngine
+from app.http.dicom_model import as_xml, base_of
+from app.http.dicom_opened import opened
+from app.http.dicom_range import ranged
+from app.http.errors import NotAcceptable
+from app.http.multipart import closing, opening
+from dicom_node.errors import PictureRefused
+from kernel.ids import fresh
+from storage import instance_file
+from storage.archive import StudyUnknown, manifest
+from storage.series_queries import Held
+
+router = APIRouter(prefix="/dicomweb")
+_MIN_COMPRESSED = 4096
+
+
+@router.get("/studies/{study_uid}")
+def retrieve_study(
+    study_uid: str, request: Request, engine: TheEngine, caller: ReadsDicom
+) -> Response:
+    """Give every instance of a study."""
+    return _instances(request, engine, caller, study_uid)
+
+
+@router.get("/studies/{study_uid}/metadata")
+def study_metadata(
+    study_uid: str, request: Request, engine: TheEngine, caller: ReadsDicom
+) -> Response:
+    """Give the metadata of every instance of a study."""
+    return _metadata(request, engine, caller, study_uid)
+
+
+@router.get("/studies/{study_uid}/series/{series_uid}")
+def retrieve_series(
+    study_uid: str, series_uid: str, request: Request, engine: TheEngine, caller: ReadsDicom
+) -> Response:
+    """Give every instance of a series."""
+    return _instances(request, engine, caller, study_uid, series_uid)
+
+
+@router.get("/studies/{study_uid}/series/{series_uid}/metadata")
+def series_metadata(
+    study_uid: str, series_uid: str, request: Request, engine: TheEngine, caller: ReadsDicom
+) -> Response:
+    """Give the metadata of every instance of a series."""
+    return _metadata(request, engine, caller, study_uid, series_uid)
+
+
+@router.get("/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}")
+def retrieve_instance(
+    study_uid: str,
+    series_uid: str,
+    instance_uid: str,
+    request: Request,
+    engine: TheEngine,
+    caller: ReadsDicom,
+) -> Response:
+    """Give one instance, alone or as the only part."""
+    return _instances(request, engine, caller, study_uid, series_uid, instance_uid)
+
+
+@router.get("/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}/metadata")
+def instance_metadata(
+    study_uid: str,
+    series_uid: str,
+    instance_uid: str,
+    request: Request,
+    engine: TheEngine,
+    caller: ReadsDicom,
+) -> Response:
+    """Give the metadata of one instance."""
+    return _metadata(request, engine, caller, study_uid, series_uid, instance_uid)
+
+
+def alone(request: Request, engine: Engine, form: Form, row: Held) -> Response:
+    """Give one instance that is not a part of anything; as it is stored, also a range of it."""
+    target = target_of(form, row)
+    media_type = f"{DICOM}; transfer-syntax={target}"
+    if target != row.transfer_syntax_uid:
+        return Response(_in_syntax(engine, row, target), media_type=media_type)
+    return ranged(
+        request,
+        row.length,
+        lambda start, length: instance_file.stretch(engine.archive, row, start, length),
+        whole=lambda: _prefetched(instance_file.chunks(engine.archive, row)),
+        media_type=media_type,
+        tag=row.sha256,
+    )
+
+
+def target_of(form: Form, row: Held) -> str:
+    """Return the transfer syntax in which an instance is given: as stored, if that is taken.
+
+    Raises
+    ------
+    NotAcceptable
+        It is not, and none that is can be made.
+    """
+    from dicom_node.transcode import COMPRESSIONS, MAX_PIXEL_BYTES, TARGETS
+
+    if form.takes(row.transfer_syntax_uid) or ANY in form.syntaxes:
+        return row.transfer_syntax_uid
+    for target in form.syntaxes:
+        is_image = row.rows is not None
+        if target in TARGETS and (is_image or target not in COMPRESSIONS):
+            if row.length > MAX_PIXEL_BYTES:
+                raise NotAcceptable("an instance is too large to be given in another syntax")
+            return target
+    raise NotAcceptable("an instance cannot be given in any of the transfer syntaxes asked")
+
+
+def _instances(
+    request: Request,
+    engine: Engine,
+    caller: Caller,
+    study_uid: str,
+    series_uid: str | None = None,
+    instance_uid: str | None = None,
+) -> Response:
+    single = instance_uid is not None
+    form = asked_instances(accept_of(request), single=single)
+    rows = opened(engine, caller, study_uid, series_uid, instance_uid)
+    if not form.multipart:
+        return alone(request, engine, form, rows[0])
+    targets = [target_of(form, row) for row in rows]
+    boundary = f"telerad-{fresh()}"
+    headers = {}
+    if all(row.transfer_syntax_uid == target for row, target in zip(rows, targets, strict=True)):
+        headers["Content-Length"] = str(_length(boundary, rows))
+    return StreamingResponse(
+        _prefetched(_parts(engine, boundary, rows, targets)),
+        headers=headers,
+        media_type=f'multipart/related; type="{DICOM}"; boundary="{boundary}"',
+    )
+
+
+def _parts(
+    engine: Engine, boundary: str, rows: Sequence[Held], targets: Sequence[str]
+) -> Iterator[bytes]:
+    for row, target in zip(rows, targets, strict=True):
+        if target != row.transfer_syntax_uid:
+            data = _in_syntax(engine, row, target)
+            yield b"".join((_part_head(boundary, target, len(data)), data, b"\r\n"))
+            continue
+        head = _part_head(boundary, target, row.length)
+        for piece in instance_file.chunks(engine.archive, row):
+            yield head + piece  # fewer steps: each costs a change of threads
+            head = b""
+        yield b"\r\n"
+    yield closing(boundary)
+
+
+def _length(boundary: str, rows: Sequence[Held]) -> int:
+    heads = sum(
+        len(_part_head(boundary, row.transfer_syntax_uid, row.length)) + row.length + 2
+        for row in rows
+    )
+    return heads + len(closing(boundary))
+
+
+def _part_head(boundary: str, syntax: str, length: int) -> bytes:
+    return opening(boundary, f"{DICOM}; transfer-syntax={syntax}", length)
+
+
+def _in_syntax(engine: Engine, row: Held, target: str) -> bytes:
+    from dicom_node.transcode import transcoded
+
+    try:
+        return transcoded(instance_file.whole(engine.archive, row), target)
+    except PictureRefused as refusal:
+        raise NotAcceptable(refusal.sentence) from refusal
+
+
+def _prefetched(pieces: Iterator[bytes]) -> Iterable[bytes]:
+    """Fetch the first piece: what cannot be read at all is an error, not a broken stream."""
+    first = next(pieces)
+
+    def rest() -> Iterator[bytes]:
+        yield first
+        yield from pieces
+
+    return rest()
+
+
+def _metadata(
+    request: Request,
+    engine: Engine,
+    caller: Caller,
+    study_uid: str,
+    series_uid: str | None = None,
+    instance_uid: str | None = None,
+) -> Response:
+    from dicom_node.series_metadata import document, model_of
+
+    media_type = asked_model(accept_of(request))
+    rows = opened(engine, caller, study_uid, series_uid, instance_uid)
+    base = base_of(request)
+    if media_type == DICOM_XML:
+        return as_xml([model_of(engine.archive, row, base=base) for row in rows])
+    body = document(
+        engine.archive, rows, base=base, keep=lambda: _is_complete(engine, study_uid, rows)
+    )
+    headers = {"Vary": "Accept, Accept-Encoding"}
+    if len(body) >= _MIN_COMPRESSED and _takes_gzip(request):
+        body = gzip.compress(body, 1, mtime=0)
+        headers["Content-Encoding"] = "gzip"
+    return Response(body, headers=headers, media_type=media_type)
+
+
+def _is_complete(engine: Engine, study_uid: str, rows: Sequence[Held]) -> bool:
+    """Say whether a manifest holds all of these, so that no more are expected."""
+    with engine.database.reading() as tx:
+        try:
+            frozen = {entry.instance_uid for entry in manifest(tx, study_uid).entries}
+        except StudyUnknown:
+            return False
+    return all(row.instance_uid in frozen for row in rows)
+
+
+def _takes_gzip(request: Request) -> bool:
+    for item in request.headers.get("accept-encoding", "").lower().split(","):
+        coding, _, parameters = item.partition(";")
+        if coding.strip() in {"gzip", "*"}:
+            return parameters.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return False

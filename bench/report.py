@@ -1,0 +1,49 @@
+"""The document of the measurements: what was measured, on what, and what falls short."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from bench.machine import Machine
+from bench.row import Row
+from bench.table import as_markdown
+
+_HEAD = """# Measurements
+
+Written by `make bench`; do not edit. `make -s bench-NAME` measures one part again and prints one
+JSON line a row.
+
+Ours and the peers are measured in turn in one run, each a process of its own on one machine, with
+`TCP_NODELAY` on all sides and the data of all on the same disk; the numbers are medians of the
+rounds. `ratio` is ours to theirs: more is better for MB/s, less for times and sizes.
+"""
+
+_ABOUT = {
+    "start": """`telerad up --json` on a data directory that exists: until its ready line, and five
+seconds later. Node, web, relay and upkeep are one process.""",
+    "size": """Two engines side by side, one with 10 000 studies that are open cases in one queue,
+the other with 10. C-STORE: a study of one image of 256 KB, time an image. Queue page: as its
+consultant sees it, over HTTP, signed in; with 10 studies the page has 10 lines, with more it has
+50, the longest it gets.""",
+    "ingest": """`storescu` sends to `telerad up`, to Debian's Orthanc with its defaults for
+storage, and to `storescp +B --fork`, which flushes nothing and keeps no index: a bound, not an
+archive. Each instance of ours is flushed to disk and has its index row before the sender is told.
+No study is packed while this is measured; that work comes once a study is complete, and competes
+for disk and processor with whatever arrives then. Processor time and memory are of all of
+`telerad up`, web and relay included.""",
+}
+
+
+def written(measured: Mapping[str, Sequence[Row]], machine: Machine, at: datetime) -> str:
+    """Return the document."""
+    parts = [_HEAD, f"Measured on {at:%d %B %Y}.", *machine.sentences(), ""]
+    for name, rows in measured.items():
+        parts += [f"## {name}", "", _ABOUT[name], "", as_markdown(rows), ""]
+    parts += ["## What falls short", "", *_short([r for rows in measured.values() for r in rows])]
+    return "\n".join(parts) + "\n"
+
+
+def _short(rows: Sequence[Row]) -> list[str]:
+    short = [row for row in rows if row.verdict == "not met"]
+    if not short:
+        return ["Nothing of what is demanded in these rows."]
+    return [f"- {row.case}: {row.ratio:.2f} of {row.peer}, demanded {row.demand}." for row in short]

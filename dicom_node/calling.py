@@ -1,0 +1,154 @@
+"""An association that we open to send instances: one blocking socket, no polling.
+
+References
+----------
+DICOM PS3.7 section 9.1.1 (C-STORE), PS3.8 sections 7.1, 7.2 and 9.3.
+"""
+
+import contextlib
+import socket
+from collections.abc import Iterable
+from datetime import timedelta
+
+from dicom_node import pdu
+from dicom_node.contexts import Proposed
+from dicom_node.dimse import MAX_COMMAND_LENGTH, Response, parse_response, store_request
+from dicom_node.errors import AssociationRefused, PeerGone, PeerUnreachable, ProtocolBroken
+from dicom_node.messages import send_message
+from dicom_node.pdu import AbortReason, PduType
+from dicom_node.peers import Peer
+from dicom_node.transport import Released, Transport
+
+_MAX_PDU = 131_072
+_COMMAND, _LAST = 1, 2
+
+
+class Call:
+    """An association as its requestor.
+
+    Parameters
+    ----------
+    contexts
+        Pairs of SOP class and transfer syntax; each is proposed by itself, so that what is
+        accepted is what we hold.
+
+    Raises
+    ------
+    PeerUnreachable
+        No connection, or no answer.
+    AssociationRefused
+        The peer refused.
+    """
+
+    def __init__(
+        self,
+        contexts: Iterable[tuple[str, str]],
+        peer: Peer,
+        *,
+        calling: str,
+        connect: timedelta,
+        answer: timedelta,
+    ) -> None:
+        self._peer = peer
+        self._last_message_id = 0
+        proposed = [
+            Proposed(2 * at + 1, sop_class, (syntax,))
+            for at, (sop_class, syntax) in enumerate(sorted(set(contexts)))
+        ]
+        try:
+            sock = socket.create_connection((peer.host, peer.port), connect.total_seconds())
+        except OSError as error:
+            raise self._unreachable("no connection with the peer could be had") from error
+        self._transport = Transport(sock, silence=answer, idle=answer)
+        try:
+            accept = self._negotiated(proposed, calling)
+        except (PeerGone, ProtocolBroken) as error:
+            sock.close()
+            raise self._unreachable("no association with the peer could be had") from error
+        except AssociationRefused:
+            sock.close()
+            raise
+        self._max_pdu = min(accept.max_pdu or _MAX_PDU, _MAX_PDU)
+        self.accepted = {
+            (each.abstract_syntax, each.transfer_syntaxes[0]): each.id
+            for each in proposed
+            if accept.accepted.get(each.id) == each.transfer_syntaxes[0]
+        }
+        """Context id by pair of SOP class and transfer syntax."""
+        self.is_open = True
+
+    def store(
+        self,
+        context: tuple[str, str],
+        instance_uid: str,
+        data: memoryview,
+        originator: tuple[str, int] | None = None,
+    ) -> Response | None:
+        """Send one instance on an accepted context; None once the association is lost."""
+        if not self.is_open:
+            return None
+        self._last_message_id = self._last_message_id % 0xFFFF + 1
+        command = store_request(
+            context[0], instance_uid, message_id=self._last_message_id, originator=originator
+        )
+        try:
+            send_message(
+                self._transport, self.accepted[context], command, data, max_pdu=self._max_pdu
+            )
+            return self._response()
+        except (PeerGone, Released):
+            self.is_open = False
+        except ProtocolBroken as broken:
+            self._transport.abort(broken.reason)
+            self.is_open = False
+        return None
+
+    def close(self) -> None:
+        """Release the association."""
+        if self.is_open:
+            self.is_open = False
+            with contextlib.suppress(PeerGone, ProtocolBroken):
+                self._transport.send(pdu.release_request())
+                self._transport.read_pdu(limit=pdu.MAX_ASSOCIATE_LENGTH)
+        self._transport.sock.close()
+
+    def _negotiated(self, proposed: list[Proposed], calling: str) -> pdu.AssociateAccept:
+        request = pdu.associate_request(
+            proposed, called=self._peer.ae_title, calling=calling, max_pdu=_MAX_PDU
+        )
+        self._transport.send(request)
+        kind, body = self._transport.read_pdu(limit=pdu.MAX_ASSOCIATE_LENGTH)
+        if kind == PduType.ASSOCIATE_RJ:
+            raise AssociationRefused(
+                "the peer refused the association", ae_title=self._peer.ae_title
+            )
+        if kind != PduType.ASSOCIATE_AC:
+            raise ProtocolBroken(AbortReason.UNEXPECTED_PDU, "the peer answered no negotiation")
+        return pdu.parse_associate_accept(body)
+
+    def _response(self) -> Response:
+        command = bytearray()
+        while True:
+            control, part = self._value()
+            if not control & _COMMAND or len(command) + len(part) > MAX_COMMAND_LENGTH:
+                raise ProtocolBroken(AbortReason.UNEXPECTED_PARAMETER, "no answer came")
+            command += part
+            if control & _LAST:
+                break
+        found = parse_response(command)
+        if found.responded_to != self._last_message_id:
+            raise ProtocolBroken(
+                AbortReason.UNEXPECTED_PARAMETER, "an answer came to what was never asked"
+            )
+        while found.has_data_set and not self._value()[0] & _LAST:
+            pass
+        return found
+
+    def _value(self) -> tuple[int, bytearray]:
+        _, control, length = self._transport.next_pdv(limit=_MAX_PDU)
+        part = bytearray(length)
+        self._transport.fill(memoryview(part))
+        return control, part
+
+    def _unreachable(self, sentence: str) -> PeerUnreachable:
+        return PeerUnreachable(sentence, ae_title=self._peer.ae_title)

@@ -1,0 +1,179 @@
+"""The DICOM conformance statement, written from the tables that the node negotiates by.
+
+References
+----------
+DICOM PS3.2 Annex A (template); the document is docs/conformance.md.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from dicom_node import contexts, modality_worklist, pdu, query
+from dicom_node.contexts import (
+    MESSAGE_SYNTAXES,
+    SERVICES,
+    STORAGE_CLASSES,
+    TRANSFER_SYNTAXES,
+    VERIFICATION,
+)
+from dicom_node.data_sets import tag_of
+from dicom_node.statuses import Outcome, Status, word_for
+from storage.archive_find import Level
+
+_MEANINGS = {
+    Outcome.STORED: "the instance is durable and can be found",
+    Outcome.DUPLICATE: "the same bytes are here already",
+    Outcome.CONFLICTING: "the SOP Instance UID has other content here; both are kept, the first "
+    "stays",
+    Outcome.UNREADABLE: "the data set cannot be read; it is kept aside",
+    Outcome.MISMATCHED: "the data set is not what the command announced, or lacks its UIDs; it is "
+    "kept aside",
+    Outcome.NO_ROOM: "the disk has no room",
+    Outcome.UNAVAILABLE: "the index cannot be written now",
+    Outcome.FAILED: "the storage failed",
+    Outcome.NO_DATA_SET: "there is no data set",
+    Outcome.CLASS_NOT_SUPPORTED: "the SOP class is not that of the presentation context",
+    Outcome.OPERATION_UNKNOWN: "the operation is not served on this context",
+}
+_HEAD = """\
+# DICOM conformance statement
+
+Written by `python -m tools.make_conformance` from the tables that the node negotiates by; a test
+compares it with what is negotiated. After the template of PS3.2 Annex A.
+
+## 1. Overview
+
+One application entity receives and keeps instances of every storage SOP class, verbatim in the
+transfer syntax in which they come; answers queries; sends back what it holds; tells modalities
+their worklist; and answers for what it stores. It opens associations of its own to send instances
+(C-MOVE, delivery), to report on storage commitment, and to verify that a peer is there.
+"""
+_ASSOCIATIONS = """\
+## 2. Associations
+
+| | |
+|---|---|
+| application context | {application} |
+| implementation class UID | {implementation} |
+| implementation version name | {version} |
+| port | one, for every service |
+| called AE title | has to be the node's; else rejected (1, 1, 7) |
+| calling AE title | has to be a registered peer; else rejected (1, 1, 3) |
+| too many associations, of one peer or of all | rejected (2, 3, 2) |
+| asynchronous operations | not negotiated: one operation at a time |
+| user identity | not negotiated |
+| extended negotiation | query and retrieve: relational queries; combined date and time matching |
+| role selection | accepted for storage classes beside a C-GET context |
+
+Of the transfer syntaxes that a context proposes, the first that is known is taken; big endian only
+where nothing else is offered. Storage classes that manufacturers registered under roots of their
+own are taken as well, unless the settings say otherwise.
+"""
+_FIND = """\
+## 5. Query and retrieve (PS3.4 Annex C)
+
+Matching: single value, list of UID, wild card (`*`, `?`), range of dates and times, universal.
+Names are compared without regard to case, the whole or one component group; of a key with several
+values one has to match. Without relational queries each level above needs one value of its unique
+key, else A900. A key that is not supported is left out of the answers, which are then FF01.
+Answers are in ISO_IR 192 and have Retrieve AE Title and Instance Availability.
+
+A device sees the studies that devices of its organisation sent first, and those of open requests of
+its organisation for the same patient; an organisation that reads for all can be given sight of all.
+What is not seen is neither found nor retrieved.
+"""
+_RETRIEVE = """\
+C-MOVE sends to registered peers only (else A801), C-GET on the same association to contexts for
+which the peer selected the SCP role. Instances go in the transfer syntax in which they came; where
+the receiver does not take it, uncompressed in Explicit or Implicit VR Little Endian. Pending
+answers have the numbers of sub-operations; the final one lists what failed.
+"""
+_WORKLIST = """\
+## 6. Modality worklist (PS3.4 Annex K)
+
+The open requests of the organisation of the modality. A key whose attribute an item lacks matches:
+a request that names no station is for every station. Dates and times are those of the site.
+Attributes that are asked for and not held are answered empty.
+"""
+_COMMITMENT = """\
+## 7. Storage commitment, push model (PS3.4 Annex J)
+
+N-ACTION (action type 1) is kept durably before it is answered; the N-EVENT-REPORT comes on an
+association that the node opens, as SCP, to the address that the peer is registered with, and is
+tried again with growing pauses for three days. An instance is committed if the archive index has
+it, which it does only once its bytes are durable. Failure reasons: 0112H no such object instance,
+0119H class / instance conflict.
+"""
+_LIMITS = """\
+## 8. Not served
+
+MPPS, Instance Availability Notification, Unified Procedure Step, print and media services; TLS on
+this port (put it behind a TLS proxy).
+"""
+
+
+def statement() -> str:
+    """Return the conformance statement as Markdown."""
+    parts = [
+        _HEAD,
+        _ASSOCIATIONS.format(
+            application=pdu.APPLICATION_CONTEXT,
+            implementation=pdu.IMPLEMENTATION_CLASS_UID,
+            version=pdu.IMPLEMENTATION_VERSION,
+        ),
+        "## 3. SOP classes\n",
+        "### Services (as SCP)\n",
+        _classes([VERIFICATION, *sorted(SERVICES)]),
+        f"Transfer syntaxes of the services: {_named(sorted(MESSAGE_SYNTAXES))}.\n",
+        "### Storage (as SCP, and as SCU of what is held)\n",
+        _classes(sorted(STORAGE_CLASSES)),
+        "### Transfer syntaxes of storage and verification\n",
+        _classes(sorted(TRANSFER_SYNTAXES)),
+        "## 4. Storage\n",
+        "Success is answered when the bytes are durable and indexed.\n",
+        _table(
+            ("outcome", "status", "when"),
+            ((each.value, f"{word_for(each):04X}", _MEANINGS[each]) for each in Outcome),
+        ),
+        _FIND,
+        _table(("level", "key", "tag"), _query_keys()),
+        _RETRIEVE,
+        _WORKLIST,
+        _table(("in", "key", "tag"), _worklist_keys()),
+        _COMMITMENT,
+        "Status words of the services:\n",
+        _table(("name", "status"), ((s.name.lower(), f"{s:04X}") for s in Status)),
+        _LIMITS,
+    ]
+    return "\n".join(part.rstrip("\n") + "\n" for part in parts)
+
+
+def _query_keys() -> Iterable[Sequence[str]]:
+    for level in Level:
+        for keyword, key in query.KEYS.items():
+            if key.level is level:
+                yield level.value, keyword, _tag(keyword)
+
+
+def _worklist_keys() -> Iterable[Sequence[str]]:
+    for keyword in modality_worklist.KEYS:
+        yield "item", keyword, _tag(keyword)
+    for keyword in modality_worklist.STEP_KEYS:
+        yield modality_worklist.STEP_SEQUENCE, keyword, _tag(keyword)
+
+
+def _tag(keyword: str) -> str:
+    tag = tag_of(keyword)
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def _classes(uids: Iterable[str]) -> str:
+    return _table(("name", "UID"), ((contexts.name_of(uid), uid) for uid in uids))
+
+
+def _named(uids: Iterable[str]) -> str:
+    return "; ".join(f"{contexts.name_of(uid)} ({uid})" for uid in uids)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

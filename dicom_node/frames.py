@@ -1,0 +1,196 @@
+"""Frames of an instance as they are stored or decoded, read without the rest of it.
+
+References
+----------
+DICOM PS3.18 sections 10.4.1.1.6 (frame resources) and 8.7.3.5 (media types of bulk data), PS3.5
+sections 8.1 (native pixels) and A.4 (fragments), PS3.3 section C.7.6.3.
+"""
+
+import struct
+from collections.abc import Mapping
+from io import BytesIO
+from typing import BinaryIO
+
+import numpy as np
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
+from pydicom.pixels.utils import pixel_array
+
+from dicom_node.codecs import decoder_of
+from dicom_node.contexts import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from dicom_node.deflated import head_of, inflated
+from dicom_node.errors import PictureRefused
+from kernel.errors import EngineError
+
+OCTETS = "application/octet-stream"
+NATIVE = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG})
+MAX_FRAME_BYTES = 512 << 20
+_UNDEFINED = 0xFFFFFFFF
+_HALF_CHROMA = ("YBR_FULL_422", "YBR_PARTIAL_422")
+_SYNTAX = "1.2.840.10008.1.2"
+MEDIA_TYPES: Mapping[str, str] = {
+    f"{_SYNTAX}.4.50": "image/jpeg",
+    f"{_SYNTAX}.4.51": "image/jpeg",
+    f"{_SYNTAX}.4.57": "image/jpeg",
+    f"{_SYNTAX}.4.70": "image/jpeg",
+    f"{_SYNTAX}.4.80": "image/jls",
+    f"{_SYNTAX}.4.81": "image/jls",
+    f"{_SYNTAX}.4.90": "image/jp2",
+    f"{_SYNTAX}.4.91": "image/jp2",
+    f"{_SYNTAX}.4.92": "image/jpx",
+    f"{_SYNTAX}.4.93": "image/jpx",
+    f"{_SYNTAX}.4.110": "image/jxl",
+    f"{_SYNTAX}.4.111": "image/jxl",
+    f"{_SYNTAX}.4.112": "image/jxl",
+    f"{_SYNTAX}.4.201": "image/jphc",
+    f"{_SYNTAX}.4.202": "image/jphc",
+    f"{_SYNTAX}.4.203": "image/jphc",
+    f"{_SYNTAX}.5": "image/dicom-rle",
+}
+"""Of compressed frames, by transfer syntax (PS3.18 table 8.7.3-5)."""
+
+
+class FrameMissing(PictureRefused):
+    """The instance has no frame of this number."""
+
+    code = "dicom_node.frame_missing"
+
+
+class Frames:
+    """The frames of one instance; the first has the number 1.
+
+    Parameters
+    ----------
+    file
+        A Part 10 file that is read where frames are asked for.
+
+    Raises
+    ------
+    PictureRefused
+        The instance has no pixels, or sizes that cannot be.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        try:
+            syntax, _ = head_of(file)
+            if syntax == DEFLATED_LITTLE:
+                file.seek(0)
+                file = BytesIO(inflated(file.read()))
+                syntax = EXPLICIT_LITTLE
+            file.seek(0)
+            self._file = file
+            self.transfer_syntax_uid = syntax
+            self._header = dcmread(file, stop_before_pixels=True)
+            self._start, self._length = self._pixels()
+            self.count = max(1, int(self._header.get("NumberOfFrames") or 1))
+        except EngineError:
+            raise
+        except Exception as error:  # the header is the sender's
+            raise PictureRefused(f"the frames cannot be found: {type(error).__name__}") from error
+        self._frame_bits = _frame_bits(self._header)
+        if not 0 < self._frame_bits <= MAX_FRAME_BYTES * 8:
+            raise PictureRefused("the instance has no frames, or too large ones")
+
+    @property
+    def is_native(self) -> bool:
+        """Whether the pixels are not compressed."""
+        return self.transfer_syntax_uid in NATIVE
+
+    def stored(self, number: int) -> tuple[str, str, bytes]:
+        """Return (media type, transfer syntax, bytes) of a frame with nothing decoded.
+
+        Raises
+        ------
+        PictureRefused
+            It is not there, or shorter than it says.
+        """
+        if self.is_native:
+            return OCTETS, EXPLICIT_LITTLE, self.plain(number)
+        media_type = MEDIA_TYPES.get(self.transfer_syntax_uid)
+        if media_type is None:
+            raise PictureRefused("frames of this compression do not stand alone")
+        self._require(number)
+        self._file.seek(self._start)
+        try:
+            data = get_frame(self._file, number - 1, number_of_frames=self.count)
+        except (ValueError, EOFError, struct.error) as error:
+            raise PictureRefused("the frame is not there, or cut short") from error
+        return media_type, self.transfer_syntax_uid, data
+
+    def plain(self, number: int) -> bytes:
+        """Return a frame decoded, little endian.
+
+        Raises
+        ------
+        PictureRefused
+            It is not there, shorter than it says, or cannot be decoded.
+        """
+        self._require(number)
+        if not self.is_native:
+            return self._decoded(number)
+        first, bits = (number - 1) * self._frame_bits, self._frame_bits
+        last = first + bits
+        start, end = first // 8, (last + 7) // 8
+        if end > self._length:
+            raise PictureRefused("the instance has fewer pixels than it says")
+        self._file.seek(self._start + start)
+        data = self._file.read(end - start)
+        if len(data) != end - start:
+            raise PictureRefused("the instance has fewer pixels than it says")
+        if first % 8 or last % 8:
+            return _bits(data, first % 8, bits)
+        return self._little(data)
+
+    def _decoded(self, number: int) -> bytes:
+        self._file.seek(0)
+        try:
+            decoded = pixel_array(
+                self._file,
+                index=number - 1,
+                decoding_plugin=decoder_of(self.transfer_syntax_uid),
+            )
+        except Exception as error:  # decoders of many makers raise what they like
+            raise PictureRefused(f"the pixels cannot be decoded: {type(error).__name__}") from error
+        little: np.ndarray[tuple[int, ...], np.dtype[np.generic]] = decoded.astype(
+            decoded.dtype.newbyteorder("<"), copy=False
+        )
+        return little.tobytes()
+
+    def _little(self, data: bytes) -> bytes:
+        bits = int(self._header.get("BitsAllocated") or 0)
+        if self.transfer_syntax_uid != EXPLICIT_BIG or bits == 8:
+            return data
+        return np.frombuffer(data, f">u{max(bits // 8, 2)}").byteswap().tobytes()
+
+    def _require(self, number: int) -> None:
+        if not 1 <= number <= self.count:
+            raise FrameMissing(f"the instance has {self.count} frames, not {number}")
+
+    def _pixels(self) -> tuple[int, int]:
+        """Return where the value of the pixel data begins and its length (bytes)."""
+        at = self._file.tell()
+        order = ">" if self.transfer_syntax_uid == EXPLICIT_BIG else "<"
+        head = self._file.read(12)
+        group, element = struct.unpack_from(f"{order}HH", head)
+        if group != 0x7FE0 or element not in (0x0008, 0x0009, 0x0010):
+            raise PictureRefused("the instance has no pixel data")
+        if self.transfer_syntax_uid == IMPLICIT_LITTLE:
+            return at + 8, int(struct.unpack_from(f"{order}I", head, 4)[0])
+        return at + 12, int(struct.unpack_from(f"{order}I", head, 8)[0])
+
+
+def _frame_bits(header: Dataset) -> int:
+    rows, columns = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
+    samples = int(header.get("SamplesPerPixel") or 1)
+    bits = rows * columns * samples * int(header.get("BitsAllocated") or 0)
+    # 4:2:2 keeps two of three samples (PS3.3 section C.7.6.3.1.2), where pixels are native.
+    native = str(header.file_meta.TransferSyntaxUID) in NATIVE
+    half = native and header.get("PhotometricInterpretation") in _HALF_CHROMA
+    return bits * 2 // 3 if half else bits
+
+
+def _bits(data: bytes, skipped: int, wanted: int) -> bytes:
+    """Return a frame of single bits that does not begin or end with a byte, so that it does."""
+    bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
+    return np.packbits(bits[skipped : skipped + wanted], bitorder="little").tobytes()

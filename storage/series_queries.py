@@ -1,0 +1,75 @@
+"""Instances of a study, a series or one alone, in reading order, with where their bytes lie."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from storage.engine import Transaction
+from storage.journal import Place
+from storage.tables.archive import INSTANCES, SERIES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """One instance and its place: in a pack if `pack_key` says so, else in a journal segment.
+
+    `offset` and `length` are in bytes, `sha256` is of the whole Part 10 file; `rows` and `columns`
+    are None where it is no image.
+    """
+
+    instance_uid: str
+    series_uid: str
+    study_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    number: str
+    rows: int | None
+    columns: int | None
+    frames: int | None
+    sha256: str
+    length: int
+    segment: str | None
+    pack_key: str | None
+    offset: int
+
+    @property
+    def place(self) -> Place:
+        """The place in the journal, of one that is not packed yet."""
+        return Place(self.segment or "", self.offset, self.length, self.sha256)
+
+
+_FIELDS = tuple(Held.__dataclass_fields__)
+# Made once: the database layer then finds it compiled.
+_OF_STUDY = select(
+    *(INSTANCES.c[name] for name in _FIELDS), SERIES.c.number.label("series_number")
+).join(SERIES, SERIES.c.series_uid == INSTANCES.c.series_uid)
+
+
+def held(
+    tx: Transaction,
+    study_uid: str,
+    series_uid: str | None = None,
+    instance_uid: str | None = None,
+) -> list[Held]:
+    """Return the instances under one address; by series number, then by instance number."""
+    query = _OF_STUDY.where(INSTANCES.c.study_uid == study_uid)
+    if series_uid is not None:
+        query = query.where(INSTANCES.c.series_uid == series_uid)
+    if instance_uid is not None:
+        query = query.where(INSTANCES.c.instance_uid == instance_uid)
+    rows = tx.execute(query).all()
+    ordered = sorted(
+        rows,
+        key=lambda row: (
+            _number(row.series_number),
+            row.series_uid,
+            _number(row.number),
+            row.instance_uid,
+        ),
+    )
+    return [Held(**dict(zip(_FIELDS, row, strict=False))) for row in ordered]
+
+
+def _number(text: str) -> int:
+    digits = text.strip().lstrip("+-")
+    return int(text) if digits.isascii() and digits.isdigit() else 0

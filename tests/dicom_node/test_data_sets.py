@@ -1,0 +1,104 @@
+"""Data sets of messages: what pydicom writes is read, what is written pydicom reads."""
+
+from contextlib import suppress
+from io import BytesIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pynetdicom.dsutils import encode
+
+from dicom_node import data_sets
+from dicom_node.contexts import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from dicom_node.data_sets import attribute, sequence
+from dicom_node.errors import DataSetUnreadable
+
+SYNTAXES = (IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG)
+
+
+def written(data_set: Dataset, syntax: str) -> bytes:
+    encoded = encode(data_set, syntax == IMPLICIT_LITTLE, syntax != EXPLICIT_BIG)
+    assert encoded is not None
+    return encoded
+
+
+def an_identifier(*, undefined: bool = False) -> Dataset:
+    data_set, item = Dataset(), Dataset()
+    data_set.SpecificCharacterSet = "ISO_IR 144"
+    data_set.PatientName = "Иванов^Иван"
+    data_set.StudyInstanceUID = ["1.2", "1.3"]
+    data_set.Rows = 512
+    data_set.StudyDescription = ""
+    item.Modality = "CT"
+    item.ScheduledPerformingPhysicianName = "Петров"
+    item.is_undefined_length_sequence_item = undefined
+    data_set.ScheduledProcedureStepSequence = [item]
+    data_set["ScheduledProcedureStepSequence"].is_undefined_length = undefined
+    return data_set
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize("undefined", [False, True])
+def test_what_pydicom_writes_is_read(syntax: str, undefined: bool) -> None:
+    found = data_sets.decode(written(an_identifier(undefined=undefined), syntax), syntax)
+
+    assert found.value("PatientName") == "Иванов^Иван"
+    assert found.values("StudyInstanceUID") == ("1.2", "1.3")
+    assert found.values("Rows") == ("512",)
+    assert found.values("StudyDescription") == ()
+    (item,) = found.items("ScheduledProcedureStepSequence")
+    assert item.value("Modality") == "CT"
+    assert item.value("ScheduledPerformingPhysicianName") == "Петров"
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_what_is_written_pydicom_reads(syntax: str) -> None:
+    told = [
+        attribute("SpecificCharacterSet", "ISO_IR 192"),
+        attribute("PatientName", "Ахметова^Айгүл"),
+        attribute("Rows", "512"),
+        sequence("FailedSOPSequence", [attribute("FailureReason", "274")], []),
+    ]
+
+    data = data_sets.encode(told, syntax)
+    found = read_dataset(BytesIO(data), syntax == IMPLICIT_LITTLE, syntax != EXPLICIT_BIG)
+
+    assert str(found.PatientName) == "Ахметова^Айгүл"
+    assert found.Rows == 512
+    assert found.FailedSOPSequence[0].FailureReason == 0x0112
+    assert len(found.FailedSOPSequence) == 2
+
+
+def test_the_character_set_of_the_device_is_used_where_none_is_named() -> None:
+    data = b"\x10\x00\x10\x00\x06\x00\x00\x00" + "Иванов".encode("cp1251")
+
+    found = data_sets.decode(data, IMPLICIT_LITTLE, default_character_set="CP1251")
+
+    assert found.value("PatientName") == "Иванов"
+
+
+@given(data=st.binary(max_size=200), syntax=st.sampled_from(SYNTAXES))
+def test_any_bytes_are_read_or_refused(data: bytes, syntax: str) -> None:
+    with suppress(DataSetUnreadable):
+        data_sets.decode(data, syntax)
+
+
+@given(data=st.data(), syntax=st.sampled_from(SYNTAXES), undefined=st.booleans())
+def test_a_data_set_that_is_damaged_is_read_or_refused(
+    data: st.DataObject, syntax: str, undefined: bool
+) -> None:
+    whole = bytearray(written(an_identifier(undefined=undefined), syntax))
+    at = data.draw(st.integers(0, len(whole) - 1))
+    whole[at] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(whole)))
+    with suppress(DataSetUnreadable):
+        data_sets.decode(bytes(whole[:cut]), syntax)
+
+
+def test_sequences_without_end_in_each_other_are_refused() -> None:
+    deep = b"\x08\x00\x15\x11\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff" * 5000
+
+    with pytest.raises(DataSetUnreadable):
+        data_sets.decode(deep, IMPLICIT_LITTLE)

@@ -1,0 +1,442 @@
+"""C-MOVE and C-GET: what was stored comes back, verbatim where the receiver takes it so."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pydicom
+import pydicom.data
+import pytest
+from pydicom.dataset import Dataset
+from pynetdicom import AE, build_role, evt
+from pynetdicom.association import Association
+
+from dicom_node import commands
+from dicom_node.contexts import (
+    EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
+    PATIENT_ROOT_MOVE,
+    STUDY_ROOT_GET,
+    STUDY_ROOT_MOVE,
+)
+from dicom_node.part10 import split
+from dicom_node.peers import Peer
+from kernel.people import ENGINE
+from storage import audit
+from tests.dicom_node.samples import CT, as_sent
+from tests.services.missing import required
+from tests.services.orthanc import orthanc
+from tests.wire.conftest import Node, start
+from tests.wire.holdings import CR, HELD
+from tests.wire.inquirer import identifier, without_delay
+from tests.wire.speaker import CALLING, until
+
+SUCCESS, PENDING, CANCELLED, SOME_FAILED = 0x0000, 0xFF00, 0xFE00, 0xB000
+ALL_FAILED, NO_DESTINATION, REFUSED = 0xA702, 0xA801, 0xA900
+
+
+@dataclass
+class Receiver:
+    """A storage SCP that keeps what comes, or answers what a test tells it to."""
+
+    ae_title: str
+    files: dict[str, bytes] = field(default_factory=dict)
+    originators: set[tuple[str, int]] = field(default_factory=set)
+    syntaxes: set[str] = field(default_factory=set)
+    refuses: set[str] = field(default_factory=set)
+
+    def keep(self, event: evt.Event) -> int:
+        request = event.request
+        uid = str(request.AffectedSOPInstanceUID)
+        if uid in self.refuses:
+            return 0xA700
+        self.files[uid] = request.DataSet.getvalue()
+        self.syntaxes.add(str(event.context.transfer_syntax))
+        if request.MoveOriginatorMessageID is not None:
+            origin = (
+                str(request.MoveOriginatorApplicationEntityTitle),
+                request.MoveOriginatorMessageID,
+            )
+            self.originators.add(origin)
+        return 0
+
+
+@contextmanager
+def receiving(
+    node: Node, ae_title: str = "ARCHIVE", syntaxes: tuple[str, ...] = (EXPLICIT_LITTLE,)
+) -> Iterator[Receiver]:
+    """Run a storage SCP that the node knows."""
+    receiver = Receiver(ae_title)
+    entity = AE(ae_title=ae_title)
+    for sop_class in (CT, CR):
+        entity.add_supported_context(sop_class, list(syntaxes))
+    handlers = [(evt.EVT_C_STORE, receiver.keep), (evt.EVT_CONN_OPEN, without_delay)]
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    port = server.socket.getsockname()[1]
+    with node.database.transaction() as tx:
+        peer = Peer(
+            ae_title=ae_title, host="127.0.0.1", port=port, organisation_id="o-1", issuer="i"
+        )
+        commands.add_peer(tx, peer, actor=ENGINE)
+    try:
+        yield receiver
+    finally:
+        server.shutdown()
+
+
+def opened(node: Node, abstract: str, calling: str = CALLING) -> Association:
+    entity = AE(ae_title=calling)
+    entity.add_requested_context(abstract)
+    association = entity.associate(
+        "127.0.0.1",
+        node.port,
+        ae_title="TELERAD",
+        evt_handlers=[(evt.EVT_CONN_OPEN, without_delay)],
+    )
+    assert association.is_established
+    return association
+
+
+def move(
+    node: Node,
+    asked: Dataset,
+    destination: str,
+    *,
+    root: str = STUDY_ROOT_MOVE,
+    calling: str = CALLING,
+) -> tuple[list[Dataset], Dataset | None]:
+    """Return every response, and the identifier of the last."""
+    association = opened(node, root, calling)
+    responses, last = [], None
+    for status, answer in association.send_c_move(asked, destination, root):
+        responses.append(status)
+        last = answer
+    association.release()
+    return responses, last
+
+
+def stored(node: Node, uid: str) -> bytes:
+    file = node.archive.read(uid)
+    return file[split(file).data_set_offset :]
+
+
+def uids_of(number: int) -> set[str]:
+    held = next(each for each in HELD if each.number == number)
+    return {str(each.SOPInstanceUID) for each in held.instances()}
+
+
+def test_a_study_moves_verbatim_and_is_counted(stocked: Node) -> None:
+    with receiving(stocked) as receiver:
+        responses, _ = move(stocked, identifier("STUDY", StudyInstanceUID=HELD[0].uid), "ARCHIVE")
+
+    assert set(receiver.files) == uids_of(1)
+    assert all(data == stored(stocked, uid) for uid, data in receiver.files.items())
+    assert {title for title, _ in receiver.originators} == {CALLING}
+    assert [int(each.Status) for each in responses] == [PENDING, SUCCESS]
+    assert responses[0].NumberOfRemainingSuboperations == 1
+    last = responses[-1]
+    assert last.NumberOfCompletedSuboperations == 2
+    assert (last.NumberOfFailedSuboperations, last.NumberOfWarningSuboperations) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("root", "asked", "numbers"),
+    [
+        (PATIENT_ROOT_MOVE, identifier("PATIENT", PatientID="P-1"), (1, 2)),
+        (STUDY_ROOT_MOVE, identifier("STUDY", StudyInstanceUID=[HELD[0].uid, HELD[1].uid]), (1, 2)),
+        (
+            STUDY_ROOT_MOVE,
+            identifier(
+                "SERIES", StudyInstanceUID=HELD[1].uid, SeriesInstanceUID=f"{HELD[1].uid}.1"
+            ),
+            (2,),
+        ),
+        (STUDY_ROOT_MOVE, identifier("STUDY", StudyInstanceUID="1.2.3.4"), ()),
+        (STUDY_ROOT_MOVE, identifier("STUDY", StudyInstanceUID=HELD[5].uid), ()),  # not ours
+    ],
+)
+def test_each_level_moves_what_it_names(
+    stocked: Node, root: str, asked: Dataset, numbers: tuple[int, ...]
+) -> None:
+    with receiving(stocked) as receiver:
+        responses, _ = move(stocked, asked, "ARCHIVE", root=root)
+
+    assert int(responses[-1].Status) == SUCCESS
+    assert set(receiver.files) == set().union(*(uids_of(number) for number in numbers))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        identifier("STUDY", StudyInstanceUID=""),
+        identifier("STUDY", StudyInstanceUID="*"),
+        identifier("SERIES", SeriesInstanceUID="1.2"),
+        identifier("SERIES", StudyInstanceUID="1.2"),
+    ],
+)
+def test_what_names_nothing_moves_nothing(stocked: Node, asked: Dataset) -> None:
+    with receiving(stocked) as receiver:
+        responses, _ = move(stocked, asked, "ARCHIVE")
+
+    assert [int(each.Status) for each in responses] == [REFUSED]
+    assert not receiver.files
+
+
+def test_only_registered_peers_are_destinations(stocked: Node) -> None:
+    asked = identifier("STUDY", StudyInstanceUID=HELD[0].uid)
+
+    responses, _ = move(stocked, asked, "NOWHERE")
+
+    assert [int(each.Status) for each in responses] == [NO_DESTINATION]
+
+
+def test_what_the_destination_refuses_is_listed(stocked: Node) -> None:
+    refused = sorted(uids_of(1))[0]
+    asked = identifier("STUDY", StudyInstanceUID=HELD[0].uid)
+    with receiving(stocked) as receiver:
+        receiver.refuses.add(refused)
+        responses, last = move(stocked, asked, "ARCHIVE")
+
+    assert int(responses[-1].Status) == SOME_FAILED
+    assert responses[-1].NumberOfFailedSuboperations == 1
+    assert last is not None
+    assert last.FailedSOPInstanceUIDList == refused
+
+
+# pynetdicom leaves the socket of a refused connection to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_destination_that_is_away_fails_all_of_it(stocked: Node) -> None:
+    asked = identifier("STUDY", StudyInstanceUID=HELD[0].uid)
+    with receiving(stocked, "AWAY"):
+        pass
+
+    responses, last = move(stocked, asked, "AWAY")
+
+    assert int(responses[-1].Status) == ALL_FAILED
+    assert last is not None
+    assert set(last.FailedSOPInstanceUIDList) == uids_of(1)
+
+
+def test_a_receiver_of_the_default_syntax_gets_that(stocked: Node) -> None:
+    asked = identifier("STUDY", StudyInstanceUID=HELD[0].uid)
+    with receiving(stocked, "PLAIN", (IMPLICIT_LITTLE,)) as receiver:
+        responses, _ = move(stocked, asked, "PLAIN")
+
+    assert int(responses[-1].Status) == SUCCESS
+    assert receiver.syntaxes == {IMPLICIT_LITTLE}
+
+
+def test_a_retrieval_leaves_a_trace(stocked: Node) -> None:
+    def trace() -> list[audit.Entry]:
+        with stocked.database.reading() as tx:
+            return [each for each in audit.latest(tx) if each.action == "study.retrieved"]
+
+    before = len(trace())
+    with receiving(stocked):
+        move(stocked, identifier("STUDY", StudyInstanceUID=HELD[2].uid), "ARCHIVE")
+    until(lambda: len(trace()) > before)
+
+    entry = trace()[0]
+    assert (entry.subject, entry.outcome) == (f"study:{HELD[2].uid}", "success")
+    assert entry.detail == {"destination": "ARCHIVE", "instances": 4}
+
+
+@dataclass
+class Got:
+    """What came back on a C-GET."""
+
+    statuses: list[Dataset]
+    files: dict[str, bytes]
+    syntaxes: set[str]
+    last: Dataset | None
+
+
+def get(
+    node: Node,
+    asked: Dataset,
+    *,
+    syntax: str = EXPLICIT_LITTLE,
+    cancel_after: int | None = None,
+    answer: int = 0,
+    with_role: bool = True,
+) -> Got:
+    got = Got([], {}, set(), None)
+
+    def keep(event: evt.Event) -> int:
+        got.files[str(event.request.AffectedSOPInstanceUID)] = event.request.DataSet.getvalue()
+        got.syntaxes.add(str(event.context.transfer_syntax))
+        if cancel_after is not None and len(got.files) == cancel_after:
+            event.assoc.send_c_cancel(1, query_model=STUDY_ROOT_GET)
+        return answer
+
+    entity = AE(ae_title=CALLING)
+    entity.add_requested_context(STUDY_ROOT_GET)
+    for sop_class in (CT, CR):
+        entity.add_requested_context(sop_class, syntax)
+    roles = [build_role(sop_class, scp_role=True) for sop_class in (CT, CR)] if with_role else []
+    association = entity.associate(
+        "127.0.0.1",
+        node.port,
+        ae_title="TELERAD",
+        ext_neg=roles,
+        evt_handlers=[(evt.EVT_C_STORE, keep), (evt.EVT_CONN_OPEN, without_delay)],
+    )
+    assert association.is_established
+    for status, last in association.send_c_get(asked, STUDY_ROOT_GET):
+        got.statuses.append(status)
+        got.last = last
+    association.release()
+    return got
+
+
+def test_a_study_is_got_back_verbatim_on_the_same_association(stocked: Node) -> None:
+    got = get(stocked, identifier("STUDY", StudyInstanceUID=HELD[0].uid))
+
+    assert int(got.statuses[-1].Status) == SUCCESS
+    assert got.statuses[-1].NumberOfCompletedSuboperations == 2
+    assert set(got.files) == uids_of(1)
+    assert all(data == stored(stocked, uid) for uid, data in got.files.items())
+
+
+def test_what_the_peer_does_not_take_back_is_listed(stocked: Node) -> None:
+    sr = f"{HELD[2].uid}.3.1"
+    got = get(stocked, identifier("STUDY", StudyInstanceUID=HELD[2].uid))
+    assert int(got.statuses[-1].Status) == SUCCESS  # the SR of the holdings is of class CT
+    assert sr in got.files
+
+    got = get(stocked, identifier("STUDY", StudyInstanceUID=HELD[2].uid), with_role=False)
+    assert int(got.statuses[-1].Status) == ALL_FAILED
+    assert got.last is not None
+    assert len(got.last.FailedSOPInstanceUIDList) == 4
+
+
+def test_a_refused_sub_operation_is_listed_and_the_rest_goes_on(stocked: Node) -> None:
+    got = get(stocked, identifier("STUDY", StudyInstanceUID=HELD[0].uid), answer=0xA700)
+
+    assert len(got.files) == 2
+    assert int(got.statuses[-1].Status) == ALL_FAILED
+    assert got.statuses[-1].NumberOfFailedSuboperations == 2
+
+
+def test_a_cancelled_get_says_what_remains(stocked: Node) -> None:
+    got = get(stocked, identifier("STUDY", StudyInstanceUID=HELD[2].uid), cancel_after=2)
+
+    last = got.statuses[-1]
+    assert int(last.Status) == CANCELLED
+    assert 2 <= last.NumberOfCompletedSuboperations < 4
+    assert last.NumberOfCompletedSuboperations + last.NumberOfRemainingSuboperations == 4
+
+
+def test_compressed_pixels_are_given_decoded_where_nothing_else_is_taken(tmp_path: Path) -> None:
+    node = start(tmp_path)
+    try:
+        path = Path(str(pydicom.data.__file__)).parent / "test_files/MR_small_RLE.dcm"
+        announced, data = as_sent(path.read_bytes())
+        with node.speak() as speaker:
+            speaker.associate((announced.sop_class_uid, announced.transfer_syntax_uid))
+            assert speaker.store(announced, data) == 0
+        plain = pydicom.dcmread(path)
+        asked = identifier("STUDY", StudyInstanceUID=str(plain.StudyInstanceUID))
+        entity = AE(ae_title=CALLING)
+        entity.add_requested_context(STUDY_ROOT_GET)
+        entity.add_requested_context(announced.sop_class_uid, IMPLICIT_LITTLE)
+        came: list[Dataset] = []
+
+        def keep(event: evt.Event) -> int:
+            came.append(event.dataset)
+            return 0
+
+        association = entity.associate(
+            "127.0.0.1",
+            node.port,
+            ae_title="TELERAD",
+            ext_neg=[build_role(announced.sop_class_uid, scp_role=True)],
+            evt_handlers=[(evt.EVT_C_STORE, keep)],
+        )
+        statuses = [
+            int(status.Status) for status, _ in association.send_c_get(asked, STUDY_ROOT_GET)
+        ]
+        association.release()
+    finally:
+        node.listener.stop(timedelta(seconds=5))
+        node.journal.close()
+        node.database.dispose()
+
+    plain.decompress(generate_instance_uid=False)
+    assert statuses[-1] == SUCCESS
+    assert came[0].PixelData == plain.PixelData
+    assert came[0].SOPInstanceUID == plain.SOPInstanceUID
+
+
+def dcmtk(program: str, node: Node, *more: str) -> subprocess.CompletedProcess[str]:
+    address = ["-aec", "TELERAD", "-aet", CALLING, "127.0.0.1", str(node.port)]
+    return subprocess.run(
+        [program, "-v", "-S", *address, *more],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TCP_NODELAY": "1"},
+        timeout=60,
+    )
+
+
+STUDY_KEYS = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={HELD[2].uid}"]
+
+
+@pytest.mark.skipif(shutil.which("getscu") is None, reason="needs DCMTK")
+def test_getscu_gets(stocked: Node, tmp_path: Path) -> None:
+    done = dcmtk("getscu", stocked, *STUDY_KEYS, "-od", str(tmp_path))
+
+    assert done.returncode == 0, done.stderr
+    came = {str(pydicom.dcmread(path).SOPInstanceUID) for path in tmp_path.iterdir()}
+    assert came == uids_of(3)
+
+
+@pytest.mark.skipif(shutil.which("movescu") is None, reason="needs DCMTK")
+def test_movescu_moves_to_itself(stocked: Node, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with stocked.database.transaction() as tx:
+        peer = Peer(
+            ae_title="MOVESCU", host="127.0.0.1", port=port, organisation_id="o-1", issuer="i"
+        )
+        commands.add_peer(tx, peer, actor=ENGINE)
+
+    done = dcmtk(
+        "movescu", stocked, *STUDY_KEYS, "-aem", "MOVESCU", "+P", str(port), "-od", str(tmp_path)
+    )
+
+    assert done.returncode == 0, done.stderr
+    came = {str(pydicom.dcmread(path).SOPInstanceUID) for path in tmp_path.iterdir()}
+    assert came == uids_of(3)
+
+
+@pytest.mark.service
+def test_an_orthanc_queries_and_retrieves(stocked: Node) -> None:
+    with required(), orthanc(ae_title="ORTHANC", listens=True) as server:
+        assert server.dicom_port is not None
+        with stocked.database.transaction() as tx:
+            peer = Peer(
+                ae_title="ORTHANC",
+                host="127.0.0.1",
+                port=server.dicom_port,
+                organisation_id="o-1",
+                issuer="i",
+            )
+            commands.add_peer(tx, peer, actor=ENGINE)
+        server.knows("node", ae_title="TELERAD", port=stocked.port)
+        asked = {"Level": "Study", "Query": {"PatientID": "P-2"}}
+        query = server.ask("POST", "/modalities/node/query", json.dumps(asked).encode())["ID"]
+        assert server.ask("GET", f"/queries/{query}/answers") == ["0"]
+        order = {"TargetAet": "ORTHANC", "Synchronous": True}
+        server.ask("POST", f"/queries/{query}/retrieve", json.dumps(order).encode())
+        came = server.ask("GET", "/instances?expand")
+
+    uids = {each["MainDicomTags"]["SOPInstanceUID"] for each in came}
+    assert uids == uids_of(3)

@@ -1,0 +1,10 @@
+"""Write docs/conformance.md: ``python -m tools.make_conformance``."""
+
+from pathlib import Path
+
+from dicom_node.conformance import statement
+
+DOCUMENT = Path(__file__).parents[1] / "docs/conformance.md"
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(statement(), encoding="utf-8")
