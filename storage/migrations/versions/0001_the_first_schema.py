@@ -1166,7 +1166,9 @@ def upgrade() -> None:
     )
 
     # The audit chain begins here; every transaction that audits locks this row.
-    op.execute("INSERT INTO audit_head (id, seq, hash) VALUES (1, 0, '0000000000000000000000000000000000000000000000000000000000000000')")
+    op.execute(
+        "INSERT INTO audit_head (id, seq, hash) VALUES (1, 0, '0000000000000000000000000000000000000000000000000000000000000000')"
+    )
 
 
 def downgrade() -> None:
