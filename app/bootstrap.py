@@ -214,7 +214,13 @@ class Parts:
 
     def due_work(self) -> Sequence[DueWork]:
         """Return all work that is found by looking."""
-        return [*self._settling(), *self._worklist_work(), *self._triage(), *self._deliveries()]
+        return [
+            *self._settling(),
+            *self._commitments(),
+            *self._worklist_work(),
+            *self._triage(),
+            *self._deliveries(),
+        ]
 
     def _settling(self) -> Sequence[DueWork]:
         from datetime import timedelta
@@ -225,6 +231,13 @@ class Parts:
         policy = CompletenessPolicy(quiet=timedelta(seconds=self.settings.dicom.quiet_s))
         settling = Settling(self.database, policy, in_flight=self.in_flight)
         return settling.due_work()
+
+    def _commitments(self) -> Sequence[DueWork]:
+        from dicom_node.commitment import CommitmentReports
+        from dicom_node.send import SendSettings
+
+        settings = SendSettings(ae_title=self.settings.dicom.ae_title)
+        return CommitmentReports(self.database, settings).due_work()
 
     def _worklist_work(self) -> Sequence[DueWork]:
         from worklist.tasks import WorklistWork

@@ -2,11 +2,12 @@
 
 import threading
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import structlog
 
 from app.bootstrap import Parts
-from kernel.errors import EngineError
+from kernel.errors import EngineError, Misconfigured
 from storage.packs import Packer
 
 UPKEEP_PAUSE_S = 0.5
@@ -84,6 +85,8 @@ def listener(parts: Parts) -> "Listener":
     from dicom_node import commands
     from dicom_node.listener import Listener, ListenerSettings
     from dicom_node.peers import Peer
+    from dicom_node.services import ServiceSettings, offers
+    from dicom_node.views import View
 
     def find_peer(title: str) -> Peer | None:
         with parts.database.reading() as tx:
@@ -102,4 +105,20 @@ def listener(parts: Parts) -> "Listener":
         parts.intake,
         find_peer,
         in_flight=parts.in_flight,
+        offers=offers(
+            parts.archive,
+            ServiceSettings(
+                ae_title=told.ae_title,
+                views=dict.fromkeys(told.views_all, View.ALL),
+                zone=_zone(told.zone),
+                max_matches=told.max_matches,
+            ),
+        ),
     )
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise Misconfigured(f"dicom.zone: '{name}' is no IANA time zone") from error

@@ -60,6 +60,12 @@ class DicomSettings(_Section):
     """A study is complete when nothing of it came for so long (no other evidence is at hand)."""
     max_associations: int = 64
     """Associations served at once; a thread and at most some MB each."""
+    zone: str = "UTC"
+    """IANA time zone in which the modalities' worklist speaks of dates and times."""
+    views_all: tuple[str, ...] = ()
+    """Organisations whose peers may find every study; others find their own (ADR 14)."""
+    max_matches: int = 10_000
+    """Answers of one query before it ends with a warning."""
     max_associations_per_peer: int = 16
     """So that one site cannot take all of them."""
 

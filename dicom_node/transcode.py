@@ -12,7 +12,7 @@ import hashlib
 import math
 from io import BytesIO
 
-from pydicom import dcmread
+from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import (
@@ -119,7 +119,7 @@ def _pixel_digest(data_set: Dataset) -> str:
     plugin = decoder_of(str(data_set.file_meta.TransferSyntaxUID))
     for frame in iter_pixels(data_set, raw=True, decoding_plugin=plugin):
         hasher.update(f"{frame.shape}".encode())
-        hasher.update(frame.tobytes())
+        hasher.update(frame.astype(frame.dtype.newbyteorder("<")).tobytes())
     return hasher.hexdigest()
 
 
@@ -135,13 +135,12 @@ def _swap_words(data_set: Dataset) -> None:
 def _written(data_set: Dataset, target: str) -> bytes:
     data_set.file_meta.TransferSyntaxUID = UID(target)
     out = BytesIO()
-    if target in COMPRESSIONS:
-        data_set.save_as(out, enforce_file_format=True)
-    else:
-        data_set.save_as(
-            out,
-            enforce_file_format=True,
-            implicit_vr=target == IMPLICIT_LITTLE,
-            little_endian=True,
-        )
+    # Not `enforce_file_format`: it does not go with the change of the byte order.
+    dcmwrite(
+        out,
+        data_set,
+        implicit_vr=target == IMPLICIT_LITTLE,
+        little_endian=True,
+        force_encoding=True,
+    )
     return out.getvalue()

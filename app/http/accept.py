@@ -1,6 +1,6 @@
 """What a DICOMweb client will take (PS3.18 sections 8.3.3 and 8.7)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -47,6 +47,10 @@ class Taken:
     multipart: bool
     media_type: str
     syntax: str
+
+
+ANYTHING = Taken(True, "*/*", ANY)
+"""The form of a client that leaves it open."""
 
 
 def accept_of(request: Request) -> str:
@@ -123,7 +127,7 @@ def asked_bulk(accept: str) -> list[Taken]:
         if name == "multipart/related":
             found.append(Taken(True, parameters.get("type", OCTETS).lower(), syntax))
         elif name in {"*/*", "multipart/*"}:
-            found.append(Taken(True, "*/*", ANY))
+            found.append(ANYTHING)
         else:
             found.append(Taken(False, name, syntax))
     return found
@@ -151,11 +155,6 @@ def takes_parts(accept: str) -> bool:
     """Say whether the form that the client likes best is in parts."""
     preferred = _preferred(accept)
     return bool(preferred) and preferred[0][0].startswith("multipart/")
-
-
-def best(forms: Iterable[Taken], media_types: Sequence[str]) -> Taken | None:
-    """Return the first form that one of these media types satisfies."""
-    return next((form for form in forms if form.media_type in media_types), None)
 
 
 def _preferred(accept: str) -> list[tuple[str, Mapping[str, str]]]:

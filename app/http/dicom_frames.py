@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from app.engine import Engine
-from app.http.accept import ANY, EXPLICIT_LITTLE, OCTETS, Taken, accept_of, asked_bulk
+from app.http.accept import ANY, ANYTHING, EXPLICIT_LITTLE, OCTETS, Taken, accept_of, asked_bulk
 from app.http.access import ReadsDicom
 from app.http.body import TheEngine
 from app.http.dicom_opened import opened_instance
@@ -90,7 +90,7 @@ def retrieve_bulk(
     for form in forms:
         if form.media_type in {media_type, OCTETS, "*/*", "application/*"}:
             name = media_type if form.media_type != OCTETS else OCTETS
-            if form.multipart and form.media_type != "*/*":
+            if form.multipart and form is not ANYTHING:
                 return _given(form, iter([(name, data)]))
             return _download(request, row, path, name, data)
     raise NotAcceptable(f"this value comes as {media_type} or {OCTETS}")

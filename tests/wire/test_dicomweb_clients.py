@@ -104,7 +104,9 @@ def test_dicomweb_client_reads_metadata_and_what_they_point_to(site: Site) -> No
     told = site.client.retrieve_instance_metadata(*instance(f"{PAPER}.1"))
     # The client leaves the port out of its Host header, so the address lacks it too.
     path = urlsplit(told["00420011"]["BulkDataURI"]).path
-    (document,) = site.client.retrieve_bulkdata(str(site.ohif.base_url.join(path)))
+    (document,) = site.client.retrieve_bulkdata(
+        str(site.ohif.base_url.join(path)), media_types=("application/octet-stream",)
+    )
 
     assert document in site.sent[f"{PAPER}.1"].EncapsulatedDocument
 
