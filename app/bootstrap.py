@@ -4,6 +4,7 @@ Heavy packages are imported where they are first needed: the web and the listene
 model, and a process that only lists cases loads neither PDF nor FHIR.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -134,6 +135,9 @@ class Parts:
 
         if not self.settings.ai.enabled:
             return Shelf([])
+        # The runtime's builds for Linux and Windows report to its maker unless told not to, before
+        # they are loaded.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         more = [Path(self.settings.ai.models)] if self.settings.ai.models else []
         return Shelf([shipped_models(), *more])
 

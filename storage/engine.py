@@ -1,5 +1,6 @@
 """The database: SQLite for one machine, PostgreSQL for many, one way to open a transaction."""
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -7,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
 from kernel.clock import Clock, system_clock
 from kernel.errors import Misconfigured, Transient
@@ -21,6 +22,12 @@ class DatabaseUnavailable(Transient):
     """The database cannot be reached or is locked for too long."""
 
     code = "storage.database_unavailable"
+
+
+class DatabaseFull(DatabaseUnavailable):
+    """The disk of the database has no room; nothing was stored."""
+
+    code = "storage.database_full"
 
 
 class Transaction:
@@ -104,14 +111,29 @@ def _named_failures() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
+        if _is_full(error):
+            raise DatabaseFull("the disk of the database is full: nothing was stored") from error
         raise DatabaseUnavailable(f"the database did not answer: {error.orig}") from error
+    except DatabaseError as error:
+        if isinstance(error.orig, sqlite3.DatabaseError) and "not a database" in str(error.orig):
+            raise Misconfigured("the database file is not a database") from error
+        raise
+
+
+def _is_full(error: OperationalError) -> bool:
+    """Say whether the disk is why: SQLITE_FULL, or SQLSTATE 53100 of PostgreSQL."""
+    code = getattr(error.orig, "sqlstate", None)
+    return code == "53100" or "disk is full" in str(error.orig)
 
 
 def _engine(url: str) -> Engine:
-    if url.startswith("sqlite"):
-        return _sqlite(url)
-    if url.startswith("postgresql"):
-        return _postgresql(url)
+    try:
+        if url.startswith("sqlite"):
+            return _sqlite(url)
+        if url.startswith("postgresql"):
+            return _postgresql(url)
+    except (ArgumentError, ValueError) as error:
+        raise Misconfigured("the database URL cannot be read") from error
     raise Misconfigured(f"the database URL must be sqlite:// or postgresql://, not {url[:12]}…")
 
 

@@ -30,9 +30,15 @@ _ALWAYS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 _HSTS = "max-age=31536000"
 
 log = structlog.get_logger()
+
+
+def known_method(told: str) -> str:
+    """Return a method that we know; a caller may write anything there, and it is not for logs."""
+    return told if told in _METHODS else "other"
 
 
 class SecurityHeaders:
@@ -84,10 +90,10 @@ class RequestLog:
             took_s = monotonic_s() - began
             metrics = getattr(scope["app"].state, "metrics", None) if "app" in scope else None
             if metrics is not None:
-                metrics.answered(scope["method"], route, status, took_s)
+                metrics.answered(known_method(scope["method"]), route, status, took_s)
             log.info(
                 "http.answered",
-                method=scope["method"],
+                method=known_method(scope["method"]),
                 route=route,
                 status=status,
                 ms=round(took_s * 1000, 1),

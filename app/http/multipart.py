@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from app.http.errors import BodyMalformed, BodyTooLarge, NoRoom, UploadStalled
+from kernel.clock import monotonic_s
 
 _MAX_PART_HEADERS = 8192
 _MAX_BOUNDARY = 70
@@ -36,11 +37,17 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one request (bytes) and how long its sender may be silent."""
+    """Bounds of one request (bytes), and how long its sender may be silent or slow.
+
+    After `grace` the whole must have come at `pace` (bytes/s) at least: a sender who dribbles is
+    never silent, and holds a place all the same.
+    """
 
     whole: int
     part: int
     idle: timedelta
+    grace: timedelta = timedelta(minutes=10)
+    pace: int = 128
 
 
 def media_type(header: str) -> tuple[str, dict[str, str]]:
@@ -76,7 +83,7 @@ class Spool:
         BodyTooLarge, NoRoom, UploadStalled
             It is beyond its bounds, there is no room for it, or its sender fell silent.
         """
-        chunks = aiter(stream)
+        chunks, began = aiter(stream), monotonic_s()
         while True:
             try:
                 async with asyncio.timeout(self._limits.idle.total_seconds()):
@@ -90,8 +97,14 @@ class Spool:
             self._received += len(chunk)
             if self._received > self._limits.whole:
                 raise BodyTooLarge(f"one request has at most {self._limits.whole} bytes")
+            self._require_pace(monotonic_s() - began)
             await asyncio.to_thread(self._write, chunk)
         return self._splitter.parts()
+
+    def _require_pace(self, elapsed_s: float) -> None:
+        slow = self._received < self._limits.pace * elapsed_s
+        if slow and elapsed_s > self._limits.grace.total_seconds():
+            raise UploadStalled("the sender is too slow to come to an end; nothing was stored")
 
     def read(self, part: Part) -> bytes:
         """Return the bytes of a part."""

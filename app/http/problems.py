@@ -30,6 +30,7 @@ from app.identity.errors import (
 )
 from app.pages.rendering import render
 from kernel.errors import Corrupt, EngineError, Misconfigured, NotFound, Refused, Transient
+from storage.engine import DatabaseFull
 from storage.journal import JournalFull
 
 PROBLEM_JSON = "application/problem+json"
@@ -48,6 +49,7 @@ _NAMED: dict[type, HTTPStatus] = {
     MediaTypeRefused: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     NotAcceptable: HTTPStatus.NOT_ACCEPTABLE,
     JournalFull: HTTPStatus.INSUFFICIENT_STORAGE,
+    DatabaseFull: HTTPStatus.INSUFFICIENT_STORAGE,
     NoRoom: HTTPStatus.INSUFFICIENT_STORAGE,
     UploadStalled: HTTPStatus.REQUEST_TIMEOUT,
 }

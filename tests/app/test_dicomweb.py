@@ -298,3 +298,44 @@ def test_the_staff_of_a_site_stores_from_its_own_page_only(clinic: Clinic):
             "/dicomweb/studies", content=request["content"], headers=headers
         )
         assert answer.status_code == status, (login, token)
+
+
+RESOURCES = (
+    "",
+    "/metadata",
+    "/thumbnail",
+    "/series/{series}",
+    "/series/{series}/metadata",
+    "/series/{series}/thumbnail",
+    "/series/{series}/instances/{instance}",
+    "/series/{series}/instances/{instance}/metadata",
+    "/series/{series}/instances/{instance}/rendered",
+    "/series/{series}/instances/{instance}/thumbnail",
+    "/series/{series}/instances/{instance}/frames/1",
+    "/series/{series}/instances/{instance}/frames/1/rendered",
+    "/series/{series}/instances/{instance}/bulkdata/7FE00010",
+)
+
+
+def test_every_resource_and_search_is_open_to_whom_the_images_are_and_to_nobody_else(
+    clinic: Clinic,
+):
+    clinic.offered()
+    (row,) = clinic.program("dicomweb:read").get("/dicomweb/instances").json()
+    series, instance = row["0020000E"]["Value"][0], row["00080018"]["Value"][0]
+    searches = ("studies", "series", "instances", f"studies/{STUDY}/series")
+    uids = {"studyUID": STUDY, "seriesUID": series, "objectUID": instance}
+
+    for login, is_open in (("east", True), ("patient", True), ("west", False), ("two", False)):
+        client = clinic.browser(login).client
+        for resource in RESOURCES:
+            path = f"/dicomweb/studies/{STUDY}{resource.format(series=series, instance=instance)}"
+            found = client.get(path, headers={"Accept": "*/*"}).status_code
+            assert found == (200 if is_open else 403), (login, resource)
+        picture = client.get("/dicomweb/wado", params={"requestType": "WADO", **uids})
+        assert picture.status_code == (200 if is_open else 403), login
+        for search in searches:
+            assert bool(client.get(f"/dicomweb/{search}").json()) == is_open, (login, search)
+        # What is not there is told like what is not open, so that nobody learns the difference.
+        other = client.get("/dicomweb/studies/1.2.3/metadata")
+        assert other.status_code == 403

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
@@ -119,3 +120,24 @@ def test_a_silent_sender_is_given_up():
 )  # fmt: skip
 def test_content_types_are_read(header: str, found: tuple[str, dict[str, str]]):
     assert media_type(header) == found
+
+
+def test_a_sender_who_dribbles_is_given_up_however_busy():
+    slow = replace(LIMITS, grace=timedelta(0), pace=10**12)
+
+    with pytest.raises(UploadStalled, match="too slow"):
+        asyncio.run(taken([b"-", b"-", b"b"], slow))
+
+
+def test_a_part_says_under_which_name_others_know_it():
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"--b\r\nContent-Location: bulk/1\r\nContent-Type: x/y\r\n\r\nz\r\n--b--"
+
+    async def parts() -> list[tuple[str, str]]:
+        spool = Spool("b", LIMITS, None)
+        try:
+            return [(part.location, part.content_type) for part in await spool.take(stream())]
+        finally:
+            spool.close()
+
+    assert asyncio.run(parts()) == [("bulk/1", "x/y")]

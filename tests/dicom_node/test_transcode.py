@@ -1,0 +1,102 @@
+"""Other transfer syntaxes and frames of real files: every pixel kept, or refused in words."""
+
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom import dcmread
+from pydicom.pixels.utils import pixel_array
+
+from dicom_node.codecs import decoder_of
+from dicom_node.errors import PictureRefused, Unreadable
+from dicom_node.frames import FrameMissing, Frames
+from dicom_node.transcode import TARGETS, transcoded
+from tests.dicom_node.samples import a_slice, as_file, real_files
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # pydicom's, about the files themselves
+
+_MAX_BYTES = 600_000
+
+
+def pixels_of(data: bytes) -> Any:
+    data_set = dcmread(BytesIO(data))
+    syntax = str(data_set.file_meta.TransferSyntaxUID)
+    return pixel_array(data_set, raw=True, decoding_plugin=decoder_of(syntax))
+
+
+def samples() -> list[Any]:
+    small = [path for path in real_files() if path.stat().st_size < _MAX_BYTES]
+    by_name = {path.name: path for path in small}
+    return [pytest.param(path, id=name) for name, path in sorted(by_name.items())[::4]]
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("path", samples())
+def test_real_files_keep_every_pixel_or_are_refused(path: Path) -> None:
+    data = path.read_bytes()
+    try:
+        before = pixels_of(data)
+    except Exception as error:  # noqa: BLE001 - what has no pixels to be read is not compared
+        pytest.skip(type(error).__name__)
+
+    for target in sorted(TARGETS):
+        with suppress(PictureRefused):
+            made = transcoded(data, target)
+            assert dcmread(BytesIO(made)).file_meta.TransferSyntaxUID == target
+            assert (pixels_of(made) == before).all()
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("path", samples())
+def test_each_frame_of_a_real_file_is_that_of_the_whole(path: Path) -> None:
+    data = path.read_bytes()
+    try:
+        frames = Frames(BytesIO(data))
+        whole = pixels_of(data)
+    except Exception as error:  # noqa: BLE001 - what has no pixels to be read is not compared
+        pytest.skip(type(error).__name__)
+    if not frames.is_native or whole.dtype.itemsize == 1:
+        pytest.skip("decoded in other colours, or packed otherwise, than the whole")
+    shape = whole.shape if frames.count > 1 else (1, *whole.shape)
+    little = whole.reshape(shape).astype(whole.dtype.newbyteorder("<"))
+
+    for number in range(1, frames.count + 1):
+        assert frames.plain(number) == little[number - 1].tobytes()
+
+
+def test_a_frame_that_is_not_there_is_missing_and_not_another() -> None:
+    frames = Frames(BytesIO(as_file(a_slice())))
+
+    for number in (0, 2, -1):
+        with pytest.raises(FrameMissing):
+            frames.plain(number)
+
+
+def test_frames_that_the_bytes_do_not_bear_out_are_refused() -> None:
+    data_set = a_slice()
+    data_set.NumberOfFrames, data_set.Rows = 70_000, 60_000
+
+    with pytest.raises(PictureRefused, match="fewer pixels"):
+        Frames(BytesIO(as_file(data_set))).plain(1)
+
+
+def test_a_lossy_or_unknown_syntax_is_never_made() -> None:
+    for target in ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.91", "nonsense", ""):
+        with pytest.raises(PictureRefused):
+            transcoded(as_file(a_slice()), target)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(132, 900), st.binary(min_size=1, max_size=6))
+def test_damaged_files_are_given_or_refused(at: int, noise: bytes) -> None:
+    file = as_file(a_slice(side=32))
+    damaged = file[:at] + noise + file[at + len(noise) :]
+
+    with suppress(PictureRefused, Unreadable):
+        Frames(BytesIO(damaged)).plain(1)
+    with suppress(PictureRefused, Unreadable):
+        transcoded(damaged, "1.2.840.10008.1.2.4.80")
