@@ -1,7 +1,7 @@
 """Which decoder opens which compression: one that refuses bad bytes, wherever there is a choice.
 
-GDCM ends the whole process where it meets what it does not expect, so it is asked last and only
-for what nothing else here opens.
+GDCM ends the whole process where it meets what it does not expect: what it alone opens is decoded
+apart (`dicom_node.apart`).
 
 References
 ----------

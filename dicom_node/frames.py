@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.utils import pixel_array
 
+from dicom_node.apart import APART, decompressed
 from dicom_node.codecs import decoder_of
 from dicom_node.contexts import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from dicom_node.deflated import head_of, inflated
@@ -88,6 +89,7 @@ class Frames:
             raise
         except Exception as error:  # the header is the sender's
             raise PictureRefused(f"the frames cannot be found: {type(error).__name__}") from error
+        self._apart: Frames | None = None
         self._frame_bits = _frame_bits(self._header)
         if not 0 < self._frame_bits <= MAX_FRAME_BYTES * 8:
             raise PictureRefused("the instance has no frames, or too large ones")
@@ -144,6 +146,10 @@ class Frames:
 
     def _decoded(self, number: int) -> bytes:
         self._file.seek(0)
+        if self.transfer_syntax_uid in APART:
+            if self._apart is None:
+                self._apart = Frames(BytesIO(decompressed(self._file.read())))
+            return self._apart.plain(number)
         try:
             decoded = pixel_array(
                 self._file,

@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut, apply_rescale, apply_voi_lut
 from pydicom.pixels.utils import pixel_array
 
+from dicom_node.apart import decompressed
 from dicom_node.codecs import decoder_of
 from dicom_node.deflated import inflated
 from dicom_node.errors import PictureRefused, Unreadable
@@ -101,7 +102,7 @@ def render(
     if media_type not in ("image/png", "image/jpeg"):
         raise PictureRefused(f"a picture can be PNG or JPEG, not {media_type}")
     try:
-        data_set = dcmread(BytesIO(inflated(part10)))
+        data_set = dcmread(BytesIO(decompressed(inflated(part10))))
         frames = _checked(data_set, frame)
         pixels = _displayed(data_set, frame - 1, window, curve)
         image = _sized(pixels, min(max_side, MAX_SIDE), view)

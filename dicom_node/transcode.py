@@ -24,6 +24,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from dicom_node.apart import MAX_PIXEL_BYTES, decompressed
 from dicom_node.codecs import ENCODERS, decoder_of
 from dicom_node.contexts import DEFLATED_LITTLE
 from dicom_node.deflated import inflated
@@ -35,7 +36,6 @@ COMPRESSIONS = frozenset({str(JPEG2000Lossless), str(JPEGLSLossless), str(RLELos
 """Lossless compressions of pixels that can be made here."""
 
 TARGETS = COMPRESSIONS | {EXPLICIT_LITTLE, IMPLICIT_LITTLE, DEFLATED_LITTLE}
-MAX_PIXEL_BYTES = 1 << 30
 
 
 def to_explicit_little(part10: bytes) -> bytes:
@@ -70,7 +70,7 @@ def transcoded(part10: bytes, target: str) -> bytes:
 
 
 def _transcoded(part10: bytes, target: str) -> bytes:
-    data_set = dcmread(BytesIO(inflated(part10)))
+    data_set = dcmread(BytesIO(decompressed(inflated(part10))))
     has_pixels = "PixelData" in data_set
     if target in COMPRESSIONS and not has_pixels:
         raise PictureRefused("an instance without pixels is not compressed as a picture")

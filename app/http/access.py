@@ -268,7 +268,7 @@ def _machine(engine: Engine, token: str, scope: Scope) -> Machine:
         raise TokenRefused("the bearer token is unknown or revoked")
     if scope not in machine.scopes:
         record_refusal(engine, machine.actor, f"scope:{scope.value}")
-        raise TokenRefused(f"the bearer token lacks the scope {scope.value}")
+        raise AccessRefused(f"the bearer token lacks the scope {scope.value}")
     return machine
 
 

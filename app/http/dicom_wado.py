@@ -120,7 +120,8 @@ def target_of(form: Form, row: Held) -> str:
     NotAcceptable
         It is not, and none that is can be made.
     """
-    from dicom_node.transcode import COMPRESSIONS, MAX_PIXEL_BYTES, TARGETS
+    from dicom_node.apart import MAX_PIXEL_BYTES
+    from dicom_node.transcode import COMPRESSIONS, TARGETS
 
     if form.takes(row.transfer_syntax_uid) or ANY in form.syntaxes:
         return row.transfer_syntax_uid

@@ -183,9 +183,9 @@ def test_a_full_disk_is_told_and_nothing_counts_as_stored(
 @pytest.mark.parametrize(
     ("scopes", "method", "status"),
     [
-        ("dicomweb:read", "POST", 401),
-        ("fhir:read", "GET", 401),
-        ("dicomweb:write", "GET", 401),
+        ("dicomweb:read", "POST", 403),
+        ("fhir:read", "GET", 403),
+        ("dicomweb:write", "GET", 403),
         ("dicomweb:read", "GET", 200),
     ],
 )

@@ -411,3 +411,24 @@ def test_metadata_of_a_complete_series_are_made_once_and_kept(stocked: Stocked):
     assert len(plain.json()) == 8
     bulk = urlsplit(plain.json()[0]["7FE00010"]["BulkDataURI"])
     assert stocked.program.get(bulk.path).status_code == 200
+
+
+def test_a_packed_study_is_read_as_before(stocked: Stocked):
+    path, uid = instance_path(2, 1, 1), f"{ROOT}.2.1.1"
+    accept = "application/dicom; transfer-syntax=*"
+    asked = (
+        (path, accept, {}),
+        (path, accept, {"Range": "bytes=500-700"}),
+        (f"{path}/metadata", "application/json", {}),
+        (f"{path}/frames/1", OCTETS, {}),
+    )
+    before = [stocked.get(each, taken, headers=more).content for each, taken, more in asked]
+    parts = stocked.clinic.parts
+
+    parts.packer.pack(f"{ROOT}.2")
+
+    with parts.database.reading() as tx:
+        assert all(each.pack_key for each in held(tx, f"{ROOT}.2"))
+    after = [stocked.get(each, taken, headers=more).content for each, taken, more in asked]
+    assert after == before
+    assert after[0] == kept(stocked, uid)

@@ -11,14 +11,18 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.pixels.utils import pixel_array
 
+from dicom_node.apart import decompressed
 from dicom_node.codecs import decoder_of
+from dicom_node.deflated import inflated
 from dicom_node.errors import PictureRefused, Unreadable
 from dicom_node.frames import FrameMissing, Frames
+from dicom_node.pictures import render
 from dicom_node.transcode import TARGETS, transcoded
 from tests.dicom_node.samples import a_slice, as_file, real_files
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # pydicom's, about the files themselves
 
+NATIVE = "1.2.840.10008.1.2.1"
 _MAX_BYTES = 600_000
 
 
@@ -39,7 +43,7 @@ def samples() -> list[Any]:
 def test_real_files_keep_every_pixel_or_are_refused(path: Path) -> None:
     data = path.read_bytes()
     try:
-        before = pixels_of(data)
+        before = pixels_of(decompressed(inflated(data)))
     except Exception as error:  # noqa: BLE001 - what has no pixels to be read is not compared
         pytest.skip(type(error).__name__)
 
@@ -47,7 +51,7 @@ def test_real_files_keep_every_pixel_or_are_refused(path: Path) -> None:
         with suppress(PictureRefused):
             made = transcoded(data, target)
             assert dcmread(BytesIO(made)).file_meta.TransferSyntaxUID == target
-            assert (pixels_of(made) == before).all()
+            assert (pixels_of(inflated(made)) == before).all()
 
 
 @pytest.mark.shared
@@ -56,7 +60,7 @@ def test_each_frame_of_a_real_file_is_that_of_the_whole(path: Path) -> None:
     data = path.read_bytes()
     try:
         frames = Frames(BytesIO(data))
-        whole = pixels_of(data)
+        whole = pixels_of(decompressed(inflated(data)))
     except Exception as error:  # noqa: BLE001 - what has no pixels to be read is not compared
         pytest.skip(type(error).__name__)
     if not frames.is_native or whole.dtype.itemsize == 1:
@@ -100,3 +104,30 @@ def test_damaged_files_are_given_or_refused(at: int, noise: bytes) -> None:
         Frames(BytesIO(damaged)).plain(1)
     with suppress(PictureRefused, Unreadable):
         transcoded(damaged, "1.2.840.10008.1.2.4.80")
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["JPEG-LL.dcm", "JPGLosslessP14SV1_1s_1f_8b.dcm"])
+def test_a_frame_that_ends_its_decoder_does_not_end_the_node(name: str) -> None:
+    found = [path for path in real_files() if path.name.endswith(name)]
+    if not found:
+        pytest.skip("the file is not here")
+    data = found[0].read_bytes()
+    frame = data.index(b"\xff\xd8\xff", data.index(b"\xe0\x7f\x10\x00"))
+    shapes = [data[:frame] + _scrambled(data[frame:], step) for step in (7, 40, 90)]
+
+    assert Frames(BytesIO(data)).plain(1) == Frames(BytesIO(transcoded(data, NATIVE))).plain(1)
+    for damaged in shapes:
+        with suppress(PictureRefused):
+            Frames(BytesIO(damaged)).plain(1)
+        with suppress(PictureRefused):
+            render(damaged)
+        with suppress(PictureRefused):
+            transcoded(damaged, NATIVE)
+
+
+def _scrambled(frame: bytes, step: int) -> bytes:
+    changed = bytearray(frame)
+    for at in range(4, min(len(frame), 600), step):
+        changed[at] ^= 0x5A
+    return bytes(changed)

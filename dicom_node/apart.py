@@ -1,0 +1,67 @@
+"""Decompressing in a process of its own, for compressions whose one decoder may end its process.
+
+GDCM alone opens the older JPEG processes here, and it aborts where a frame is not what it expects;
+a file that anybody may send must not end the node that way.
+
+References
+----------
+DICOM PS3.5 section 8.2.1 and A.4.1.
+"""
+
+import math
+import subprocess
+import sys
+from io import BytesIO
+
+from pydicom import dcmread
+from pydicom.uid import JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1
+
+from dicom_node.errors import PictureRefused
+from dicom_node.part10 import split
+
+APART = frozenset({str(JPEGExtended12Bit), str(JPEGLossless), str(JPEGLosslessSV1)})
+MAX_PIXEL_BYTES = 1 << 30
+PATIENCE_S = 60
+_SIZES = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames")
+
+
+def decompressed(part10: bytes) -> bytes:
+    """Return an instance in Explicit VR Little Endian if its decoder runs apart, else as it is.
+
+    Raises
+    ------
+    PictureRefused
+        Its pixels cannot be decoded; the process that tried is gone.
+    """
+    if split(part10).transfer_syntax_uid not in APART:
+        return part10
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "dicom_node.apart"],
+            input=part10,
+            capture_output=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise PictureRefused("the pixels take too long to be decoded") from error
+    if done.returncode or not done.stdout:
+        raise PictureRefused("the compressed pixels cannot be decoded")
+    return done.stdout
+
+
+def main() -> None:
+    """Decompress one instance from standard input to standard output."""
+    data_set = dcmread(BytesIO(sys.stdin.buffer.read()))
+    if math.prod(int(data_set.get(name) or 1) for name in _SIZES) // 8 > MAX_PIXEL_BYTES:
+        sys.exit(1)
+    data_set.decompress(as_rgb=False, generate_instance_uid=False, decoding_plugin="gdcm")
+    if data_set.PhotometricInterpretation == "YBR_FULL_422":
+        data_set.PhotometricInterpretation = "YBR_FULL"  # a decoder gives every sample
+    out = BytesIO()
+    data_set.save_as(out, enforce_file_format=True)
+    sys.stdout.buffer.write(out.getvalue())
+
+
+if __name__ == "__main__":
+    main()
