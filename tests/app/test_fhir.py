@@ -52,7 +52,7 @@ def test_only_those_who_may_read_a_document_read_it(clinic: Clinic):
         found = client.get("/fhir/DiagnosticReport", params={"identifier": "A-1"}).json()
         assert found["total"] == (1 if status == 200 else 0)
     assert httpx.get(clinic.server.url + path).status_code == 401
-    assert clinic.program("dicomweb:read").get(path).status_code == 401
+    assert clinic.program("dicomweb:read").get(path).status_code == 403
 
 
 def test_what_the_server_can_do_is_open_to_all(clinic: Clinic):
