@@ -23,7 +23,7 @@ seconds later. Node, web, relay and upkeep are one process.""",
     "size": """Two engines side by side, one with 10 000 studies that are open cases in one queue,
 the other with 10. C-STORE: a study of one image of 256 KB, time an image. Queue page: as its
 consultant sees it, over HTTP, signed in; with 10 studies the page has 10 lines, with more it has
-50, the longest it gets.""",
+25, the longest it gets.""",
     "ingest": """`storescu` sends to `telerad up`, to Debian's Orthanc with its defaults for
 storage, and to `storescp +B --fork`, which flushes nothing and keeps no index: a bound, not an
 archive. Each instance of ours is flushed to disk and has its index row before the sender is told.

@@ -30,7 +30,7 @@ from worklist.request import Request as ReadingRequest
 from worklist.request import RequestState
 
 router = APIRouter()
-PAGE = 50
+PAGE = 25  # about what a screen holds; more lines only cost a poor link time
 _MAX_NOTE = 500
 
 
