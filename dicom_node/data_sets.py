@@ -23,7 +23,18 @@ UTF_8 = "ISO_IR 192"
 _LONG_VRS = frozenset(
     {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
 )
-_SHORT_INTEGERS = frozenset({"US", "SS"})
+# How binary numbers are laid out; as text they are what `int` or `float` reads.
+_NUMBERS = {
+    "US": "H",
+    "SS": "h",
+    "UL": "I",
+    "SL": "i",
+    "UV": "Q",
+    "SV": "q",
+    "FL": "f",
+    "FD": "d",
+}
+_REAL = frozenset("fd")
 _MAX_SHORT_VALUE = 0xFFFE
 _ONE_VALUE = frozenset({"LT", "ST", "UT"})
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -213,9 +224,10 @@ def _vr(tag: int) -> str:
 
 
 def _values(raw: bytes, vr: str, charset: CharacterSet, order: str) -> tuple[str, ...]:
-    if vr in _SHORT_INTEGERS:
-        whole = raw[: len(raw) & ~1]
-        return tuple(str(each[0]) for each in struct.iter_unpack(f"{order}H", whole))
+    if vr in _NUMBERS:
+        layout = struct.Struct(f"{order}{_NUMBERS[vr]}")
+        whole = raw[: len(raw) - len(raw) % layout.size]
+        return tuple(str(each[0]) for each in layout.iter_unpack(whole))
     text = charset.decode(raw)
     parts = [text] if vr in _ONE_VALUE else text.split("\\")
     values = tuple(part.strip("\0 ") for part in parts)
@@ -237,10 +249,17 @@ def _encoded(each: Attribute, explicit: bool, order: str) -> bytes:
 def _value(each: Attribute, explicit: bool, order: str) -> bytes:
     if each.vr == "SQ":
         return b"".join(_item(item, explicit, order) for item in each.items)
-    if each.vr in _SHORT_INTEGERS:
-        return b"".join(struct.pack(f"{order}H", int(value) & 0xFFFF) for value in each.values)
+    if each.vr in _NUMBERS:
+        return b"".join(_number(value, _NUMBERS[each.vr], order) for value in each.values)
     raw = "\\".join(each.values).encode("utf-8", "replace")
     return raw + (b"\0" if each.vr == "UI" else b" ") * (len(raw) % 2)
+
+
+def _number(value: str, layout: str, order: str) -> bytes:
+    if layout in _REAL:
+        return struct.pack(f"{order}{layout}", float(value))
+    fitting = int(value) & (1 << 8 * struct.calcsize(f"={layout}")) - 1
+    return struct.pack(f"{order}{layout.upper()}", fitting)
 
 
 def _item(item: Attributes, explicit: bool, order: str) -> bytes:

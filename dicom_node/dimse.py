@@ -30,7 +30,10 @@ class Command(IntEnum):
     C_MOVE_RQ = 0x0021
     C_ECHO_RQ = 0x0030
     N_EVENT_REPORT_RQ = 0x0100
+    N_GET_RQ = 0x0110
+    N_SET_RQ = 0x0120
     N_ACTION_RQ = 0x0130
+    N_CREATE_RQ = 0x0140
     C_CANCEL_RQ = 0x0FFF
 
 
@@ -48,8 +51,11 @@ class Element(IntEnum):
     DATA_SET_TYPE = 0x0800
     STATUS = 0x0900
     ERROR_COMMENT = 0x0902
+    ERROR_ID = 0x0903
     AFFECTED_SOP_INSTANCE = 0x1000
     REQUESTED_SOP_INSTANCE = 0x1001
+    EVENT_TYPE = 0x1002
+    ATTRIBUTE_IDENTIFIERS = 0x1005
     ACTION_TYPE = 0x1008
     REMAINING = 0x1020
     COMPLETED = 0x1021
@@ -64,6 +70,7 @@ class Request:
     """A request message as far as this node looks at it.
 
     `responded_to` is the message that a C-CANCEL names; 0 in every other command.
+    `attribute_tags` are those that an N-GET asks for; none means all.
     """
 
     command: int
@@ -74,6 +81,8 @@ class Request:
     responded_to: int = 0
     move_destination: str = ""
     action_type: int = 0
+    event_type: int = 0
+    attribute_tags: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,8 @@ def parse_request(data: bytes | bytearray) -> Request:
         .decode("ascii", "replace")
         .strip("\0 "),
         action_type=_number_if_told(elements, Element.ACTION_TYPE),
+        event_type=_number_if_told(elements, Element.EVENT_TYPE),
+        attribute_tags=_tags(elements.get(Element.ATTRIBUTE_IDENTIFIERS, b"")),
     )
 
 
@@ -176,7 +187,7 @@ def response(
     Parameters
     ----------
     counts
-        Numbers of sub-operations, for C-GET and C-MOVE.
+        Numbers of sub-operations, for C-GET and C-MOVE; the error id of an N service.
     """
     parts = [
         _text_element(Element.AFFECTED_SOP_CLASS, request.sop_class_uid, b"\0"),
@@ -224,6 +235,11 @@ def _number(elements: Mapping[int, bytes], element: Element) -> int:
 
 def _number_if_told(elements: Mapping[int, bytes], element: Element) -> int:
     return int.from_bytes(elements.get(element, b"")[:2], "little")
+
+
+def _tags(raw: bytes) -> tuple[int, ...]:
+    whole = raw[: len(raw) & ~3]
+    return tuple(group << 16 | element for group, element in struct.iter_unpack("<HH", whole))
 
 
 def _uid(elements: Mapping[int, bytes], element: Element) -> str:

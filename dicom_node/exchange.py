@@ -149,12 +149,20 @@ Operation = Callable[[Exchange], None]
 class Offer:
     """A service: the command that its SOP class takes, and who performs it.
 
-    `questions` are the byte positions of the extended negotiation that are answered with yes.
+    `questions` are the byte positions of the extended negotiation that are answered with yes;
+    `besides` are the further commands of a SOP class that takes several.
     """
 
     command: Command
     perform: Operation
     questions: tuple[int, ...] = ()
+    besides: Mapping[Command, Operation] = field(default_factory=dict)
+
+    def operation(self, command: int) -> Operation | None:
+        """Return who performs a command, None if the SOP class does not take it."""
+        if command == self.command:
+            return self.perform
+        return next((each for taken, each in self.besides.items() if taken == command), None)
 
 
 class ServiceAssociation(StorageAssociation):
@@ -185,12 +193,13 @@ class ServiceAssociation(StorageAssociation):
 
     def _perform(self, context: Answered, request: Request) -> Answer | None:
         offer = self._offers.get(context.abstract_syntax)
-        if offer is None or request.command != offer.command:
+        operation = offer.operation(request.command) if offer is not None else None
+        if operation is None:
             return super()._perform(context, request)
         data = self._read_data(context) if request.has_data_set else b""
         exchange = Exchange(self, context, request, data)
         try:
-            offer.perform(exchange)
+            operation(exchange)
         except EngineError as error:
             log.warning("service.failed", association=self._agreed.id, code=error.code)
             exchange.answer(_word_for(error), comment=error.sentence)

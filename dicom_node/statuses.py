@@ -30,7 +30,9 @@ class Status(IntEnum):
     """Status words that this node answers."""
 
     SUCCESS = 0x0000
+    INVALID_ATTRIBUTE_VALUE = 0x0106
     PROCESSING_FAILURE = 0x0110
+    DUPLICATE_INSTANCE = 0x0111
     NO_SUCH_INSTANCE = 0x0112
     INVALID_ARGUMENT = 0x0115
     CLASS_INSTANCE_CONFLICT = 0x0119
@@ -53,6 +55,12 @@ class Status(IntEnum):
     CANCELLED = 0xFE00
     PENDING = 0xFF00
     PENDING_KEYS_NOT_SUPPORTED = 0xFF01
+
+
+class ErrorId(IntEnum):
+    """Error ids, which say more of a processing failure."""
+
+    STEP_NO_LONGER_UPDATED = 0xA710  # PS3.4 table F.7.2-2
 
 
 WARNINGS = range(0xB000, 0xC000)

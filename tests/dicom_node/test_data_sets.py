@@ -102,3 +102,18 @@ def test_sequences_without_end_in_each_other_are_refused() -> None:
 
     with pytest.raises(DataSetUnreadable):
         data_sets.decode(deep, IMPLICIT_LITTLE)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_binary_numbers_are_read_and_written_as_pydicom_does(syntax: str) -> None:
+    given = Dataset()
+    given.DistanceSourceToDetector = "1093.5"  # DS, text
+    given.ReferencedContentItemIdentifier = [1, 70_000]  # UL
+    given.CTDIvol = 12.625  # FD
+
+    found = data_sets.decode(written(given, syntax), syntax)
+    again = data_sets.decode(data_sets.encode(list(found.by_tag.values()), syntax), syntax)
+
+    assert found.values("ReferencedContentItemIdentifier") == ("1", "70000")
+    assert found.values("CTDIvol") == ("12.625",)
+    assert again == found
