@@ -72,10 +72,18 @@ _FIND = """\
 ## 5. Query and retrieve (PS3.4 Annex C)
 
 Matching: single value, list of UID, wild card (`*`, `?`), range of dates and times, universal.
-Names are compared without regard to case, the whole or one component group; of a key with several
-values one has to match. Without relational queries each level above needs one value of its unique
-key, else A900. A key that is not supported is left out of the answers, which are then FF01.
+Of a key with several values one has to match. Without relational queries each level above needs
+one value of its unique key, else A900. A key that is not supported is left out of the answers,
+which are then FF01.
 Answers are in ISO_IR 192 and have Retrieve AE Title and Instance Availability.
+
+Names (VR PN) match, the whole or one component group, without regard to case, or if their keys do
+(C.2.2.2.1 leaves this to the implementation): accents and doubled letters do not count, and
+Cyrillic letters match their transliterations by ICAO 9303, ISO 9 and the national rules of
+Ukraine, Kazakhstan and Bulgaria: `MULLER*` finds Müller and Мюллер, `Shevchenko*` finds Шевченко,
+`Akhmetova` and `Ahmetova` find Ахметова. What matches as it is written always matches. With
+`fuzzymatching=true` QIDO-RS finds names of which a word begins with each word asked for, in any
+order and component.
 
 A device sees the studies that devices of its organisation sent first, and those of open requests of
 its organisation for the same patient; an organisation that reads for all can be given sight of all.

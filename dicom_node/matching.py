@@ -5,8 +5,9 @@ References
 DICOM PS3.4 section C.2.2.2: single value, list of UID, universal, wild card and range matching.
 """
 
-import unicodedata
 from collections.abc import Callable, Sequence
+
+from kernel import name_key
 
 Matcher = Callable[[Sequence[str]], bool]
 
@@ -50,6 +51,35 @@ def combined(dates: Sequence[str], times: Sequence[str]) -> Callable[[str, str],
     return match
 
 
+def words(values: Sequence[str]) -> Matcher:
+    """Match names of which a word begins with each word that is looked for, in whatever order.
+
+    References
+    ----------
+    DICOM PS3.18 section 8.3.4.2 (fuzzymatching).
+    """
+    wanted = name_words(values)
+
+    def match(name: str) -> bool:
+        keys = name_key.words_of(name)
+        return all(any(glob(pattern, key) for pattern in each for key in keys) for each in wanted)
+
+    return lambda held: any(match(name) for name in held)
+
+
+def name_words(values: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Return for each word of the values of a key the patterns of what it is the beginning of."""
+    found = name_key.words_of_pattern(" ".join(values))
+    return tuple(tuple(f"{key}*" for key in keys) for keys in found)
+
+
+def name_patterns(values: Sequence[str]) -> tuple[str, ...]:
+    """Return the patterns of keys of the names that one of these values matches."""
+    found = {name_key.plain(each) for each in values}
+    found.update(key for each in values for key in name_key.folded_pattern(each))
+    return tuple(sorted(found - {""}))
+
+
 def date_range(value: str) -> tuple[str, str]:
     """Return the first and the last day of a key, as eight digits; an open end is an extreme."""
     text = value.replace(".", "").replace(" ", "")
@@ -78,16 +108,6 @@ def glob(pattern: str, text: str) -> bool:
     return not pattern[at:].strip("*")
 
 
-def folded(name: str) -> str:
-    """Return a name as names are compared: composed, in lower case, without empty components.
-
-    Letters whose lower case is longer stay as they are, so that each character stands for one.
-    """
-    composed = unicodedata.normalize("NFC", name)
-    lower = ((each, each.lower()) for each in composed)
-    return "".join(low if len(low) == 1 else each for each, low in lower).rstrip("^= ").strip()
-
-
 def _one(vr: str, value: str) -> Callable[[str], bool]:
     match vr:
         case "UI":
@@ -113,13 +133,15 @@ def _text(value: str) -> Callable[[str], bool]:
 
 
 def _name(value: str) -> Callable[[str], bool]:
-    """Match the whole name, or one of its component groups (PS3.5 section 6.2.1)."""
-    wanted = folded(value)
+    """Match the whole name, or one of its component groups (PS3.5 section 6.2.1).
+
+    A name matches as it is written, without regard to case, or as its folded key is.
+    """
+    wanted = name_patterns([value])
 
     def match(held: str) -> bool:
-        whole = folded(held)
-        groups = [whole, *(folded(group) for group in held.split("=") if group)]
-        return bool(whole) and any(glob(wanted, group) for group in groups)
+        keys = name_key.keys_of(held)
+        return any(glob(pattern, key) for pattern in wanted for key in keys)
 
     return match
 

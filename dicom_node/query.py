@@ -20,8 +20,6 @@ from kernel.ids import UNIDENTIFIED
 from storage.archive_find import Contents, Level, Narrowing, Row
 
 _UNSTATED = "unstated:"
-# Not k: the sign of the kelvin is one, composed.
-_FOLDED_ALIKE = frozenset("abcdefghijlmnopqrstuvwxyz0123456789^")
 
 
 class Root(StrEnum):
@@ -74,12 +72,21 @@ class Key:
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """A checked query."""
+    """A checked query.
+
+    Parameters
+    ----------
+    combined_times
+        Date and time together are one moment (negotiated).
+    fuzzy
+        Names match by their words, whatever the order (asked for, PS3.18 section 8.3.4.2).
+    """
 
     root: Root
     level: Level
     asked: Attributes
     combined_times: bool = False
+    fuzzy: bool = False
 
     @cached_property
     def keys(self) -> dict[str, Attribute]:
@@ -112,10 +119,12 @@ class Query:
         if len(dates) == 1:
             first, last = matching.date_range(dates[0])
         identifier, accession = self._wanted("PatientID"), self._wanted("AccessionNumber")
+        names = self._wanted("PatientName")
         return Narrowing(
             patient_ids=_plain(identifier),
             patient_id_pattern=_single_pattern(identifier),
-            name_patterns=_name_patterns(self._wanted("PatientName")),
+            name_keys=() if self.fuzzy else matching.name_patterns(names),
+            name_words=matching.name_words(names) if self.fuzzy else (),
             accessions=_plain(accession),
             accession_pattern=_single_pattern(accession),
             date_from=first,
@@ -132,7 +141,7 @@ class Query:
         matchers: list[Callable[[Found], bool]] = []
         at_once = {"StudyDate", "StudyTime"} if self._asks_for_a_moment() else set()
         for keyword, each in self.keys.items():
-            found = matching.matcher(each.vr, each.values)
+            found = self._matcher(each)
             if found is not None and keyword not in at_once:
                 matchers.append(_applied(KEYS[keyword].values, found))
         if at_once:
@@ -154,6 +163,11 @@ class Query:
             UNIQUE[level] for level in LEVELS[self.root] if _DEPTH[level] <= _DEPTH[self.level]
         }
         return given + [attribute(name, *KEYS[name].values(found)) for name in names]
+
+    def _matcher(self, key: Attribute) -> matching.Matcher | None:
+        if self.fuzzy and key.vr == "PN" and not matching.is_universal(key.values):
+            return matching.words(key.values)
+        return matching.matcher(key.vr, key.values)
 
     def _wanted(self, keyword: str) -> tuple[str, ...]:
         """Return the values of a key, none where it asks for nothing or is not supported here."""
@@ -224,18 +238,6 @@ def _plain(values: Sequence[str]) -> tuple[str, ...]:
 
 def _single_pattern(values: Sequence[str]) -> str:
     return values[0] if len(values) == 1 and not _plain(values) else ""
-
-
-def _name_patterns(values: Sequence[str]) -> tuple[str, ...]:
-    """Return a pattern of the letters that every database folds alike.
-
-    All other characters may be stored in another case or form and stand for anything; the name
-    may be one component group of several, and end in empty components.
-    """
-    if len(values) != 1:
-        return ()
-    kept = (each if each in _FOLDED_ALIKE else "*" for each in matching.folded(values[0]))
-    return (f"*{''.join(kept)}*",)
 
 
 def _column(name: str) -> Callable[[Found], tuple[str, ...]]:

@@ -22,16 +22,17 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    tuple_,
 )
 
+from storage import patient_names
 from storage.engine import Transaction
+from storage.like import ESCAPE, bounds, like
 from storage.patients import Patient
 from storage.tables.archive import INSTANCES, SERIES, STUDIES
 from storage.tables.patients import PATIENTS
 
 PAGE = 200
-_ESCAPE = "\\"
-_BEHIND_ALL = "\U0010ffff"
 _MAX_LISTED = 400
 
 Row = Mapping[str, Any]
@@ -72,11 +73,19 @@ class Narrowing:
     """Conditions that a matching row surely meets; empty ones are none.
 
     Patterns have the wildcards ``*`` and ``?``; dates are DICOM DA, each end may be open.
+
+    Parameters
+    ----------
+    name_keys
+        Patterns of the keys of a name (`kernel.name_key`); one of them matches.
+    name_words
+        For each word that is looked for, patterns of the keys of words; one of them matches.
     """
 
     patient_ids: tuple[str, ...] = ()
     patient_id_pattern: str = ""
-    name_patterns: tuple[str, ...] = ()
+    name_keys: tuple[str, ...] = ()
+    name_words: tuple[tuple[str, ...], ...] = ()
     accessions: tuple[str, ...] = ()
     accession_pattern: str = ""
     date_from: str = ""
@@ -260,7 +269,7 @@ def _order(level: Level) -> tuple[ColumnElement[Any], ...]:
         case Level.PATIENT:
             return (PATIENTS.c.ref,)
         case Level.STUDY:
-            return STUDIES.c.study_date.desc(), STUDIES.c.study_uid
+            return STUDIES.c.study_date.desc(), STUDIES.c.study_uid.desc()
         case Level.SERIES:
             return (SERIES.c.series_uid,)
         case Level.IMAGE:
@@ -273,9 +282,9 @@ def _behind(level: Level, row: Row) -> ColumnElement[bool]:
         case Level.PATIENT:
             behind = PATIENTS.c.ref > row["patient_ref"]
         case Level.STUDY:
-            day, uid = row["study_date"], row["study_uid"]
-            same_day = and_(STUDIES.c.study_date == day, STUDIES.c.study_uid > uid)
-            behind = or_(STUDIES.c.study_date < day, same_day)
+            behind = tuple_(STUDIES.c.study_date, STUDIES.c.study_uid) < tuple_(
+                row["study_date"], row["study_uid"]
+            )
         case Level.SERIES:
             behind = SERIES.c.series_uid > row["series_uid"]
         case Level.IMAGE:
@@ -300,10 +309,9 @@ def _seen(level: Level, devices: Select[Any], asked_by: Select[Any]) -> ColumnEl
 def _conditions(tx: Transaction, level: Level, narrowing: Narrowing) -> list[ColumnElement[bool]]:
     wanted = _listed(PATIENTS.c.patient_id, narrowing.patient_ids)
     wanted += _like(tx, PATIENTS.c.patient_id, narrowing.patient_id_pattern)
-    wanted += [
-        PATIENTS.c.name.ilike(_pattern(pattern), escape=_ESCAPE)
-        for pattern in narrowing.name_patterns
-    ]
+    if narrowing.name_keys:
+        wanted.append(patient_names.found_by(patient_names.NAME, narrowing.name_keys))
+    wanted += [patient_names.found_by(patient_names.WORD, each) for each in narrowing.name_words]
     if level is Level.PATIENT:
         return [*wanted, exists(select(1).where(STUDIES.c.patient_ref == PATIENTS.c.ref))]
     wanted += _of_study(tx, narrowing)
@@ -345,16 +353,8 @@ def _listed(column: ColumnElement[str], values: Sequence[str]) -> list[ColumnEle
 def _like(tx: Transaction, column: ColumnElement[str], pattern: str) -> list[ColumnElement[bool]]:
     if not pattern:
         return []
-    wanted: list[ColumnElement[bool]] = [column.like(_pattern(pattern), escape=_ESCAPE)]
-    prefix = pattern.replace("?", "*").partition("*")[0]
-    if prefix and tx.dialect == "sqlite":  # compares by code point, so that its index serves
-        wanted += [column >= prefix, column < prefix + _BEHIND_ALL]
+    wanted: list[ColumnElement[bool]] = [column.like(like(pattern), escape=ESCAPE)]
+    first, behind = bounds(pattern)
+    if first and tx.dialect == "sqlite":  # compares by code point; others' indexes serve LIKE
+        wanted += [column >= first, column < behind]
     return wanted
-
-
-def _pattern(text: str) -> str:
-    return "".join({"*": "%", "?": "_"}.get(each, _literal(each)) for each in text)
-
-
-def _literal(character: str) -> str:
-    return f"{_ESCAPE}{character}" if character in f"%_{_ESCAPE}" else character

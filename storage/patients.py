@@ -8,10 +8,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.errors import NotFound
 from kernel.ids import PatientRef, derived
+from storage import patient_names
 from storage.engine import Transaction
 from storage.tables.patients import PATIENTS
 
 _UNSTATED = "unstated:"
+_INSERT = {
+    name: dialect.insert(PATIENTS).on_conflict_do_nothing().returning(PATIENTS.c.ref)
+    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +51,20 @@ def register(
     Later senders that spell the name otherwise change nothing: corrections are an explicit act.
     """
     ref = PatientRef(derived("patient", issuer, patient_id))
-    insert = sqlite.insert if tx.dialect == "sqlite" else postgresql.insert
-    tx.execute(
-        insert(PATIENTS)
-        .values(
-            ref=ref,
-            issuer=issuer,
-            patient_id=patient_id,
-            name=name,
-            sex=sex,
-            birth_date=birth_date,
-            registered_at=tx.at,
-        )
-        .on_conflict_do_nothing()
+    made = tx.execute(
+        _INSERT[tx.dialect],
+        {
+            "ref": ref,
+            "issuer": issuer,
+            "patient_id": patient_id,
+            "name": name,
+            "sex": sex,
+            "birth_date": birth_date,
+            "registered_at": tx.at,
+        },
     )
+    if made.first() is not None:
+        patient_names.enter(tx, {ref: name})
     return ref
 
 

@@ -31,10 +31,6 @@ MAX_FILTERED = 500
 
 _MAX_TOLD = 100
 _MORE = '299 telerad "There are additional results that can be requested"'
-_LITERAL = (
-    '299 telerad "The fuzzymatching parameter is not supported. '
-    'Only literal matching has been performed."'
-)
 
 
 @router.get("/studies")
@@ -92,8 +88,7 @@ def _search(
     _note(engine, caller, level, found)
     base = base_of(request)
     answers = [dicom_search.answered(each, search, base) for each in found]
-    warnings = [_LITERAL] * search.fuzzy + [_MORE] * more
-    headers = {"Warning": ", ".join(warnings)} if warnings else {}
+    headers = {"Warning": _MORE} if more else {}
     # An empty list rather than 204: CP-2473 brings PS3.18 back to what RFC 9110 says of both.
     return given(request, answers, headers)
 

@@ -74,7 +74,7 @@ class Search:
     given
         Keywords of what the answers hold.
     fuzzy
-        Fuzzy matching was asked for; matching of names is without case and accents, and no more.
+        Names match by the words that they are made of, whatever the order.
     """
 
     level: Level
@@ -88,7 +88,7 @@ class Search:
         """Return what the index is asked."""
         asked = {tag_of(keyword): attribute(keyword) for keyword in self.given}
         asked |= {key.tag: key for key in self.keys}
-        return Query(root=Root.PATIENT, level=self.level, asked=Attributes(asked))
+        return Query(root=Root.PATIENT, level=self.level, asked=Attributes(asked), fuzzy=self.fuzzy)
 
 
 def parsed(

@@ -13,6 +13,7 @@ from sqlalchemy import (
 )
 
 from storage.tables import METADATA, JsonValue, UtcDateTime
+from storage.tables.patients import BY_BYTES
 
 UID = String(64)
 
@@ -30,9 +31,9 @@ STUDIES = Table(
     Column("last_arrival_at", UtcDateTime, nullable=False),
     Column("unsettled", Boolean, nullable=False, comment="instances came since the last manifest"),
     Column("manifest_version", Integer, nullable=False, comment="0 before the first"),
-    Index("ix_studies_accession", "accession"),
+    Index("ix_studies_accession", "accession", postgresql_ops={"accession": BY_BYTES}),
     Index("ix_studies_patient_ref", "patient_ref"),
-    Index("ix_studies_study_date", "study_date"),
+    Index("ix_studies_study_date", "study_date", "study_uid"),
     Index(
         "ix_studies_unsettled",
         "last_arrival_at",
@@ -50,7 +51,7 @@ SERIES = Table(
     Column("number", String(16), nullable=False),
     Column("description", String(200), nullable=False),
     Column("body_part", String(16), nullable=False),
-    Index("ix_series_study_uid", "study_uid"),
+    Index("ix_series_study_uid", "study_uid", "modality"),
 )
 
 INSTANCES = Table(
@@ -71,7 +72,8 @@ INSTANCES = Table(
     Column("pack_key", String(200), nullable=True),
     Column("offset", BigInteger, nullable=False, comment="bytes, in the segment or pack"),
     Column("received_at", UtcDateTime, nullable=False),
-    Index("ix_instances_study_uid", "study_uid"),
+    # With what is counted, so that counting reads nothing else.
+    Index("ix_instances_study_uid", "study_uid", "sop_class_uid"),
     Index("ix_instances_series_uid", "series_uid"),
     Index(
         "ix_instances_segment",

@@ -1,8 +1,10 @@
-"""Patients, unique by (issuer, id)."""
+"""Patients, unique by (issuer, id), and the keys that their names are found by."""
 
-from sqlalchemy import Column, Date, Index, String, Table, UniqueConstraint
+from sqlalchemy import Column, Date, ForeignKey, Index, String, Table, UniqueConstraint
 
 from storage.tables import METADATA, UtcDateTime
+
+BY_BYTES = "varchar_pattern_ops"
 
 PATIENTS = Table(
     "patients",
@@ -15,5 +17,21 @@ PATIENTS = Table(
     Column("birth_date", Date, nullable=True),
     Column("registered_at", UtcDateTime, nullable=False),
     UniqueConstraint("issuer", "patient_id"),
-    Index("ix_patients_patient_id", "patient_id"),
+    # By bytes, so that beginnings are found in it whatever the collation of the database.
+    Index("ix_patients_patient_id", "patient_id", postgresql_ops={"patient_id": BY_BYTES}),
+)
+
+PATIENT_NAME_KEYS = Table(
+    "patient_name_keys",
+    METADATA,
+    Column("kind", String(4), primary_key=True, comment="name: of a whole name; word: of a word"),
+    Column(
+        "name_key",
+        String(400).with_variant(String(400, collation="C"), "postgresql"),
+        primary_key=True,
+    ),
+    Column("patient_ref", String(36), ForeignKey("patients.ref"), primary_key=True),
+    Index("ix_patient_name_keys_patient_ref", "patient_ref"),
+    comment="derived from patients.name by kernel.name_key",
+    sqlite_with_rowid=False,
 )

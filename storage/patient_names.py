@@ -1,0 +1,74 @@
+"""Finding patients by name: the keys of `kernel.name_key`, kept beside the registry and indexed.
+
+A search begins at the first letters of a key, which the index serves; what follows a wild card is
+compared within what that leaves, and a key that begins with one is looked for among all.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from kernel import name_key
+from storage.engine import Transaction
+from storage.like import ESCAPE, bounds, like
+from storage.tables.patients import PATIENT_NAME_KEYS, PATIENTS
+
+NAME, WORD = "name", "word"
+
+_INSERT = {
+    name: dialect.insert(PATIENT_NAME_KEYS).on_conflict_do_nothing()
+    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
+}
+
+
+def enter(tx: Transaction, names: Mapping[str, str]) -> None:
+    """Keep the keys of names, by the reference of their patient."""
+    rows = [row for ref in sorted(names) for row in rows_of(ref, names[ref])]
+    if rows:
+        tx.execute(_INSERT[tx.dialect], rows)
+
+
+def replace(tx: Transaction, ref: str, name: str) -> None:
+    """Keep the keys of a name that was corrected, and forget those of the one before."""
+    tx.execute(delete(PATIENT_NAME_KEYS).where(PATIENT_NAME_KEYS.c.patient_ref == ref))
+    enter(tx, {ref: name})
+
+
+def rows_of(ref: str, name: str) -> list[dict[str, Any]]:
+    """Return the rows that a name is found by."""
+    if not name:
+        return []
+    made = [(NAME, key) for key in sorted(name_key.keys_of(name))]
+    made += [(WORD, key) for key in sorted(name_key.words_of(name))]
+    return [{"kind": kind, "name_key": key, "patient_ref": ref} for kind, key in made]
+
+
+def found_by(kind: str, patterns: Iterable[str]) -> ColumnElement[bool]:
+    """Return the condition that a key of the patient is like one of the patterns.
+
+    Parameters
+    ----------
+    patterns
+        Keys with the wild cards ``*`` and ``?``.
+    """
+    selects = [
+        select(PATIENT_NAME_KEYS.c.patient_ref).where(
+            PATIENT_NAME_KEYS.c.kind == kind, *_like(pattern[: name_key.MAX_KEY])
+        )
+        for pattern in patterns
+    ]
+    first, *others = selects
+    return PATIENTS.c.ref.in_(first.union(*others) if others else first)
+
+
+def _like(pattern: str) -> list[ColumnElement[bool]]:
+    column = PATIENT_NAME_KEYS.c.name_key
+    first, behind = bounds(pattern)
+    if first == pattern:
+        return [column == pattern]
+    wanted: list[ColumnElement[bool]] = [column >= first, column < behind] if first else []
+    if pattern != f"{first}*":
+        wanted.append(column.like(like(pattern), escape=ESCAPE))
+    return wanted
