@@ -44,8 +44,9 @@ compares it with what is negotiated. After the template of PS3.2 Annex A.
 
 One application entity receives and keeps instances of every storage SOP class, verbatim in the
 transfer syntax in which they come; answers queries; sends back what it holds; tells modalities
-their worklist; and answers for what it stores. It opens associations of its own to send instances
-(C-MOVE, delivery), to report on storage commitment, and to verify that a peer is there.
+their worklist and hears what they did of it; and answers for what it stores. It opens associations
+of its own to send instances (C-MOVE, delivery), to report on storage commitment, and to verify that
+a peer is there.
 """
 _ASSOCIATIONS = """\
 ## 2. Associations
@@ -111,10 +112,25 @@ tried again with growing pauses for three days. An instance is committed if the 
 it, which it does only once its bytes are durable. Failure reasons: 0112H no such object instance,
 0119H class / instance conflict.
 """
-_LIMITS = """\
-## 8. Not served
+_PERFORMED = """\
+## 8. Modality performed procedure step (PS3.4 Annex F)
 
-MPPS, Instance Availability Notification, Unified Procedure Step, print and media services; TLS on
+N-CREATE needs the attributes of type 1 of table F.7.2-1 (else 0120) and the status IN PROGRESS
+(else 0106); told again in the same words it is the same answer, with other content 0111. Without
+an instance UID the node gives one. N-SET makes IN PROGRESS COMPLETED or DISCONTINUED, for which the
+end has to be told, and the series of what is completed; attributes that may not change are let pass
+where they are told unchanged (else 0106). A step that has ended is never changed: 0110 with error
+id A710. A device changes and reads (N-GET, retrieve SOP class) only steps of its own organisation
+(else 0112). All is durable before it is answered.
+
+A scheduled step whose performed step is in progress stays in the modality worklist as STARTED; it
+leaves the list when completed or discontinued, unless it was discontinued as '110514, DCM:
+incorrect worklist entry selected'.
+"""
+_LIMITS = """\
+## 9. Not served
+
+Instance Availability Notification, Unified Procedure Step, print and media services; TLS on
 this port (put it behind a TLS proxy).
 """
 
@@ -148,6 +164,7 @@ def statement() -> str:
         _WORKLIST,
         _table(("in", "key", "tag"), _worklist_keys()),
         _COMMITMENT,
+        _PERFORMED,
         "Status words of the services:\n",
         _table(("name", "status"), ((s.name.lower(), f"{s:04X}") for s in Status)),
         _LIMITS,

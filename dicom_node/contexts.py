@@ -5,8 +5,8 @@ of the standard is accepted; a private one is not, for nobody else could read it
 
 References
 ----------
-DICOM PS3.4 Annex B.5 (storage SOP classes), C.6 (query and retrieve), J.3 (storage commitment),
-K.5 (modality worklist); PS3.6 Annex A (registry of UIDs).
+DICOM PS3.4 Annex B.5 (storage SOP classes), C.6 (query and retrieve), F.7 (performed steps), J.3
+(storage commitment), K.5 (modality worklist), R.3 (availability); PS3.6 Annex A (UIDs).
 """
 
 from collections.abc import Sequence, Set
@@ -32,6 +32,9 @@ STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 GET_CLASSES = frozenset({PATIENT_ROOT_GET, STUDY_ROOT_GET})
 MODALITY_WORKLIST = "1.2.840.10008.5.1.4.31"
 STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
+PERFORMED_STEP = "1.2.840.10008.3.1.2.3.3"
+PERFORMED_STEP_RETRIEVE = "1.2.840.10008.3.1.2.3.4"
+AVAILABILITY = "1.2.840.10008.5.1.4.33"
 SERVICES = frozenset(
     {
         PATIENT_ROOT_FIND,
@@ -42,6 +45,8 @@ SERVICES = frozenset(
         STUDY_ROOT_GET,
         MODALITY_WORKLIST,
         STORAGE_COMMITMENT,
+        PERFORMED_STEP,
+        PERFORMED_STEP_RETRIEVE,
     }
 )
 """What the node serves beside storage and verification."""

@@ -114,3 +114,54 @@ class CommitmentInvalid(Refused):
 
     code = "dicom_node.commitment_invalid"
     clause = "DICOM PS3.4 section J.3.2.1"
+
+
+class StepRefused(Refused):
+    """What a modality tells of a performed procedure step is not taken."""
+
+    code = "dicom_node.step_refused"
+    clause = "DICOM PS3.4 section F.7.2"
+
+
+class StepAttributeMissing(StepRefused):
+    """An attribute of a performed step that has to have a value has none."""
+
+    code = "dicom_node.step_attribute_missing"
+    clause = "DICOM PS3.4 table F.7.2-1"
+
+    def __init__(self, keyword: str) -> None:
+        super().__init__(f"{keyword} is missing or empty", attribute=keyword)
+
+
+class StepValueInvalid(StepRefused):
+    """A value of a performed step cannot be, or may not be changed."""
+
+    code = "dicom_node.step_value_invalid"
+    clause = "DICOM PS3.4 table F.7.2-1"
+
+    def __init__(self, keyword: str, why: str) -> None:
+        super().__init__(f"{keyword} {why}", attribute=keyword)
+
+
+class StepEnded(StepRefused):
+    """A completed or discontinued step is never changed again."""
+
+    code = "dicom_node.step_ended"
+    clause = "DICOM PS3.4 section F.7.2.2.2"
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"the step is {state.lower()} and no longer updated", state=state)
+
+
+class StepContradicts(StepRefused):
+    """A step with this UID exists and says something else."""
+
+    code = "dicom_node.step_contradicts"
+    clause = "DICOM PS3.4 section F.7.2.1"
+
+
+class PerformedStepUnknown(NotFound):
+    """No performed step of the device's organisation has this UID."""
+
+    code = "dicom_node.performed_step_unknown"
+    clause = "DICOM PS3.4 section F.7.2.2"

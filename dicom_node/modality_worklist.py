@@ -260,4 +260,5 @@ STEP_KEYS: Mapping[str, Values] = {
     "Modality": lambda item: item.step.modality,
     "ScheduledProcedureStepDescription": lambda item: item.step.procedure[:64],
     "ScheduledProcedureStepID": lambda item: item.short_id,
+    "ScheduledProcedureStepStatus": lambda item: item.step.progress or "SCHEDULED",
 }

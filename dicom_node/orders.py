@@ -13,6 +13,8 @@ from datetime import datetime
 
 RECEIVED = "received"
 CANCELLED = "cancelled"
+UNPERFORMED = ("", "STARTED")
+"""Progress of a step that a worklist shows: nothing of it was done, or it goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,11 @@ class ScheduledStep:
     profile: str | None
     form: str
     state: str
+    progress: str = ""
+    """What its performed steps say, as (0040,0020) has it; empty while there are none."""
+
+    reason: str = ""
+    """Why it was discontinued: coding scheme and code."""
 
     @property
     def is_open(self) -> bool:

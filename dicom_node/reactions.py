@@ -2,6 +2,7 @@
 
 from dicom_node import store
 from dicom_node.orders import RECEIVED, ScheduledStep
+from dicom_node.performing import refresh
 from kernel.facts import Fact, RequestChanged, RequestReceived
 from storage.engine import Transaction
 from storage.work import Reactions
@@ -31,6 +32,7 @@ def _schedule(tx: Transaction, fact: Fact) -> None:
         state=RECEIVED,
     )
     store.save_step(tx, step, at=fact.at)
+    refresh(tx, step.request_id)  # the modality may have been quicker than this fact
 
 
 def _change(tx: Transaction, fact: Fact) -> None:

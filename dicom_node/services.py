@@ -2,7 +2,8 @@
 
 References
 ----------
-DICOM PS3.4 annexes C (query and retrieve), J (storage commitment) and K (modality worklist).
+DICOM PS3.4 annexes C (query and retrieve), F (performed steps), J (storage commitment) and K
+(modality worklist).
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from dicom_node.contexts import (
     PATIENT_ROOT_FIND,
     PATIENT_ROOT_GET,
     PATIENT_ROOT_MOVE,
+    PERFORMED_STEP,
+    PERFORMED_STEP_RETRIEVE,
     STORAGE_COMMITMENT,
     STUDY_ROOT_FIND,
     STUDY_ROOT_GET,
@@ -25,6 +28,7 @@ from dicom_node.dimse import Command
 from dicom_node.exchange import Offer
 from dicom_node.finding import COMBINED_TIMES, RELATIONAL, Finder
 from dicom_node.modality_worklist import Worklist
+from dicom_node.performing import PerformedStepDesk
 from dicom_node.query import Root
 from dicom_node.retrieve import Retriever
 from dicom_node.send import SendSettings
@@ -65,6 +69,7 @@ def offers(archive: Archive, settings: ServiceSettings) -> Mapping[str, Offer]:
         archive, finder, views=settings.views, send=SendSettings(ae_title=settings.ae_title)
     )
     worklist = Worklist(archive.database, zone=settings.zone, max_matches=settings.max_matches)
+    steps = PerformedStepDesk(archive.database)
     return {
         **{
             uid: Offer(
@@ -82,4 +87,8 @@ def offers(archive: Archive, settings: ServiceSettings) -> Mapping[str, Offer]:
         },
         MODALITY_WORKLIST: Offer(Command.C_FIND_RQ, worklist.find),
         STORAGE_COMMITMENT: Offer(Command.N_ACTION_RQ, CommitmentDesk(archive.database).ask),
+        PERFORMED_STEP: Offer(
+            Command.N_CREATE_RQ, steps.create, besides={Command.N_SET_RQ: steps.set}
+        ),
+        PERFORMED_STEP_RETRIEVE: Offer(Command.N_GET_RQ, steps.get),
     }

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from dicom_node.commitments import ASKED, Commitment
 from dicom_node.errors import StepUnknown
-from dicom_node.orders import CANCELLED, RECEIVED, ScheduledStep, StepsWanted
+from dicom_node.orders import CANCELLED, RECEIVED, UNPERFORMED, ScheduledStep, StepsWanted
 from dicom_node.peers import Peer
 from storage.archive_find import Scope
 from storage.engine import Transaction
@@ -42,9 +42,10 @@ def peers(tx: Transaction) -> list[Peer]:
 
 
 def save_step(tx: Transaction, step: ScheduledStep, *, at: datetime) -> None:
-    """Keep a scheduled step; telling it twice changes nothing."""
+    """Keep a scheduled step, not what was performed for it; telling it twice changes nothing."""
     dialect = sqlite if tx.dialect == "sqlite" else postgresql
     values = {**asdict(step), "changed_at": at}
+    del values["progress"], values["reason"]
     tx.execute(
         dialect.insert(SCHEDULED_STEPS)
         .values(**values)
@@ -71,6 +72,24 @@ def change_step(
         raise StepUnknown("no scheduled step belongs to this request", request_id=request_id)
 
 
+def note_progress(
+    tx: Transaction, request_id: str, *, progress: str, reason: str, at: datetime
+) -> None:
+    """Note what was performed for a step, and why it was discontinued if it was."""
+    tx.execute(
+        update(SCHEDULED_STEPS)
+        .where(SCHEDULED_STEPS.c.request_id == request_id)
+        .values(progress=progress, reason=reason, changed_at=at)
+    )
+
+
+def find_step(tx: Transaction, request_id: str) -> ScheduledStep | None:
+    """Return the step of a request, None if it was never told."""
+    found = tx.execute(select(SCHEDULED_STEPS).where(SCHEDULED_STEPS.c.request_id == request_id))
+    row = found.mappings().first()
+    return None if row is None else _step(row)
+
+
 def steps_for(tx: Transaction, *, study_uid: str, accession: str) -> list[ScheduledStep]:
     """Return the steps that a study may belong to: by its UID, or by its accession number."""
     same = [SCHEDULED_STEPS.c.study_uid == study_uid]
@@ -93,6 +112,7 @@ def open_steps(
     conditions = [
         steps.organisation_id == wanted.organisation_id,
         steps.state == RECEIVED,
+        steps.progress.in_(UNPERFORMED),
         steps.request_id > after,
     ]
     if wanted.accession:

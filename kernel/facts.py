@@ -81,6 +81,30 @@ class StudyAmended(Fact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProcedureStepStarted(Fact):
+    """A modality began a procedure step (PS3.4 Annex F); subject: the step."""
+
+    kind = "ProcedureStepStarted"
+    step_uid: str
+    organisation_id: str
+    study_uids: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcedureStepEnded(Fact):
+    """A modality completed or discontinued a step (PS3.4 Annex F); subject: the step."""
+
+    kind = "ProcedureStepEnded"
+    step_uid: str
+    organisation_id: str
+    study_uids: list[str]
+    state: str
+    reason_code: str | None
+    reason_scheme: str | None
+    instances: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class CaseOpened(Fact):
     """A request and its complete study became a case; subject: the case."""
 
@@ -223,6 +247,8 @@ FACTS: tuple[type[Fact], ...] = (
     RequestChanged,
     StudyCompleted,
     StudyAmended,
+    ProcedureStepStarted,
+    ProcedureStepEnded,
     CaseOpened,
     TriageSettled,
     CaseQueued,

@@ -1,6 +1,7 @@
-"""Tables of the DICOM node: registered peers, scheduled steps, storage commitments."""
+"""Tables of the DICOM node: peers, scheduled steps, storage commitments, availability notices."""
 
 from sqlalchemy import (
+    Boolean,
     CheckConstraint,
     Column,
     Index,
@@ -8,6 +9,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -22,6 +24,13 @@ PEERS = Table(
     Column("organisation_id", String(64), nullable=False, comment="the site it belongs to"),
     Column("issuer", String(64), nullable=False, comment="of patient ids sent without one"),
     Column("character_set", String(32), nullable=False, comment="where (0008,0005) is absent"),
+    Column(
+        "notify",
+        Boolean,
+        nullable=False,
+        server_default=false(),
+        comment="tell it which studies are here",
+    ),
     Column("added_at", UtcDateTime, nullable=False),
     CheckConstraint("port BETWEEN 1 AND 65535", name="port_is_one"),
 )
@@ -42,6 +51,16 @@ SCHEDULED_STEPS = Table(
     Column("form", String(32), nullable=False),
     Column("state", String(32), nullable=False, comment="of the request, as last told"),
     Column("changed_at", UtcDateTime, nullable=False),
+    Column(
+        "progress",
+        String(12),
+        nullable=False,
+        server_default="",
+        comment="empty, STARTED, COMPLETED, DISCONTINUED: what its performed steps say",
+    ),
+    Column(
+        "reason", String(40), nullable=False, server_default="", comment="why discontinued, a code"
+    ),
     Index("ix_scheduled_steps_accession", "accession"),
     Index("ix_scheduled_steps_study_uid", "study_uid"),
     Index("ix_scheduled_steps_scheduled_at", "scheduled_at"),
@@ -62,6 +81,46 @@ COMMITMENTS = Table(
     UniqueConstraint("ae_title", "transaction_uid"),
     Index(
         "ix_commitments_due_at",
+        "due_at",
+        sqlite_where=text("due_at IS NOT NULL"),
+        postgresql_where=text("due_at IS NOT NULL"),
+    ),
+)
+
+COMMITMENTS_ASKED = Table(
+    "commitments_asked",
+    METADATA,
+    Column("transaction_uid", String(64), primary_key=True),
+    Column("ae_title", String(16), nullable=False, comment="whom we ask"),
+    Column("asked", JsonValue, nullable=False, comment="pairs of SOP class and SOP instance"),
+    Column("failed", JsonValue, nullable=False, comment="SOP instances that are not committed"),
+    Column("state", String(12), nullable=False, comment="asked, committed, failed, given_up"),
+    Column("attempts", Integer, nullable=False),
+    Column("asked_at", UtcDateTime, nullable=False),
+    Column("due_at", UtcDateTime, nullable=True, comment="of the next attempt; null when over"),
+    Column("ended_at", UtcDateTime, nullable=True),
+    Index(
+        "ix_commitments_asked_due_at",
+        "due_at",
+        sqlite_where=text("due_at IS NOT NULL"),
+        postgresql_where=text("due_at IS NOT NULL"),
+    ),
+)
+
+NOTICES = Table(
+    "availability_notices",
+    METADATA,
+    Column("id", String(36), primary_key=True),
+    Column("ae_title", String(16), nullable=False, comment="who is told"),
+    Column("study_uid", String(64), nullable=False),
+    Column("manifest_version", Integer, nullable=False),
+    Column("state", String(12), nullable=False, comment="waiting, taken, given_up"),
+    Column("attempts", Integer, nullable=False),
+    Column("made_at", UtcDateTime, nullable=False),
+    Column("due_at", UtcDateTime, nullable=True, comment="of the next attempt; null when over"),
+    Column("ended_at", UtcDateTime, nullable=True),
+    Index(
+        "ix_availability_notices_due_at",
         "due_at",
         sqlite_where=text("due_at IS NOT NULL"),
         postgresql_where=text("due_at IS NOT NULL"),

@@ -1,0 +1,86 @@
+"""Rows of what speaks for a study being whole: performed steps, announcements, learnt pauses."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from dicom_node.performed_steps import PerformedStep, StepState
+from dicom_node.plain_attributes import from_plain, to_plain
+from storage.engine import Transaction
+from storage.tables.evidence import PERFORMED_STEPS, PERFORMED_STUDIES
+
+
+def add_performed(tx: Transaction, step: PerformedStep) -> PerformedStep | None:
+    """Keep a new performed step; where its UID is taken, return who has it instead."""
+    insert = sqlite.insert if tx.dialect == "sqlite" else postgresql.insert
+    made = tx.execute(
+        insert(PERFORMED_STEPS)
+        .values(
+            uid=step.uid,
+            ae_title=step.ae_title,
+            organisation_id=step.organisation_id,
+            state=step.state.value,
+            digest=step.digest,
+            body=to_plain(step.body),
+            created_at=tx.at,
+            changed_at=tx.at,
+        )
+        .on_conflict_do_nothing()
+    )
+    if not made.rowcount:
+        return find_performed(tx, step.uid, lock=True)
+    rows = [
+        {"step_uid": step.uid, "study_uid": study_uid, "accession": accession}
+        for study_uid, accession in step.studies
+    ]
+    tx.execute(insert(PERFORMED_STUDIES).values(rows))
+    return None
+
+
+def find_performed(tx: Transaction, uid: str, *, lock: bool = False) -> PerformedStep | None:
+    """Return a performed step, None if there is none with this UID."""
+    wanted = select(PERFORMED_STEPS).where(PERFORMED_STEPS.c.uid == uid)
+    row = tx.execute(wanted.with_for_update() if lock else wanted).mappings().first()
+    return None if row is None else _performed(row)
+
+
+def save_performed(tx: Transaction, step: PerformedStep) -> None:
+    """Keep what a performed step has become."""
+    tx.execute(
+        update(PERFORMED_STEPS)
+        .where(PERFORMED_STEPS.c.uid == step.uid)
+        .values(state=step.state.value, body=to_plain(step.body), changed_at=tx.at)
+    )
+
+
+def performed_for(
+    tx: Transaction, *, study_uid: str | None, accession: str, organisations: Sequence[str]
+) -> list[PerformedStep]:
+    """Return what devices of some organisations performed for a study, or for an accession."""
+    same = [PERFORMED_STUDIES.c.study_uid == study_uid] if study_uid else []
+    if accession:
+        same.append(PERFORMED_STUDIES.c.accession == accession)
+    if not same:
+        return []
+    found = tx.execute(
+        select(PERFORMED_STEPS)
+        .where(
+            PERFORMED_STEPS.c.uid.in_(select(PERFORMED_STUDIES.c.step_uid).where(or_(*same))),
+            PERFORMED_STEPS.c.organisation_id.in_(organisations),
+        )
+        .order_by(PERFORMED_STEPS.c.created_at, PERFORMED_STEPS.c.uid)
+    )
+    return [_performed(row) for row in found.mappings()]
+
+
+def _performed(row: Mapping[Any, Any]) -> PerformedStep:
+    return PerformedStep(
+        uid=row["uid"],
+        ae_title=row["ae_title"],
+        organisation_id=row["organisation_id"],
+        state=StepState(row["state"]),
+        body=from_plain(row["body"]),
+        digest=row["digest"],
+    )
