@@ -55,11 +55,15 @@ SCHEDULED_STEPS = Table(
         "progress",
         String(12),
         nullable=False,
-        server_default="",
+        server_default=text("''"),
         comment="empty, STARTED, COMPLETED, DISCONTINUED: what its performed steps say",
     ),
     Column(
-        "reason", String(40), nullable=False, server_default="", comment="why discontinued, a code"
+        "reason",
+        String(40),
+        nullable=False,
+        server_default=text("''"),
+        comment="why discontinued, a code",
     ),
     Index("ix_scheduled_steps_accession", "accession"),
     Index("ix_scheduled_steps_study_uid", "study_uid"),

@@ -188,7 +188,7 @@ def upgrade() -> None:
             sa.Column(
                 "progress",
                 sa.String(length=12),
-                server_default="",
+                server_default=sa.text("''"),
                 nullable=False,
                 comment="empty, STARTED, COMPLETED, DISCONTINUED: what its performed steps say",
             )
@@ -197,7 +197,7 @@ def upgrade() -> None:
             sa.Column(
                 "reason",
                 sa.String(length=40),
-                server_default="",
+                server_default=sa.text("''"),
                 nullable=False,
                 comment="why discontinued, a code",
             )
