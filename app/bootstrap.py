@@ -205,12 +205,14 @@ class Parts:
     def reactions(self) -> Reactions:
         """Return who reacts to which fact: the whole table, from every package."""
         from ai_assist.reactions import reactions as ai_assist
+        from dicom_node.examination import reactions as examination
         from dicom_node.reactions import reactions as dicom_node
         from health_record.reactions import reactions as health_record
         from worklist.reactions import reactions as worklist
 
         return {
             **dicom_node(),
+            **examination(),
             **worklist(self.worklist),
             **ai_assist(self.shelf),
             **health_record(DESTINATIONS),
@@ -221,6 +223,7 @@ class Parts:
         return [
             *self._settling(),
             *self._commitments(),
+            *self._examination(),
             *self._worklist_work(),
             *self._triage(),
             *self._deliveries(),
@@ -235,6 +238,11 @@ class Parts:
         policy = CompletenessPolicy(quiet=timedelta(seconds=self.settings.dicom.quiet_s))
         settling = Settling(self.database, policy, in_flight=self.in_flight)
         return settling.due_work()
+
+    def _examination(self) -> Sequence[DueWork]:
+        from dicom_node.examination import Examination
+
+        return Examination(self.archive).due_work()
 
     def _commitments(self) -> Sequence[DueWork]:
         from dicom_node.commitment import CommitmentReports

@@ -69,6 +69,10 @@ _SWITCHES = {
 _KEEP_ESCAPE = frozenset({"iso2022_jp", "iso2022_jp_2"})
 _SWITCH = re.compile(rb"\x1b(\$[()][A-Za-z]|\$B|[()\-][A-Za-z])")
 _TERM = re.compile(r"^ISO[_ -]?(?:IR|2022 ?IR)[_ -]?(\d+)$")
+_CYRILLIC = "cp1251"
+# Three and more in a row: rare in Latin words, usual in Cyrillic ones.
+_HIGH_RUN = re.compile(rb"[\xa8\xaa\xaf\xb2\xb3\xb8\xba\xbf-\xff]{3,}")
+_ASCII_LETTER = re.compile(rb"[A-Za-z]")
 _DELIMITER = re.compile(rb"[\\^=\r\n\t\f]")
 
 
@@ -78,18 +82,23 @@ class CharacterSet:
 
     `declared` is false where the data set says nothing usable: then text that is not ASCII is
     tried as UTF-8, which other encodings hardly ever imitate, and else read in the first codec,
-    the device's default.
+    the device's default.  Where not even that is known, words that consist of high bytes are taken
+    for Cyrillic (Windows-1251), as Latin ones have a few among their letters.
     """
 
     codecs: tuple[str, ...]
     declared: bool
+    defined: bool = False
+    """Whether it is named by defined terms of the standard alone."""
+    known: bool = True
+    """False where there is not even a default of the device."""
 
     def decode(self, raw: bytes) -> str:
         """Return the text; a byte that does not fit becomes U+FFFD and never raises."""
         if raw.isascii() and _ESCAPE not in raw:
             return raw.decode("ascii")
         if not self.declared:
-            return _guessed(raw, self.codecs[0])
+            return _guessed(raw, self.codecs[0] if self.known else "")
         pieces = _SWITCH.split(raw)
         text = _decoded(pieces[0], self.codecs[0])
         for switch, piece in zip(pieces[1::2], pieces[2::2], strict=True):
@@ -124,13 +133,21 @@ def character_set(terms: Sequence[str], *, default: str) -> CharacterSet:
     """
     known = tuple(codec for codec in map(_codec, terms) if codec is not None)
     if known and any(term.strip() for term in terms):
-        return CharacterSet(known, declared=True)
-    return CharacterSet((_codec(default) or _LATIN,), declared=False)
+        defined = all(map(_is_defined, terms))
+        return CharacterSet(known, declared=True, defined=defined)
+    codec = _codec(default) if default else None
+    return CharacterSet((codec or _LATIN,), declared=False, known=codec is not None)
 
 
 def is_known(term: str) -> bool:
     """Say whether `term` may be a device's default."""
     return _codec(term) is not None
+
+
+def _is_defined(term: str) -> bool:
+    name = term.strip().upper()
+    matched = _TERM.match(name)
+    return (matched.group(1) if matched else name) in _CODECS
 
 
 def _codec(term: str) -> str | None:
@@ -146,7 +163,13 @@ def _guessed(raw: bytes, default: str) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
-        return _decoded(raw, default)
+        return _decoded(raw, default or (_CYRILLIC if _looks_cyrillic(raw) else _LATIN))
+
+
+def _looks_cyrillic(raw: bytes) -> bool:
+    """Say whether most letters are where Windows-1251 has Cyrillic ones, side by side."""
+    high = sum(map(len, _HIGH_RUN.findall(raw)))
+    return high > len(_ASCII_LETTER.findall(raw))
 
 
 def _decoded(raw: bytes, codec: str) -> str:

@@ -99,6 +99,11 @@ class Frames:
         """Whether the pixels are not compressed."""
         return self.transfer_syntax_uid in NATIVE
 
+    @property
+    def is_short(self) -> bool:
+        """Whether plain pixels are fewer than rows, columns and frames say."""
+        return self.is_native and self._frame_bits * self.count > self._length * 8
+
     def stored(self, number: int) -> tuple[str, str, bytes]:
         """Return (media type, transfer syntax, bytes) of a frame with nothing decoded.
 

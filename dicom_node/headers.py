@@ -101,7 +101,7 @@ class InstanceHeader:
     rows: int | None
     columns: int | None
     frames: int
-    character_set_declared: bool
+    character_set_defined: bool
 
 
 def read(
@@ -168,7 +168,7 @@ def _header(
         patient_id=patient_id,
         patient_name=_text(found, _Tag.PATIENT_NAME, charset).rstrip("=^ ")[:MAX_NAME],
         sex=_text(found, _Tag.PATIENT_SEX, charset)[:MAX_CODE],
-        birth_date=_date(_text(found, _Tag.PATIENT_BIRTH_DATE, charset)),
+        birth_date=calendar_date(_text(found, _Tag.PATIENT_BIRTH_DATE, charset)),
         accession=_identifier(_text(found, _Tag.ACCESSION_NUMBER, charset)),
         study_description=_text(found, _Tag.STUDY_DESCRIPTION, charset)[:MAX_TEXT],
         study_date=_text(found, _Tag.STUDY_DATE, charset).replace(".", "")[:MAX_DATE],
@@ -180,7 +180,7 @@ def _header(
         rows=_unsigned(found, _Tag.ROWS, big),
         columns=_unsigned(found, _Tag.COLUMNS, big),
         frames=max(1, _integer(found, _Tag.NUMBER_OF_FRAMES) or 1),
-        character_set_declared=charset.declared,
+        character_set_defined=charset.defined,
     )
 
 
@@ -232,7 +232,8 @@ def _identifier(text: str) -> str:
     return f"{text[: MAX_IDENTIFIER - _DIGEST_TAIL]}~{digest[: _DIGEST_TAIL - 1]}"
 
 
-def _date(text: str) -> date | None:
+def calendar_date(text: str) -> date | None:
+    """Return the day that a DA value names, None if there is no such day."""
     digits = text.replace(".", "")  # the form of ACR-NEMA (PS3.5 table 6.2-1, note to DA)
     if len(digits) != MAX_DATE or not (digits.isascii() and digits.isdigit()):
         return None

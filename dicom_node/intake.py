@@ -1,6 +1,6 @@
 """The way in: bytes become durable, then indexed, and only then is the sender told."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,6 +16,7 @@ from dicom_node.part10 import file_head
 from dicom_node.statuses import Outcome, outcome_of
 from kernel.clock import Clock, system_clock
 from kernel.errors import Transient
+from storage import remarks
 from storage.archive import Admission, Conflict
 from storage.engine import Database
 from storage.journal import Journal, JournalFull, LargeRecord, Place
@@ -67,6 +68,14 @@ class Intake:
     def keep_unreadable(self, source: Source, data: Bytes, refusal: Unreadable) -> Answer:
         """Keep bytes that are no Part 10 file, as they came."""
         return self._durably(Announced("", "", ""), source, refusal, [data])
+
+    def remark(self, answer: Answer, odd: Collection[str]) -> None:
+        """Note what was odd in the wrapping of an instance that is stored now."""
+        if answer.header is None or answer.outcome not in (Outcome.STORED, Outcome.DUPLICATE):
+            return
+        uid = answer.header.instance_uid
+        self._index.run(lambda tx: remarks.note(tx, [(uid, code) for code in odd]))
+        log.warning("instance.remarked", instance=uid, codes=sorted(odd))
 
     def stream(self, announced: Announced, source: Source) -> "InstanceStream":
         """Begin an instance that is too large to be held in memory."""

@@ -91,11 +91,16 @@ def route(content: Content, request: Request, profiles: Iterable[Profile]) -> Ro
 
 
 def main_modality(content: Content, request: Request) -> str:
-    """Return the modality that decides: the requested one if it came, else the most frequent."""
+    """Return the modality that decides: the requested one if it came, else the most frequent.
+
+    Images that do not say what they are count as what was requested.
+    """
     images = [m for m in content.modalities if m not in NOT_IMAGES]
     if request.modality in images:
         return request.modality
-    return images[0] if images else ""
+    if images:
+        return images[0]
+    return "" if content.modalities else request.modality
 
 
 def _of_body_part(body_parts: Iterable[str]) -> Callable[[Takes], bool]:

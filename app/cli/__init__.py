@@ -20,6 +20,7 @@ _WHERE = {
     "migrate": "app.cli.serve",
     "order": "app.cli.entries",
     "case": "app.cli.entries",
+    "study": "app.cli.studies",
     "peer": "app.cli.entries",
     "user": "app.cli.entries",
     "token": "app.cli.entries",

@@ -16,6 +16,7 @@ from dicom_node.errors import Unreadable
 from dicom_node.headers import Defaults, read_file
 from dicom_node.intake import Answer, Intake
 from dicom_node.statuses import Outcome, Status, word_for
+from dicom_node.stow import store_read
 from storage.patients import unstated_issuer
 
 _STORED = frozenset({Outcome.STORED, Outcome.DUPLICATE})
@@ -111,8 +112,7 @@ def store_all(
         if study_uid is not None and header.study_uid != study_uid:
             report.refuse(int(Status.DATA_SET_DOES_NOT_MATCH), named)
             continue
-        body = memoryview(data)[file.data_set_offset :]
-        report.note(intake.store(named, source, body), named)
+        report.note(store_read(intake, data, header, file, source), named)
     return report
 
 

@@ -22,6 +22,7 @@ from app.identity import store as people
 from app.identity.policy import Right
 from app.pages import document
 from app.pages.rendering import render
+from app.studies import Said, remarks_of
 from health_record import commands as health_record
 from health_record import store as deliveries_store
 from health_record.delivery import Delivery
@@ -64,6 +65,7 @@ class CasePage:
     site: Organisation
     profile: str
     images: Images
+    remarks: tuple[Said, ...]
     patient: Patient | None
     moves: tuple[CaseMove, ...]
     documents: tuple[SealedDocument, ...]
@@ -161,6 +163,7 @@ def page_for(tx: Transaction, opened: OpenedCase) -> CasePage:
         site=queries.get_organisation(tx, case.site_id),
         profile=_profile_name(tx, case.profile),
         images=_images(tx, case),
+        remarks=remarks_of(tx, case.study_uid),
         patient=patients.get(tx, case.patient_ref) if Right.SEE_PATIENT in granted else None,
         moves=moves,
         documents=tuple(sealed_for_case(tx, case.id)),

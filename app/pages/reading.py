@@ -16,6 +16,7 @@ from app.pages import pictures
 from app.pages.pictures import Preset
 from app.pages.rendering import render
 from app.pages.triage import TriageShown, shown_triage
+from app.studies import Said, remarks_of
 from kernel.errors import EngineError, NotFound, Refused
 from reporting import WRITTEN, Report, Section, VersionState, report_for_case
 from reporting import commands as reporting
@@ -77,6 +78,7 @@ class ReadingPage:
     shown: Shown | None
     presets: Mapping[str, tuple[Preset, ...]]
     triage: TriageShown
+    remarks: tuple[Said, ...]
     report: Report
     fields: tuple[Field, ...]
     alert: str = ""
@@ -229,6 +231,7 @@ def _gathered(
         shown=_shown(series, image, window),
         presets={row.series_uid: pictures.presets_of(row.modality) for row in series},
         triage=shown_triage(tx, case),
+        remarks=remarks_of(tx, case.study_uid),
         report=report,
         fields=_fields(report, typed),
         alert=refused.sentence if refused else "",

@@ -128,3 +128,20 @@ PACKS = Table(
     Column("packed_at", UtcDateTime, nullable=False),
     Index("ix_packs_study_uid", "study_uid"),
 )
+
+REMARKS = Table(
+    "instance_remarks",
+    METADATA,
+    Column("instance_uid", UID, ForeignKey("instances.instance_uid"), primary_key=True),
+    Column("code", String(40), primary_key=True),
+    Column("noted_at", UtcDateTime, nullable=False),
+)
+
+EXAMINATIONS = Table(
+    "examinations",
+    METADATA,
+    Column("study_uid", UID, ForeignKey("studies.study_uid"), primary_key=True),
+    Column("asked_at", UtcDateTime, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False, comment="later while somebody has it"),
+    Index("ix_examinations_due_at", "due_at"),
+)

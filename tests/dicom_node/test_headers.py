@@ -195,7 +195,7 @@ def test_an_undeclared_character_set_is_the_devices_own() -> None:
     header = read(undeclared, EXPLICIT_LITTLE, Defaults("i", "CP1251"))
 
     assert header.patient_name == "Иванов^Иван"
-    assert not header.character_set_declared
+    assert not header.character_set_defined
 
 
 def test_text_has_no_control_characters() -> None:

@@ -1,67 +1,44 @@
 """The corpus of odd files, sent by C-STORE: what its index says must happen, happens."""
 
-import csv
-from contextlib import suppress
-from pathlib import Path
-
 import pytest
 
 from dicom_node.admission import Announced
 from dicom_node.contexts import STORAGE_CLASSES
-from dicom_node.elements import find
-from dicom_node.errors import Unreadable
-from dicom_node.part10 import Part10, split
+from dicom_node.part10 import split
 from tests.wire.conftest import Node
-
-ODD = Path(__file__).parents[2] / "../shared/data/odd_dicom"
-INDEX = ODD / "index.csv"
-ROWS = list(csv.DictReader(INDEX.read_text().splitlines())) if INDEX.exists() else []
+from tests.wire.odd import ODD, ROWS, OddFile, as_sent
 
 pytestmark = pytest.mark.skipif(not ROWS, reason="the odd files are not here")
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("row", ROWS, ids=[row["file"] for row in ROWS])
-def test_an_odd_file_is_accepted_or_refused_as_it_must_be(
-    own_node: Node, row: dict[str, str]
-) -> None:
+@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+def test_an_odd_file_is_accepted_or_refused_as_it_must_be(own_node: Node, row: OddFile) -> None:
     node = own_node  # several of them are one instance
-    file = (ODD / row["file"]).read_bytes()
-    try:
-        part = split(file)
-    except Unreadable:
-        assert row["expect"] in ("reject", "either")  # nothing that a C-STORE could announce
+    sent = as_sent(row.data)
+    if sent is None:
+        assert row.expect in ("reject", "either")  # nothing that a C-STORE could announce
         return
-    announced = _as_a_sender_would(file, part)
+    announced = sent.announced
     kept = len(node.quarantined())
 
     with node.speak() as speaker:
         speaker.associate((announced.sop_class_uid, announced.transfer_syntax_uid))
         if speaker.results[1][0]:
             assert announced.sop_class_uid not in STORAGE_CLASSES
-            assert row["expect"] != "accept"
+            assert row.expect != "accept"
             return
-        status = speaker.store(announced, file[part.data_set_offset :])
+        status = speaker.store(announced, sent.data_set)
 
-    if row["expect"] != "either":
-        assert (status == 0) == (row["expect"] == "accept"), f"{status:04X}"
+    if row.expect != "either":
+        assert (status == 0) == (row.expect == "accept"), f"{status:04X}"
     if status:
         assert len(node.quarantined()) == kept + 1  # nothing is lost
     else:
         back = node.archive.read(announced.sop_instance_uid)
-        assert back.endswith(file[part.data_set_offset :])
+        assert back.endswith(sent.data_set)
         assert not any(back[:128])  # no preamble that is also a program
     assert node.answers()
-
-
-def _as_a_sender_would(file: bytes, part: Part10) -> Announced:
-    """Announce the data set's own UIDs; the file meta information is sometimes of another."""
-    tags = {0x00080016: part.sop_class_uid, 0x00080018: part.sop_instance_uid}
-    with suppress(Unreadable):
-        data_set = file[part.data_set_offset :]
-        found = find(data_set, part.transfer_syntax_uid, tags.keys(), last=max(tags))
-        tags |= {tag: raw.decode("latin_1").strip("\0 ") for tag, raw in found.items()}
-    return Announced(tags[0x00080016], tags[0x00080018], part.transfer_syntax_uid)
 
 
 @pytest.mark.shared

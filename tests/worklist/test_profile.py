@@ -68,3 +68,8 @@ def test_where_several_take_it_the_default_of_the_modality_decides():
 def test_the_requested_modality_decides_among_those_that_came():
     assert main_modality(Content(("CT", "PT")), a_request(modality="PT")) == "PT"
     assert main_modality(Content(("CT", "PT")), a_request(modality="US")) == "CT"
+
+
+def test_images_that_do_not_say_what_they_are_count_as_what_was_requested():
+    routed = route(Content(()), a_request(modality="DX"), PROFILES)
+    assert routed == Routed(THORAX, "DX", "default")
