@@ -1,4 +1,4 @@
-"""An association that we open to send instances: one blocking socket, no polling.
+"""An association that we open, to send instances or to ask: one blocking socket, no polling.
 
 References
 ----------
@@ -7,20 +7,29 @@ DICOM PS3.7 section 9.1.1 (C-STORE), PS3.8 sections 7.1, 7.2 and 9.3.
 
 import contextlib
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from dicom_node import pdu
 from dicom_node.contexts import Proposed
-from dicom_node.dimse import MAX_COMMAND_LENGTH, Response, parse_response, store_request
+from dicom_node.dimse import (
+    MAX_COMMAND_LENGTH,
+    Question,
+    Response,
+    parse_response,
+    store_request,
+)
 from dicom_node.errors import AssociationRefused, PeerGone, PeerUnreachable, ProtocolBroken
 from dicom_node.messages import send_message
 from dicom_node.pdu import AbortReason, PduType
 from dicom_node.peers import Peer
+from dicom_node.statuses import PENDING
 from dicom_node.transport import Released, Transport
 
 _MAX_PDU = 131_072
 _COMMAND, _LAST = 1, 2
+MAX_ANSWER_LENGTH = 4 << 20
+"""Bytes of the longest data set of an answer that is read."""
 
 
 class Call:
@@ -103,6 +112,44 @@ class Call:
             self.is_open = False
         return None
 
+    def context_of(self, sop_class_uid: str) -> tuple[str, str] | None:
+        """Return an accepted pair of a SOP class, None if the peer does not serve it."""
+        return next((pair for pair in self.accepted if pair[0] == sop_class_uid), None)
+
+    def ask(
+        self, question: Question, context: tuple[str, str], data: bytes = b""
+    ) -> Iterator[tuple[Response, bytes]]:
+        """Send a request and yield each answer with its data set; the last one is final.
+
+        Raises
+        ------
+        PeerUnreachable
+            The association is lost, or the peer broke the protocol.
+        """
+        self._last_message_id = self._last_message_id % 0xFFFF + 1
+        command = question.encoded(self._last_message_id, has_data_set=bool(data))
+        try:
+            send_message(
+                self._transport, self.accepted[context], command, data, max_pdu=self._max_pdu
+            )
+            pending = True
+            while pending:
+                answer, told = self._answer()
+                pending = answer.status in PENDING
+                yield answer, told
+        except (PeerGone, Released) as error:
+            self.is_open = False
+            raise self._unreachable("the association with the peer was lost") from error
+        except ProtocolBroken as broken:
+            self.abort(broken.reason)
+            raise self._unreachable("the peer broke the protocol") from broken
+
+    def abort(self, reason: AbortReason | int = AbortReason.NOT_SPECIFIED) -> None:
+        """End the association at once, whatever is under way."""
+        if self.is_open:
+            self.is_open = False
+            self._transport.abort(reason)
+
     def close(self) -> None:
         """Release the association."""
         if self.is_open:
@@ -127,22 +174,26 @@ class Call:
         return pdu.parse_associate_accept(body)
 
     def _response(self) -> Response:
-        command = bytearray()
-        while True:
-            control, part = self._value()
-            if not control & _COMMAND or len(command) + len(part) > MAX_COMMAND_LENGTH:
-                raise ProtocolBroken(AbortReason.UNEXPECTED_PARAMETER, "no answer came")
-            command += part
-            if control & _LAST:
-                break
-        found = parse_response(command)
+        return self._answer()[0]
+
+    def _answer(self) -> tuple[Response, bytes]:
+        found = parse_response(self._parts(_COMMAND, MAX_COMMAND_LENGTH))
         if found.responded_to != self._last_message_id:
             raise ProtocolBroken(
                 AbortReason.UNEXPECTED_PARAMETER, "an answer came to what was never asked"
             )
-        while found.has_data_set and not self._value()[0] & _LAST:
-            pass
-        return found
+        return found, self._parts(0, MAX_ANSWER_LENGTH) if found.has_data_set else b""
+
+    def _parts(self, kind: int, longest: int) -> bytes:
+        """Read a command set or a data set to its last fragment."""
+        whole = bytearray()
+        while True:
+            control, part = self._value()
+            if control & _COMMAND != kind or len(whole) + len(part) > longest:
+                raise ProtocolBroken(AbortReason.UNEXPECTED_PARAMETER, "no answer came")
+            whole += part
+            if control & _LAST:
+                return bytes(whole)
 
     def _value(self) -> tuple[int, bytearray]:
         _, control, length = self._transport.next_pdv(limit=_MAX_PDU)

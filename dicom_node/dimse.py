@@ -7,7 +7,7 @@ DICOM PS3.7 section 6.3 (command sets are implicit VR little endian), 9.3 and An
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from dicom_node.errors import ProtocolBroken
@@ -87,12 +87,52 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response message as far as this node looks at it."""
+    """A response message as far as this node looks at it; `counts` are those of sub-operations."""
 
     responded_to: int
     has_data_set: bool
     status: int
     comment: str
+    counts: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A request of ours other than C-STORE; what is empty or 0 is left out."""
+
+    command: Command
+    sop_class_uid: str
+    sop_instance_uid: str = ""
+    move_destination: str = ""
+    action_type: int = 0
+
+    def encoded(self, message_id: int, *, has_data_set: bool = True) -> bytes:
+        """Return the command set; one on an instance that exists names it as requested."""
+        on_existing = self.command in _ON_EXISTING
+        sop_class = Element.REQUESTED_SOP_CLASS if on_existing else Element.AFFECTED_SOP_CLASS
+        instance = Element.REQUESTED_SOP_INSTANCE if on_existing else Element.AFFECTED_SOP_INSTANCE
+        parts = [
+            _text_element(sop_class, self.sop_class_uid, b"\0"),
+            _number_element(Element.COMMAND_FIELD, self.command),
+            _number_element(Element.MESSAGE_ID, message_id),
+        ]
+        if self.move_destination:
+            parts.append(_text_element(Element.MOVE_DESTINATION, self.move_destination, b" "))
+        if self.command in _WITH_PRIORITY:
+            parts.append(_number_element(Element.PRIORITY, 0))
+        parts.append(
+            _number_element(Element.DATA_SET_TYPE, _DATA_SET if has_data_set else NO_DATA_SET)
+        )
+        if self.sop_instance_uid:
+            parts.append(_text_element(instance, self.sop_instance_uid, b"\0"))
+        if self.action_type:
+            parts.append(_number_element(Element.ACTION_TYPE, self.action_type))
+        return _command_set(parts)
+
+
+_ON_EXISTING = frozenset({Command.N_GET_RQ, Command.N_SET_RQ, Command.N_ACTION_RQ})
+_WITH_PRIORITY = frozenset({Command.C_FIND_RQ, Command.C_GET_RQ, Command.C_MOVE_RQ})
+_COUNTS = (Element.REMAINING, Element.COMPLETED, Element.FAILED, Element.WARNING)
 
 
 def parse_request(data: bytes | bytearray) -> Request:
@@ -143,6 +183,7 @@ def parse_response(data: bytes | bytearray) -> Response:
         has_data_set=_number(elements, Element.DATA_SET_TYPE) != NO_DATA_SET,
         status=_number(elements, Element.STATUS),
         comment=elements.get(Element.ERROR_COMMENT, b"").decode("ascii", "replace").strip("\0 "),
+        counts={each: _number(elements, each) for each in _COUNTS if each in elements},
     )
 
 

@@ -165,3 +165,10 @@ class PerformedStepUnknown(NotFound):
 
     code = "dicom_node.performed_step_unknown"
     clause = "DICOM PS3.4 section F.7.2.2"
+
+
+class PriorsRefused(Refused):
+    """A peer does not answer queries for priors, or does not send to this node."""
+
+    code = "dicom_node.priors_refused"
+    clause = "DICOM PS3.4 sections C.4.1 and C.4.2"

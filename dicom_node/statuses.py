@@ -67,6 +67,9 @@ class ErrorId(IntEnum):
 WARNINGS = range(0xB000, 0xC000)
 """Status words with which a receiver has taken an instance, and says something of it."""
 
+PENDING = frozenset({Status.PENDING, Status.PENDING_KEYS_NOT_SUPPORTED})
+"""Status words after which more answers come."""
+
 _WORDS: dict[Outcome, Status] = {
     Outcome.STORED: Status.SUCCESS,
     Outcome.DUPLICATE: Status.SUCCESS,

@@ -1,0 +1,180 @@
+"""Priors: found at a foreign archive and brought here by its C-MOVE to this node."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydicom.dataset import Dataset
+from pynetdicom import AE, evt
+
+from dicom_node import commands, priors, send
+from dicom_node.contexts import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
+from dicom_node.errors import AssociationRefused, PeerUnreachable, PriorsRefused
+from dicom_node.part10 import split
+from dicom_node.peers import Peer
+from dicom_node.send import Outgoing, SendSettings
+from kernel.people import ENGINE
+from tests.dicom_node.samples import as_file
+from tests.services.dcmqrscp import TITLE, dcmqrscp
+from tests.services.missing import required
+from tests.services.orthanc import orthanc
+from tests.wire.conftest import Node
+from tests.wire.holdings import Held
+from tests.wire.inquirer import without_delay
+
+SETTINGS = SendSettings(ae_title="TELERAD", answer=timedelta(seconds=20))
+ISSUER = "site-1"
+OLD = Held(number=31, patient_id="P-7", name="Ахметова^Айгүл", accession="OLD-1", date="20240101")
+NEWER = replace(OLD, number=32, accession="OLD-2", date="20250101", series=(("CT", 3), ("CR", 1)))
+ELSE = replace(OLD, number=33, patient_id="P-77", accession="OLD-3")
+
+
+def files(*held: Held) -> list[bytes]:
+    return [as_file(instance) for study in held for instance in study.instances()]
+
+
+def knows(node: Node, peer: Peer) -> Peer:
+    with node.database.transaction() as tx:
+        return commands.add_peer(tx, peer, actor=ENGINE)
+
+
+def a_peer(port: int, ae_title: str = TITLE) -> Peer:
+    return Peer(
+        ae_title=ae_title, host="127.0.0.1", port=port, organisation_id="o-1", issuer=ISSUER
+    )
+
+
+@contextmanager
+def dcmtk(node: Node) -> Iterator[Peer]:
+    with dcmqrscp(destination="TELERAD", destination_port=node.port) as archive:
+        peer = knows(node, a_peer(archive.port))
+        outgoing = [Outgoing(split(f).sop_instance_uid, f) for f in files(OLD, NEWER, ELSE)]
+        assert all(each.ok for each in send.send(outgoing, peer, SETTINGS))
+        yield peer
+
+
+@contextmanager
+def an_orthanc(node: Node) -> Iterator[Peer]:
+    with orthanc(listens=True) as server:
+        server.knows("telerad", ae_title="TELERAD", port=node.port)
+        for file in files(OLD, NEWER, ELSE):
+            server.upload(file)
+        assert server.dicom_port is not None
+        yield knows(node, a_peer(server.dicom_port, server.ae_title))
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("archive", [dcmtk, an_orthanc])
+@pytest.mark.parametrize("own_node", ["storage"], indirect=True)
+def test_priors_are_found_and_come_whole(own_node: Node, archive) -> None:  # type: ignore[no-untyped-def]
+    with required(), archive(own_node) as peer:
+        found = priors.find(peer, patient_id="P-7", issuer=ISSUER, settings=SETTINGS)
+        foreign = priors.find(peer, patient_id="P-7", issuer="elsewhere", settings=SETTINGS)
+        wild = priors.find(peer, patient_id="P-*", issuer=ISSUER, settings=SETTINGS)
+        fetched = priors.fetch(peer, NEWER.uid, settings=SETTINGS)
+
+    assert [each.study_uid for each in found] == [NEWER.uid, OLD.uid]
+    assert (found[0].study_date, found[0].accession) == ("20250101", "OLD-2")
+    assert set(found[0].modalities) <= {"CT", "CR"}
+    assert (foreign, wild) == ([], [])
+    assert (fetched.ok, fetched.completed) == (True, 4)
+    came = [own_node.archive.read(uid) for uid in own_node.archive.instances_of(NEWER.uid)]
+    assert {split(file).sop_instance_uid for file in came} == {
+        split(file).sop_instance_uid for file in files(NEWER)
+    }
+    assert own_node.archive.instances_of(OLD.uid) == []
+
+
+class Scripted:
+    """A peer that answers what a test wants."""
+
+    def __init__(self) -> None:
+        self.finds: list[tuple[int, Dataset | None]] = []
+
+    def find(self, _: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
+        yield from self.finds
+
+    def move(self, _: evt.Event) -> Iterator[tuple[None, None]]:
+        yield None, None  # the destination is not known
+
+
+@contextmanager
+def scripted(*, serves: bool = True) -> Iterator[tuple[Scripted, Peer]]:
+    said = Scripted()
+    entity = AE(ae_title=TITLE)
+    entity.add_supported_context("1.2.840.10008.1.1")
+    if serves:
+        entity.add_supported_context(STUDY_ROOT_FIND)
+        entity.add_supported_context(STUDY_ROOT_MOVE)
+    handlers = [
+        (evt.EVT_C_FIND, said.find),
+        (evt.EVT_C_MOVE, said.move),
+        (evt.EVT_CONN_OPEN, without_delay),
+    ]
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    try:
+        yield said, a_peer(server.socket.getsockname()[1])
+    finally:
+        server.shutdown()
+
+
+def an_answer(uid: str, issuer: str = "", patient_id: str = "P-7") -> Dataset:
+    told = Dataset()
+    told.PatientID, told.IssuerOfPatientID, told.StudyInstanceUID = patient_id, issuer, uid
+    told.NumberOfStudyRelatedInstances = ""
+    return told
+
+
+def test_an_answer_of_another_patient_or_issuer_is_left_out() -> None:
+    with scripted() as (said, peer):
+        said.finds = [
+            (0xFF00, an_answer("1.2.1")),
+            (0xFF01, an_answer("1.2.2", ISSUER)),
+            (0xFF00, an_answer("1.2.3", "elsewhere")),
+            (0xFF00, an_answer("1.2.4", patient_id="P-8")),
+            (0xFF00, an_answer("")),
+        ]
+        found = priors.find(peer, patient_id="P-7", issuer=ISSUER, settings=SETTINGS)
+
+    assert {each.study_uid for each in found} == {"1.2.1", "1.2.2"}
+    assert {each.instances for each in found} == {None}
+
+
+def test_more_studies_than_anybody_compares_are_not_waited_for() -> None:
+    with scripted() as (said, peer):
+        said.finds = [
+            (0xFF00, an_answer(f"1.2.{number}")) for number in range(priors.MAX_PRIORS + 50)
+        ]
+        found = priors.find(peer, patient_id="P-7", issuer=ISSUER, settings=SETTINGS)
+
+    assert len(found) == priors.MAX_PRIORS
+
+
+@pytest.mark.parametrize(
+    ("status", "refusal"), [(0xA700, AssociationRefused), (0xA900, PriorsRefused)]
+)
+def test_a_query_that_fails_says_whether_to_ask_again(
+    status: int, refusal: type[Exception]
+) -> None:
+    with scripted() as (said, peer):
+        said.finds = [(status, None)]
+        with pytest.raises(refusal):
+            priors.find(peer, patient_id="P-7", issuer=ISSUER, settings=SETTINGS)
+
+
+def test_a_peer_that_does_not_know_us_as_destination_says_so() -> None:
+    with scripted() as (_, peer), pytest.raises(PriorsRefused, match="destination"):
+        priors.fetch(peer, OLD.uid, settings=SETTINGS)
+
+
+def test_a_peer_without_the_service_is_named() -> None:
+    with scripted(serves=False) as (_, peer), pytest.raises((PriorsRefused, AssociationRefused)):
+        priors.find(peer, patient_id="P-7", issuer=ISSUER, settings=SETTINGS)
+
+
+def test_a_peer_that_is_not_there_is_tried_later(tmp_path: Path) -> None:
+    with pytest.raises(PeerUnreachable):
+        priors.fetch(a_peer(1), OLD.uid, settings=SETTINGS)
