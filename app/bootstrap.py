@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ai_assist.shelf import Shelf
     from dicom_node.in_flight import InFlight
     from dicom_node.intake import Intake
+    from dicom_node.orthanc import Bounds
     from health_record.port import RecordAdapter
     from reporting.trust import Trust
     from worklist.settings import WorklistSettings
@@ -102,6 +103,26 @@ class Parts:
         from dicom_node.intake import Intake
 
         return Intake(self.database, self.journal, clock=self.clock)
+
+    @property
+    def orthanc_bounds(self) -> "Bounds":
+        """How long an Orthanc may be silent, and how much it may send."""
+        from datetime import timedelta
+
+        from dicom_node.orthanc import Bounds
+
+        told = self.settings.orthanc
+        return Bounds(
+            connect=timedelta(seconds=told.connect_s),
+            silence=timedelta(seconds=told.silence_s),
+            instance=told.instance_mb << 20,
+        )
+
+    def orthanc_password(self, name: str) -> str:
+        """Return the password that this host has for an Orthanc, empty if none."""
+        from app.orthancs import password_of
+
+        return password_of(self.keys, name)
 
     @cached_property
     def in_flight(self) -> "InFlight":

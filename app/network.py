@@ -11,7 +11,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import worklist.store
+from app import orthancs
 from dicom_node import commands as dicom_node
+from dicom_node.orthancs import Orthanc
 from dicom_node.peers import Peer
 from kernel.errors import Refused
 from kernel.ids import OrganisationId, ReaderId
@@ -91,6 +93,18 @@ class PeerEntry(_Entry):
     character_set: str = ""
 
 
+class OrthancEntry(_Entry):
+    """``[[orthanc]]``: one that is followed; its password is entered by ``telerad orthanc add``."""
+
+    name: str
+    url: str
+    organisation: str
+    username: str = ""
+    issuer: str | None = None
+    character_set: str = ""
+    ca_file: str = ""
+
+
 class Network(_Entry):
     """Everything that a file describes."""
 
@@ -98,6 +112,7 @@ class Network(_Entry):
     profile: tuple[ProfileEntry, ...] = ()
     consultant: tuple[ConsultantEntry, ...] = ()
     peer: tuple[PeerEntry, ...] = ()
+    orthanc: tuple[OrthancEntry, ...] = ()
 
 
 def read(file: Path) -> Network:
@@ -140,6 +155,8 @@ def enter(tx: Transaction, network: Network, *, settings: WorklistSettings, by: 
             commands.set_presence(tx, consultant.id, present=True, act=act)
     for peer in network.peer:
         dicom_node.add_peer(tx, _peer(peer), actor=by)
+    for orthanc in network.orthanc:
+        orthancs.add(tx, _orthanc(orthanc), by=by)
 
 
 def _organisation(entry: OrganisationEntry) -> Organisation:
@@ -179,4 +196,16 @@ def _peer(entry: PeerEntry) -> Peer:
         organisation_id=entry.organisation,
         issuer=entry.issuer or unstated_issuer(entry.organisation),
         character_set=entry.character_set,
+    )
+
+
+def _orthanc(entry: OrthancEntry) -> Orthanc:
+    return Orthanc(
+        name=entry.name,
+        url=entry.url,
+        organisation_id=entry.organisation,
+        username=entry.username,
+        issuer=entry.issuer or unstated_issuer(entry.organisation),
+        character_set=entry.character_set,
+        ca_file=entry.ca_file,
     )

@@ -1,6 +1,7 @@
 """One node of the engine: the listener, and the upkeep of the journal it writes."""
 
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,6 +15,7 @@ UPKEEP_PAUSE_S = 0.5
 FAULT_PAUSE_S = 5.0
 
 if TYPE_CHECKING:
+    from dicom_node.followers import Followers
     from dicom_node.listener import Listener
 
 log = structlog.get_logger()
@@ -80,8 +82,6 @@ def recover(parts: Parts) -> int:
 
 def listener(parts: Parts) -> "Listener":
     """Return the DICOM listener of the settings, not started yet."""
-    from datetime import timedelta
-
     from dicom_node import commands
     from dicom_node.listener import Listener, ListenerSettings
     from dicom_node.peers import Peer
@@ -115,6 +115,26 @@ def listener(parts: Parts) -> "Listener":
             ),
         ),
     )
+
+
+def followers(parts: Parts) -> "Followers":
+    """Return what follows the registered Orthancs, not started yet."""
+    from dicom_node.followers import Followers
+    from dicom_node.following import Following, FollowSettings
+
+    stop = threading.Event()
+    following = Following(
+        parts.database,
+        parts.intake,
+        FollowSettings(
+            node=parts.settings.node,
+            poll=timedelta(seconds=parts.settings.orthanc.poll_s),
+            bounds=parts.orthanc_bounds,
+        ),
+        password_of=parts.orthanc_password,
+        stopping=stop.is_set,
+    )
+    return Followers(following, stop)
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from app.bootstrap import Parts
-from app.node import Upkeep, listener, recover
+from app.node import Upkeep, followers, listener, recover
 from app.relay import InProcess, Relay
 from kernel.errors import Misconfigured
 
@@ -52,6 +52,7 @@ class Serving:
         self._listener: Listener | None = listener(parts) if dicom else None
         self._relay = _relay(parts) if relay else None
         self._upkeep = Upkeep(parts.packer, parts) if self._takes_in else None
+        self._followers = followers(parts) if dicom else None
         self._web = _Web(parts, self._relay) if web else None
         self._relay_thread: threading.Thread | None = None
 
@@ -64,6 +65,8 @@ class Serving:
         http = self._web.start() if self._web else None
         if self._upkeep:
             self._upkeep.start()
+        if self._followers:
+            self._followers.start()
         if self._relay:
             self._relay_thread = threading.Thread(target=self._relay.run, name="relay")
             self._relay_thread.start()
@@ -73,6 +76,8 @@ class Serving:
         """Take nothing new, finish what is in hand, and end."""
         if self._listener:
             self._listener.stop()
+        if self._followers:
+            self._followers.stop()
         if self._web:
             self._web.stop()
         if self._relay and self._relay_thread:

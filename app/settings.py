@@ -70,6 +70,19 @@ class DicomSettings(_Section):
     """So that one site cannot take all of them."""
 
 
+class OrthancSettings(_Section):
+    """Following Orthanc servers; each is registered by ``telerad orthanc add``."""
+
+    poll_s: float = Field(default=5.0, gt=0)
+    """How often an Orthanc is asked for changes; one in trouble is asked later and later."""
+    connect_s: float = Field(default=5.0, gt=0)
+    """How long to wait until it takes a connection."""
+    silence_s: float = Field(default=30.0, gt=0)
+    """How long it may be silent within an answer."""
+    instance_mb: int = Field(default=4096, gt=0)
+    """A larger instance is set aside with its reason."""
+
+
 class WebSettings(_Section):
     """The web server."""
 
@@ -156,6 +169,7 @@ class Settings(BaseSettings):
     """On: JSON logs, and neither twins nor the demo authority are accepted."""
     storage: StorageSettings = StorageSettings()
     dicom: DicomSettings = DicomSettings()
+    orthanc: OrthancSettings = OrthancSettings()
     web: WebSettings = WebSettings()
     relay: RelaySettings = RelaySettings()
     broker: BrokerSettings = BrokerSettings()

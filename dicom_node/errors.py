@@ -20,6 +20,7 @@ class UnreadableReason(StrEnum):
     NOT_AN_INSTANCE = "not_an_instance"
     OTHER_SOP_CLASS = "other_sop_class"
     OTHER_INSTANCE = "other_instance"
+    DAMAGED = "damaged"
 
 
 class Unreadable(Refused):
@@ -172,3 +173,45 @@ class PriorsRefused(Refused):
 
     code = "dicom_node.priors_refused"
     clause = "DICOM PS3.4 sections C.4.1 and C.4.2"
+
+
+class OrthancInvalid(Refused):
+    """What is said of an Orthanc cannot be."""
+
+    code = "dicom_node.orthanc_invalid"
+
+
+class OrthancUnknown(NotFound):
+    """No Orthanc is registered under this name."""
+
+    code = "dicom_node.orthanc_unknown"
+
+
+class OrthancUnreachable(Transient):
+    """An Orthanc could not be reached, fell silent, or broke an answer off."""
+
+    code = "dicom_node.orthanc_unreachable"
+
+
+class OrthancDeniesAccess(Transient):
+    """An Orthanc does not take our user and password: for the operator to mend."""
+
+    code = "dicom_node.orthanc_denies_access"
+
+
+class OrthancAnswersBadly(Transient):
+    """An Orthanc failed, or its answer is not one of the Orthanc REST API."""
+
+    code = "dicom_node.orthanc_answers_badly"
+
+
+class OrthancLacks(NotFound):
+    """An Orthanc does not, or no longer, hold what was asked for."""
+
+    code = "dicom_node.orthanc_lacks"
+
+
+class OrthancRefuses(Refused):
+    """An Orthanc judged an object and does not take it."""
+
+    code = "dicom_node.orthanc_refuses"
