@@ -245,6 +245,7 @@ class Parts:
             *self._settling(),
             *self._commitments(),
             *self._examination(),
+            *self._workitems(),
             *self._worklist_work(),
             *self._triage(),
             *self._deliveries(),
@@ -271,6 +272,13 @@ class Parts:
 
         settings = SendSettings(ae_title=self.settings.dicom.ae_title)
         return CommitmentReports(self.database, settings).due_work()
+
+    def _workitems(self) -> Sequence[DueWork]:
+        from dicom_node.send import SendSettings
+        from dicom_node.workitems.reports import WorkitemReports
+
+        settings = SendSettings(ae_title=self.settings.dicom.ae_title)
+        return WorkitemReports(self.database, settings).due_work()
 
     def _worklist_work(self) -> Sequence[DueWork]:
         from worklist.tasks import WorklistWork

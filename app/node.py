@@ -80,6 +80,14 @@ def recover(parts: Parts) -> int:
     return found
 
 
+def tell_of_start(parts: Parts) -> None:
+    """Tell who watches all workitems that this node was started anew."""
+    from dicom_node.workitems import commands
+
+    with parts.database.transaction() as tx:
+        commands.tell_of_restart(tx)
+
+
 def listener(parts: Parts) -> "Listener":
     """Return the DICOM listener of the settings, not started yet."""
     from dicom_node import commands

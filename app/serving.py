@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from app.bootstrap import Parts
-from app.node import Upkeep, followers, listener, recover
+from app.node import Upkeep, followers, listener, recover, tell_of_start
 from app.relay import InProcess, Relay
 from kernel.errors import Misconfigured
 
@@ -61,6 +61,8 @@ class Serving:
         if self._takes_in:
             recover(self._parts)
             self._parts.journal.prepare()
+        if self._listener:
+            tell_of_start(self._parts)
         dicom = self._listener.start() if self._listener else None
         http = self._web.start() if self._web else None
         if self._upkeep:

@@ -5,6 +5,7 @@ References
 DICOM PS3.4 Annex B, PS3.7 section 9.1.1.
 """
 
+import contextlib
 import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -193,6 +194,66 @@ def _as_taken(call: Call, part: _Part, item: Outgoing) -> _Part:
     return part
 
 
+class Reporter:
+    """An association on which a peer is told of events, one after the other."""
+
+    def __init__(self, association: Association, peer: Peer) -> None:
+        self._association = association
+        self._peer = peer
+        self._message_id = 0
+
+    def tell(
+        self,
+        *,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        event_type: int,
+        attributes: Sequence[Attribute],
+    ) -> None:
+        """Tell of one event (N-EVENT-REPORT); return once the peer has taken it.
+
+        Raises
+        ------
+        PeerUnreachable
+            It cannot be told now.
+        """
+        context = self._association.accepted_contexts[0]
+        self._message_id = self._message_id % 0xFFFF + 1
+        request = N_EVENT_REPORT()
+        request.MessageID = self._message_id
+        request.AffectedSOPClassUID = sop_class_uid
+        request.AffectedSOPInstanceUID = sop_instance_uid
+        request.EventTypeID = event_type
+        request.EventInformation = BytesIO(
+            data_sets.encode(attributes, str(context.transfer_syntax[0]))
+        )
+        answer = _exchanged(self._association, request, context.context_id or 0)
+        if answer is None or answer.Status is None or answer.Status != 0:
+            raise PeerUnreachable("the peer did not take the report", ae_title=self._peer.ae_title)
+
+
+@contextlib.contextmanager
+def reporting(peer: Peer, settings: SendSettings, abstract_syntax: str) -> Iterator[Reporter]:
+    """Open an association with a peer as the provider of a service that it uses.
+
+    Raises
+    ------
+    PeerUnreachable, AssociationRefused
+        There is none to be had, or the peer does not take reports of this service.
+    """
+    entity = _entity(settings)
+    entity.add_requested_context(abstract_syntax, [EXPLICIT_LITTLE, IMPLICIT_LITTLE])
+    association = _opened(entity, peer, build_role(abstract_syntax, scp_role=True))
+    try:
+        if not association.accepted_contexts:
+            raise AssociationRefused(
+                "the peer does not take reports of this service", ae_title=peer.ae_title
+            )
+        yield Reporter(association, peer)
+    finally:
+        _close(association)
+
+
 def report_event(
     peer: Peer,
     settings: SendSettings,
@@ -202,35 +263,20 @@ def report_event(
     event_type: int,
     attributes: Sequence[Attribute],
 ) -> None:
-    """Tell a peer of an event (N-EVENT-REPORT), as the provider of a service that it uses.
+    """Tell a peer of one event on an association of its own.
 
     Raises
     ------
     PeerUnreachable, AssociationRefused
         It cannot be told now.
     """
-    entity = _entity(settings)
-    entity.add_requested_context(sop_class_uid, [EXPLICIT_LITTLE, IMPLICIT_LITTLE])
-    association = _opened(entity, peer, build_role(sop_class_uid, scp_role=True))
-    try:
-        context = next(iter(association.accepted_contexts), None)
-        if context is None or context.context_id is None:
-            raise AssociationRefused(
-                "the peer does not take reports of this service", ae_title=peer.ae_title
-            )
-        request = N_EVENT_REPORT()
-        request.MessageID = 1
-        request.AffectedSOPClassUID = sop_class_uid
-        request.AffectedSOPInstanceUID = sop_instance_uid
-        request.EventTypeID = event_type
-        request.EventInformation = BytesIO(
-            data_sets.encode(attributes, str(context.transfer_syntax[0]))
+    with reporting(peer, settings, sop_class_uid) as reporter:
+        reporter.tell(
+            sop_class_uid=sop_class_uid,
+            sop_instance_uid=sop_instance_uid,
+            event_type=event_type,
+            attributes=attributes,
         )
-        answer = _exchanged(association, request, context.context_id)
-        if answer is None or answer.Status is None or answer.Status != 0:
-            raise PeerUnreachable("the peer did not take the report", ae_title=peer.ae_title)
-    finally:
-        _close(association)
 
 
 def echo(peer: Peer, settings: SendSettings) -> None:

@@ -170,6 +170,9 @@ def peer() -> None:
 @click.option("--organisation", help="The site it belongs to; without it the site 'local'.")
 @click.option("--issuer", help="Issuer of its patient ids where its objects do not say.")
 @click.option("--charset", default="", help="Character set where its objects do not say.")
+@click.option(
+    "--reader", default="", help="Consultant whose workstation it is, who claims with it."
+)
 def _peer_add(
     data: Path,
     ae_title: str,
@@ -178,6 +181,7 @@ def _peer_add(
     organisation: str | None,
     issuer: str | None,
     charset: str,
+    reader: str,
 ) -> None:
     """Register a peer, or change it.
 
@@ -200,6 +204,7 @@ def _peer_add(
                 organisation_id=site,
                 issuer=issuer or unstated_issuer(site),
                 character_set=charset,
+                reader_id=reader,
             ),
             actor=BY,
         )

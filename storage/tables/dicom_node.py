@@ -31,6 +31,13 @@ PEERS = Table(
         server_default=false(),
         comment="tell it which studies are here",
     ),
+    Column(
+        "reader_id",
+        String(64),
+        nullable=False,
+        server_default=text("''"),
+        comment="the consultant whose workstation it is",
+    ),
     Column("added_at", UtcDateTime, nullable=False),
     CheckConstraint("port BETWEEN 1 AND 65535", name="port_is_one"),
 )
