@@ -90,9 +90,12 @@ def tell_of_start(parts: Parts) -> None:
 
 def listener(parts: Parts) -> "Listener":
     """Return the DICOM listener of the settings, not started yet."""
+    from app import dicom_tls
     from dicom_node import commands
+    from dicom_node.doors import PlainDoor, networks
     from dicom_node.listener import Listener, ListenerSettings
     from dicom_node.peers import Peer
+    from dicom_node.receive import ReceiveLimits
     from dicom_node.services import ServiceSettings, offers
     from dicom_node.views import View
 
@@ -100,15 +103,17 @@ def listener(parts: Parts) -> "Listener":
         with parts.database.reading() as tx:
             return commands.find_peer(tx, title)
 
-    told = parts.settings.dicom
+    told, limits = parts.settings.dicom, ReceiveLimits()
     return Listener(
         ListenerSettings(
             ae_title=told.ae_title,
             host=told.host,
             port=told.port,
+            tls_port=told.tls_port,
             max_associations=told.max_associations,
             max_associations_per_peer=told.max_associations_per_peer,
             artim=timedelta(seconds=30),
+            limits=limits,
         ),
         parts.intake,
         find_peer,
@@ -120,8 +125,11 @@ def listener(parts: Parts) -> "Listener":
                 views=dict.fromkeys(told.views_all, View.ALL),
                 zone=_zone(told.zone),
                 max_matches=told.max_matches,
+                secure=parts.secure,
             ),
         ),
+        door=PlainDoor(networks(told.plain_networks)),
+        tls_door=dicom_tls.door(parts.settings, parts.database, limits),
     )
 
 

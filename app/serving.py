@@ -34,6 +34,7 @@ class Ports:
 
     http: int | None
     dicom: int | None
+    dicom_tls: int | None = None
 
 
 class Serving:
@@ -72,7 +73,7 @@ class Serving:
         if self._relay:
             self._relay_thread = threading.Thread(target=self._relay.run, name="relay")
             self._relay_thread.start()
-        return Ports(http, dicom)
+        return Ports(http, dicom, self._listener.tls_port if self._listener else None)
 
     def stop(self) -> None:
         """Take nothing new, finish what is in hand, and end."""
@@ -118,7 +119,7 @@ class _Web:
             engine = dataclasses.replace(
                 engine,
                 nudge=self._relay.nudge,
-                ready_checks={"relay": self._relay.require_turning},
+                ready_checks={**engine.ready_checks, "relay": self._relay.require_turning},
             )
         self._server = uvicorn.Server(
             uvicorn.Config(

@@ -17,6 +17,7 @@ from dicom_node.contexts import (
 )
 from dicom_node.data_sets import tag_of
 from dicom_node.statuses import Outcome, Status, word_for
+from dicom_node.tls import CIPHERS
 from dicom_node.workitems.serving import ACTIONS, OPERATIONS
 from storage.archive_find import Level
 
@@ -151,8 +152,24 @@ signature of the report, which its output references.
 _LIMITS = """\
 ## 10. Not served
 
-Instance Availability Notification, print and media services; TLS on
-this port (put it behind a TLS proxy).
+Instance Availability Notification, print and media services.
+"""
+_SECURITY = """\
+## 11. Security (PS3.15)
+
+| | |
+|---|---|
+| secure transport connection profile | BCP 195 RFC 8996, 9325 (B.12), which takes in B.9 and B.10 |
+| TLS port | one beside the plain port, where the settings name it; both for every service |
+| versions | TLS 1.2 and 1.3; no compression, renegotiation or resumption |
+| cipher suites of TLS 1.2 | {ciphers} |
+| node authentication | both sides by certificate, as acceptor and as requestor |
+| identity of a caller | its certificate, bound to calling AE title and site; else (1, 1, 3) |
+| identity of who is called | a certificate bound to its AE title; else nothing is sent |
+| plain port | answered from trusted networks alone; a peer may be kept off it, else (1, 1, 3) |
+
+Bindings are looked up for each association, so that one that is taken back, or has expired, is
+refused at the next. Refusals for lack of proof are in the audit chain with their rule.
 """
 
 
@@ -191,6 +208,7 @@ def statement() -> str:
         "Status words of the services:\n",
         _table(("name", "status"), ((s.name.lower(), f"{s:04X}") for s in Status)),
         _LIMITS,
+        _SECURITY.format(ciphers=", ".join(CIPHERS)),
     ]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 

@@ -94,6 +94,10 @@ class PeerGone(Exception):
     """The connection ended, or the peer fell silent or too slow."""
 
 
+class NoTlsSession(PeerGone):
+    """The handshake failed: of versions, ciphers, certificates or patience."""
+
+
 class DataSetUnreadable(Refused):
     """The data set of a message cannot be read."""
 
@@ -215,3 +219,58 @@ class OrthancRefuses(Refused):
     """An Orthanc judged an object and does not take it."""
 
     code = "dicom_node.orthanc_refuses"
+
+
+class CertificateUnreadable(Refused):
+    """The file holds no certificate."""
+
+    code = "dicom_node.certificate_unreadable"
+
+
+class CertificateUnknown(NotFound):
+    """No such certificate is bound to this AE title."""
+
+    code = "dicom_node.certificate_unknown"
+
+
+class NotProven(Refused):
+    """A caller has not proven to be the application entity that it names."""
+
+    code = "dicom_node.not_proven"
+    clause = "DICOM PS3.15 section B.12, PS3.8 section 9.3.4"
+
+
+class TlsRequired(NotProven):
+    """The title was used without TLS, and may not be."""
+
+    code = "dicom_node.tls_required"
+
+
+class CertificateNotBound(NotProven):
+    """Nobody bound the certificate to an AE title."""
+
+    code = "dicom_node.certificate_not_bound"
+
+
+class CertificateOfAnother(NotProven):
+    """The certificate belongs to another AE title."""
+
+    code = "dicom_node.certificate_of_another"
+
+
+class CertificateOfAnotherSite(NotProven):
+    """The title has moved to another site since the certificate was bound to it."""
+
+    code = "dicom_node.certificate_of_another_site"
+
+
+class CertificateRevoked(NotProven):
+    """The binding was taken back."""
+
+    code = "dicom_node.certificate_revoked"
+
+
+class CertificateExpired(NotProven):
+    """The certificate is not valid yet, or not any more."""
+
+    code = "dicom_node.certificate_expired"

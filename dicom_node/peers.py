@@ -18,6 +18,7 @@ class Peer:
     `issuer` is who gives out the patient ids that it sends without (0010,0021);
     `character_set` is what its data sets are written in where they do not say so; `reader_id` is
     the consultant whose workstation it is, who alone claims readings with it.
+    `tls` says that we call it over TLS, `tls_required` that it may call us over TLS alone.
     """
 
     ae_title: str
@@ -27,6 +28,8 @@ class Peer:
     issuer: str
     character_set: str = ""
     reader_id: str = ""
+    tls: bool = False
+    tls_required: bool = False
 
 
 def ae_title(text: str) -> str:

@@ -7,6 +7,7 @@ DICOM PS3.4 Annex B, PS3.7 section 9.1.1.
 
 import contextlib
 import socket
+import ssl
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,10 +25,17 @@ from dicom_node import data_sets, part10
 from dicom_node.calling import Call
 from dicom_node.contexts import EXPLICIT_LITTLE, IMPLICIT_LITTLE, VERIFICATION
 from dicom_node.data_sets import Attribute
-from dicom_node.errors import AssociationRefused, PeerUnreachable, PictureRefused, Unreadable
+from dicom_node.errors import (
+    AssociationRefused,
+    PeerGone,
+    PeerUnreachable,
+    PictureRefused,
+    Unreadable,
+)
 from dicom_node.pdu import MAX_CONTEXTS
 from dicom_node.peers import Peer
 from dicom_node.statuses import WARNINGS
+from dicom_node.tls import Secure, context_for
 from dicom_node.uncompressed import TARGETS, to_uncompressed
 
 _MAX_PDU = 131_072
@@ -68,6 +76,9 @@ class SendSettings:
 
     answer: timedelta = timedelta(seconds=120)
     """A receiver may write to slow disks before it answers."""
+
+    secure: Secure | None = None
+    """How peers are called that are called over TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +254,7 @@ def reporting(peer: Peer, settings: SendSettings, abstract_syntax: str) -> Itera
     """
     entity = _entity(settings)
     entity.add_requested_context(abstract_syntax, [EXPLICIT_LITTLE, IMPLICIT_LITTLE])
-    association = _opened(entity, peer, build_role(abstract_syntax, scp_role=True))
+    association = _opened(entity, peer, settings, build_role(abstract_syntax, scp_role=True))
     try:
         if not association.accepted_contexts:
             raise AssociationRefused(
@@ -289,7 +300,7 @@ def echo(peer: Peer, settings: SendSettings) -> None:
     """
     entity = _entity(settings)
     entity.add_requested_context(VERIFICATION)
-    association = _opened(entity, peer)
+    association = _opened(entity, peer, settings)
     try:
         status = association.send_c_echo()
         if "Status" not in status or status.Status != 0:
@@ -314,6 +325,7 @@ def _call(contexts: Iterable[tuple[str, str]], peer: Peer, settings: SendSetting
         calling=settings.ae_title,
         connect=settings.connect,
         answer=settings.answer,
+        secure=settings.secure,
     )
 
 
@@ -326,7 +338,12 @@ def _entity(settings: SendSettings) -> AE:
     return entity
 
 
-def _opened(entity: AE, peer: Peer, *negotiated: SCP_SCU_RoleSelectionNegotiation) -> Association:
+def _opened(
+    entity: AE,
+    peer: Peer,
+    settings: SendSettings,
+    *negotiated: SCP_SCU_RoleSelectionNegotiation,
+) -> Association:
     association = entity.associate(
         peer.host,
         peer.port,
@@ -334,12 +351,22 @@ def _opened(entity: AE, peer: Peer, *negotiated: SCP_SCU_RoleSelectionNegotiatio
         max_pdu=_MAX_PDU,
         ext_neg=list(negotiated),
         evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay)],
+        tls_args=_tls_args(peer, settings),
     )
     if association.is_established:
         return association
     if association.is_rejected:
         raise AssociationRefused("the peer refused the association", ae_title=peer.ae_title)
     raise PeerUnreachable("no association with the peer could be had", ae_title=peer.ae_title)
+
+
+def _tls_args(peer: Peer, settings: SendSettings) -> tuple[ssl.SSLContext, str] | None:
+    if not peer.tls:
+        return None
+    try:
+        return context_for(peer, settings.secure), peer.host
+    except PeerGone as error:
+        raise PeerUnreachable(str(error), ae_title=peer.ae_title) from error
 
 
 def _without_delay(event: evt.Event) -> None:

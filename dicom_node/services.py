@@ -32,6 +32,7 @@ from dicom_node.performing import PerformedStepDesk
 from dicom_node.query import Root
 from dicom_node.retrieve import Retriever
 from dicom_node.send import SendSettings
+from dicom_node.tls import Secure
 from dicom_node.views import Views
 from dicom_node.workitems.commands import NoReadings, Performing
 from dicom_node.workitems.serving import WorkitemDesk
@@ -58,6 +59,9 @@ class ServiceSettings:
     performing: Performing = field(default_factory=NoReadings)
     """Who decides whether a reading may be begun or given back through its workitem."""
 
+    secure: Secure | None = None
+    """How the destinations of C-MOVE are called that are called over TLS."""
+
     max_matches: int = 10_000
     """More matches than a person or a program can mean; the query is ended there and says so."""
 
@@ -71,7 +75,10 @@ def offers(archive: Archive, settings: ServiceSettings) -> Mapping[str, Offer]:
         max_matches=settings.max_matches,
     )
     retriever = Retriever(
-        archive, finder, views=settings.views, send=SendSettings(ae_title=settings.ae_title)
+        archive,
+        finder,
+        views=settings.views,
+        send=SendSettings(ae_title=settings.ae_title, secure=settings.secure),
     )
     workitems = WorkitemDesk(
         archive.database,

@@ -140,9 +140,8 @@ def _utc(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _silent(check: Callable[[], None]) -> Callable[[], str]:
+def _silent(check: Callable[[], str | None]) -> Callable[[], str]:
     def run() -> str:
-        check()
-        return "well"
+        return check() or "well"
 
     return run
