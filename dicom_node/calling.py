@@ -24,7 +24,6 @@ from dicom_node.messages import send_message
 from dicom_node.pdu import AbortReason, PduType
 from dicom_node.peers import Peer
 from dicom_node.statuses import PENDING
-from dicom_node.tls import Secure, called, context_for
 from dicom_node.transport import Released, Transport
 
 _MAX_PDU = 131_072
@@ -45,7 +44,7 @@ class Call:
     Raises
     ------
     PeerUnreachable
-        No connection, no answer, or no TLS session where the peer is called over TLS.
+        No connection, or no answer.
     AssociationRefused
         The peer refused.
     """
@@ -58,7 +57,6 @@ class Call:
         calling: str,
         connect: timedelta,
         answer: timedelta,
-        secure: Secure | None = None,
     ) -> None:
         self._peer = peer
         self._last_message_id = 0
@@ -70,14 +68,14 @@ class Call:
             sock = socket.create_connection((peer.host, peer.port), connect.total_seconds())
         except OSError as error:
             raise self._unreachable("no connection with the peer could be had") from error
-        self._transport = self._secured(sock, connect, answer, secure)
+        self._transport = Transport(sock, silence=answer, idle=answer)
         try:
             accept = self._negotiated(proposed, calling)
         except (PeerGone, ProtocolBroken) as error:
-            self._transport.sock.close()
+            sock.close()
             raise self._unreachable("no association with the peer could be had") from error
         except AssociationRefused:
-            self._transport.sock.close()
+            sock.close()
             raise
         self._max_pdu = min(accept.max_pdu or _MAX_PDU, _MAX_PDU)
         self.accepted = {
@@ -160,17 +158,6 @@ class Call:
                 self._transport.send(pdu.release_request())
                 self._transport.read_pdu(limit=pdu.MAX_ASSOCIATE_LENGTH)
         self._transport.sock.close()
-
-    def _secured(
-        self, sock: socket.socket, connect: timedelta, answer: timedelta, secure: Secure | None
-    ) -> Transport:
-        if not self._peer.tls:
-            return Transport(sock, silence=answer, idle=answer)
-        try:
-            return called(sock, context_for(self._peer, secure), connect=connect, answer=answer)
-        except PeerGone as error:
-            sock.close()
-            raise self._unreachable(str(error)) from error
 
     def _negotiated(self, proposed: list[Proposed], calling: str) -> pdu.AssociateAccept:
         request = pdu.associate_request(

@@ -76,6 +76,82 @@ def find(
     return _scan(data, _encoding(transfer_syntax_uid), wanted, last, whole)
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where one element lies: its head, its value, and what follows begin at these offsets."""
+
+    tag: int
+    vr: bytes
+    start: int
+    value: int
+    end: int
+    undefined: bool
+
+
+def spans(
+    data: Bytes, transfer_syntax_uid: str, *, last: int, whole: int
+) -> tuple[list[Span], int]:
+    """Return the top-level elements up to a tag, and where the first one behind them begins.
+
+    Parameters
+    ----------
+    data
+        The encoded data set, not deflated, or its beginning.
+    whole
+        The length of the whole data set.
+
+    Raises
+    ------
+    Unreadable
+        The bytes are not a data set in this transfer syntax.
+    HeadTooShort
+        The elements go on behind the bytes at hand.
+    """
+    encoding = _encoding(transfer_syntax_uid)
+    found: list[Span] = []
+    position = 0
+    while position < whole:
+        if position + 12 > len(data) and len(data) < whole:
+            raise HeadTooShort
+        span = _span(data, position, encoding, whole, last)
+        if span is None:
+            break
+        found.append(span)
+        position = span.end
+    return found, position
+
+
+def _span(data: Bytes, position: int, encoding: _Encoding, whole: int, last: int) -> Span | None:
+    if position + 8 > len(data):
+        raise _cut_short("the last one")
+    group, element, length = struct.unpack_from(f"{encoding.order}HHI", data, position)
+    tag, value, vr = group << 16 | element, position + 8, b""
+    if tag > last:
+        return None
+    if encoding.explicit:
+        vr = bytes(data[position + 4 : position + 6])
+        if vr in _LONG_VRS:
+            if value + 4 > len(data):
+                raise _cut_short(f"({group:04X},{element:04X})")
+            (length,) = struct.unpack_from(f"{encoding.order}I", data, value)
+            value += 4
+        elif b"AA" <= vr <= b"ZZ":
+            (length,) = struct.unpack_from(f"{encoding.order}H", data, position + 6)
+        else:
+            vr = b""
+    undefined = length == _UNDEFINED
+    if undefined:
+        inside = encoding if vr != b"UN" else _LITTLE_IMPLICIT
+        end = _behind_sequence(data, value, inside, whole, may_lack_end=False)
+    else:
+        end = value + length
+    if end > whole:
+        raise _cut_short(f"({group:04X},{element:04X})")
+    if end > len(data):
+        raise HeadTooShort
+    return Span(tag, vr, position, value, end, undefined)
+
+
 def too_long() -> Unreadable:
     """Return the refusal of a header that ends beyond `MAX_HEADER_LENGTH`."""
     return Unreadable(

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from dicom_node import commands, part10, views
+from dicom_node import commands, outgoing, part10, views
 from dicom_node import query as queries
 from dicom_node.data_sets import Attribute, Attributes, attribute, tag_of
 from dicom_node.dimse import Element
@@ -32,6 +32,7 @@ from kernel.people import Actor, Role
 from storage import audit
 from storage.archive import Archive
 from storage.archive_find import Level, Row
+from storage.corrections import Shown
 from storage.journal import NoSuchPlace, Place, SegmentElsewhere
 
 RELATIONAL = 0
@@ -182,24 +183,33 @@ class Retriever:
         self, wanted: Sequence[Wanted]
     ) -> Generator[tuple[Wanted, bytes | EngineError], None, None]:
         """Yield each instance with its bytes; the next one is read while one is on its way."""
+        studies = {each.study_uid for each in wanted}
+        shown = {uid: outgoing.shown_of(self._archive, uid) for uid in sorted(studies)}
+
+        def read(each: Wanted) -> bytes | EngineError:
+            return self._read(each, shown[each.study_uid])
+
         with ThreadPoolExecutor(max_workers=1) as reader:
-            ahead = reader.submit(self._read, wanted[0]) if wanted else None
+            ahead = reader.submit(read, wanted[0]) if wanted else None
             for at, each in enumerate(wanted):
                 assert ahead is not None
                 file = ahead.result()
                 if at + 1 < len(wanted):
-                    ahead = reader.submit(self._read, wanted[at + 1])
+                    ahead = reader.submit(read, wanted[at + 1])
                 yield each, file
 
-    def _read(self, wanted: Wanted) -> bytes | EngineError:
+    def _read(self, wanted: Wanted, shown: Shown | None) -> bytes | EngineError:
         try:
-            if wanted.place is not None:
-                # The row is at hand; most retrievals are of what came lately.
-                with suppress(NoSuchPlace, SegmentElsewhere):
-                    return self._archive.journal.read(wanted.place)
-            return self._archive.read(wanted.instance_uid)
+            return outgoing.as_shown(self._stored(wanted), shown)
         except EngineError as error:
             return error
+
+    def _stored(self, wanted: Wanted) -> bytes:
+        if wanted.place is not None:
+            # The row is at hand; most retrievals are of what came lately.
+            with suppress(NoSuchPlace, SegmentElsewhere):
+                return self._archive.journal.read(wanted.place)
+        return self._archive.read(wanted.instance_uid)
 
     def _selected(self, exchange: Exchange, root: Root) -> Iterator[Wanted]:
         relational = exchange.terms.agreed(exchange.context.abstract_syntax, RELATIONAL)

@@ -15,12 +15,14 @@ from itertools import groupby
 
 import structlog
 
+from dicom_node.corrected import corrected_model
 from dicom_node.dicom_json import Model, metadata_of
 from dicom_node.errors import Unreadable
 from kernel.digest import digest_of_value, sha256_of
 from kernel.errors import Corrupt, NotFound, Transient
 from storage import instance_file
 from storage.archive import Archive
+from storage.corrections import Shown
 from storage.series_queries import Held, held
 
 FORM = 1
@@ -74,7 +76,13 @@ def prepare(archive: Archive, study_uid: str) -> int:
     return made
 
 
-def model_of(archive: Archive, instance: Held, *, base: str) -> Model:
+def corrected(body: bytes, shown: Shown) -> bytes:
+    """Return a document with the corrections of its study; what is kept is as it was received."""
+    models = [corrected_model(model, shown) for model in json.loads(body)]
+    return json.dumps(models, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def model_of(archive: Archive, instance: Held, *, base: str, shown: Shown | None = None) -> Model:
     """Return the metadata of one instance; of an unreadable one what the index knows."""
     address = (
         f"{base}/studies/{instance.study_uid}/series/{instance.series_uid}"
@@ -82,7 +90,8 @@ def model_of(archive: Archive, instance: Held, *, base: str) -> Model:
     )
     try:
         with instance_file.opened(archive, instance) as file:
-            return metadata_of(file, bulk=address)
+            model = metadata_of(file, bulk=address)
+            return model if shown is None else corrected_model(model, shown)
     except Unreadable as refusal:
         log.warning("metadata.unreadable", instance=instance.instance_uid, reason=refusal.sentence)
         return _indexed(instance)

@@ -105,6 +105,21 @@ class ProcedureStepEnded(Fact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StudyCorrected(Fact):
+    """A person said what a study's sender had wrong, or took that back; subject: the study.
+
+    `what` names patient, accession or demographics; `same_person` is false where the images were
+    made of somebody else than was shown before.
+    """
+
+    kind = "StudyCorrected"
+    study_uid: str
+    correction: int
+    what: list[str]
+    same_person: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class CaseOpened(Fact):
     """A request and its complete study became a case; subject: the case."""
 
@@ -249,6 +264,7 @@ FACTS: tuple[type[Fact], ...] = (
     StudyAmended,
     ProcedureStepStarted,
     ProcedureStepEnded,
+    StudyCorrected,
     CaseOpened,
     TriageSettled,
     CaseQueued,

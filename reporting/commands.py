@@ -28,7 +28,7 @@ def start_draft(tx: Transaction, case_id: str, reader_id: str, *, language: str 
     LanguageUnknown
         The report cannot be written in this language.
     """
-    case = worklist.require_holder(tx, case_id, reader_id)
+    case = worklist.require_writer(tx, case_id, reader_id)
     known = store.find(tx, case_id=case_id, author=reader_id)
     if known is not None:
         return known
@@ -152,7 +152,7 @@ def require_writer(tx: Transaction, report: Report, version: Version) -> None:
         The author does not hold the case any more.
     """
     if version.kind is VersionKind.ORIGINAL:
-        worklist.require_holder(tx, report.subject.case_id, report.subject.author)
+        worklist.require_writer(tx, report.subject.case_id, report.subject.author)
 
 
 def require_current(tx: Transaction, content: Content) -> None:

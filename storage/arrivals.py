@@ -11,14 +11,15 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Executable, Table, bindparam, select, update
+from sqlalchemy import Executable, Table, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.ids import UNIDENTIFIED, InstanceUID, PatientRef, SeriesUID, StudyUID
 from storage.engine import Transaction
 from storage.journal import Place
-from storage.patients import get, same_person
+from storage.patients import registered, same_person
 from storage.tables.archive import ARRIVALS, INSTANCES, SERIES, STUDIES
+from storage.tables.patients import PATIENTS
 
 MAX_KNOWN = 10_000
 MAX_REASON = 300
@@ -191,8 +192,19 @@ _INSERT: Mapping[tuple[str, Table], Executable] = {
     for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
     for table in (STUDIES, SERIES, INSTANCES, ARRIVALS)
 }
-_PATIENTS_OF = select(STUDIES.c.study_uid, STUDIES.c.patient_ref).where(
-    STUDIES.c.study_uid.in_(bindparam("uids", expanding=True))
+# A correction changes what a study is shown as, never what its next instance has to agree with.
+_RECEIVED = func.coalesce(STUDIES.c.received_patient_ref, STUDIES.c.patient_ref)
+_PATIENTS_OF = (
+    select(
+        STUDIES.c.study_uid,
+        _RECEIVED.label("patient_ref"),
+        (STUDIES.c.patient_ref == _RECEIVED).label("as_received"),
+        PATIENTS.c.survivor,
+        PATIENTS.c.registered.is_not(None).label("described"),
+        STUDIES.c.corrected_at,
+    )
+    .join(PATIENTS, PATIENTS.c.ref == _RECEIVED)
+    .where(STUDIES.c.study_uid.in_(bindparam("uids", expanding=True)))
 )
 _WHERE_STORED = select(
     INSTANCES.c.instance_uid, INSTANCES.c.segment, INSTANCES.c.offset, INSTANCES.c.sha256
@@ -210,8 +222,11 @@ def _misfiled(tx: Transaction, rows: Sequence[NewInstance], known: Known) -> fro
     unknown = {row.study_uid: row for row in reversed(rows) if not owners[row.study_uid]}
     if unknown:
         _insert_missing(tx, STUDIES, [_study(row) for row in unknown.values()])
-        found = tx.execute(_PATIENTS_OF, {"uids": list(unknown)})
+        found = tx.execute(_PATIENTS_OF, {"uids": list(unknown)}).all()
         owners |= {row.study_uid: row.patient_ref for row in found}
+        for row in found:
+            if (row.survivor or row.described) and row.as_received and row.corrected_at is None:
+                _show_corrected(tx, row.study_uid, row.patient_ref, row.survivor)
         known.note(patients=owners, series=())
     return frozenset(
         row
@@ -221,13 +236,27 @@ def _misfiled(tx: Transaction, rows: Sequence[NewInstance], known: Known) -> fro
     )
 
 
+def _show_corrected(tx: Transaction, study_uid: str, received: str, survivor: str | None) -> None:
+    """Show a study that begins under the identity to which its patient was corrected before."""
+    tx.execute(
+        update(STUDIES)
+        .where(STUDIES.c.study_uid == study_uid)
+        .values(
+            patient_ref=survivor or received,
+            received_patient_ref=received,
+            received_accession=STUDIES.c.accession,
+            corrected_at=tx.at,
+        )
+    )
+
+
 def _may_be_one(tx: Transaction, owner: str, other: str) -> bool:
     """Say whether two references within one study do not contradict each other.
 
     They do not where an issuer is not stated and the ids agree, and where an instance names no
     patient at all: then the study that it belongs to says whose it is.
     """
-    unnamed = UNIDENTIFIED in (get(tx, owner).issuer, get(tx, other).issuer)
+    unnamed = UNIDENTIFIED in (registered(tx, owner).issuer, registered(tx, other).issuer)
     return unnamed or owner in same_person(tx, other)
 
 

@@ -1,15 +1,19 @@
 """The registry of patients: the one place that holds names, asked downward by every package."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, exists, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.errors import NotFound
 from kernel.ids import PatientRef, derived
 from storage import patient_names
+from storage.correction import Kind
 from storage.engine import Transaction
+from storage.tables.corrections import CORRECTIONS
 from storage.tables.patients import PATIENTS
 
 _UNSTATED = "unstated:"
@@ -29,6 +33,11 @@ class Patient:
     name: str
     sex: str
     birth_date: date | None
+
+    @property
+    def is_unstated(self) -> bool:
+        """Say whether nobody stated who gave the id out."""
+        return self.issuer.startswith(_UNSTATED)
 
 
 class PatientUnknown(NotFound):
@@ -76,11 +85,18 @@ def unstated_issuer(organisation_id: str) -> str:
     return f"{_UNSTATED}{organisation_id}"[:64]
 
 
+def stands_for(tx: Transaction, ref: str) -> PatientRef:
+    """Return who stands for a patient: itself, or the one it was merged into."""
+    found = tx.execute(select(PATIENTS.c.survivor).where(PATIENTS.c.ref == ref)).scalar()
+    return PatientRef(found or ref)
+
+
 def same_person(tx: Transaction, ref: str) -> frozenset[PatientRef]:
     """Return the references that may stand for the same person as `ref`, itself among them.
 
-    Where one side does not state its issuer, the patient id alone is compared; it proves nothing
-    by itself and serves only beside further evidence, such as the accession number.
+    Those that were merged do.  Where one side does not state its issuer, the patient id alone is
+    compared, unless a person said that they are two; it proves nothing by itself and serves only
+    beside further evidence, such as the accession number.
     """
     row = tx.execute(select(PATIENTS).where(PATIENTS.c.ref == ref)).mappings().first()
     if row is None:
@@ -89,25 +105,102 @@ def same_person(tx: Transaction, ref: str) -> frozenset[PatientRef]:
         select(PATIENTS.c.ref, PATIENTS.c.issuer).where(
             PATIENTS.c.patient_id == row["patient_id"], PATIENTS.c.patient_id != ""
         )
-    )
+    ).all()
     mine = row["issuer"].startswith(_UNSTATED)
-    return frozenset(
-        {PatientRef(ref)}
-        | {PatientRef(o.ref) for o in others if mine or o.issuer.startswith(_UNSTATED)}
+    alike = {o.ref for o in others if mine or o.issuer.startswith(_UNSTATED)} - {ref}
+    alike -= _kept_apart(tx, ref) if alike else set()
+    return frozenset(map(PatientRef, {ref} | alike | _merged_with(tx, row["survivor"] or ref)))
+
+
+def _merged_with(tx: Transaction, root: str) -> set[str]:
+    merged = tx.execute(select(PATIENTS.c.ref).where(PATIENTS.c.survivor == root)).scalars()
+    return {root, *merged}
+
+
+def _kept_apart(tx: Transaction, ref: str) -> set[str]:
+    pairs = tx.execute(
+        select(CORRECTIONS.c.subject, CORRECTIONS.c.target).where(
+            CORRECTIONS.c.kind == Kind.DISTINCT.value,
+            CORRECTIONS.c.withdrawn_at.is_(None),
+            or_(CORRECTIONS.c.subject == ref, CORRECTIONS.c.target == ref),
+        )
     )
+    return {ref for pair in pairs for ref in (pair.subject, pair.target)}
 
 
 def get(tx: Transaction, ref: str) -> Patient:
-    """Return the patient of a reference.
+    """Return the patient of a reference, or the one who stands for it after a merge.
 
     Raises
     ------
     PatientUnknown
         No patient has this reference.
     """
+    row = _row(tx, ref)
+    return _patient(row if row["survivor"] is None else _row(tx, row["survivor"]))
+
+
+def registered(tx: Transaction, ref: str) -> Patient:
+    """Return the patient of a reference whether or not another stands for it.
+
+    Raises
+    ------
+    PatientUnknown
+        No patient has this reference.
+    """
+    return _patient(_row(tx, ref))
+
+
+def find(tx: Transaction, patient_id: str, issuer: str = "") -> list[Patient]:
+    """Return the patients with an id, of one issuer if it is named."""
+    query = select(PATIENTS).where(PATIENTS.c.patient_id == patient_id).order_by(PATIENTS.c.issuer)
+    if issuer:
+        query = query.where(PATIENTS.c.issuer == issuer)
+    return [_patient(row) for row in tx.execute(query).mappings()]
+
+
+def lookalikes(tx: Transaction, *, limit: int = 100) -> list[tuple[Patient, Patient]]:
+    """Return pairs of which a person has to say whether they are one.
+
+    One came without a stated issuer, the other has the same id from an issuer that is known; they
+    are neither merged nor kept apart.
+    """
+    other = PATIENTS.alias()
+    apart = exists(
+        select(1).where(
+            CORRECTIONS.c.kind == Kind.DISTINCT.value,
+            CORRECTIONS.c.withdrawn_at.is_(None),
+            or_(
+                and_(CORRECTIONS.c.subject == PATIENTS.c.ref, CORRECTIONS.c.target == other.c.ref),
+                and_(CORRECTIONS.c.subject == other.c.ref, CORRECTIONS.c.target == PATIENTS.c.ref),
+            ),
+        )
+    )
+    pairs = tx.execute(
+        select(PATIENTS.c.ref.label("one"), other.c.ref.label("two"))
+        .join(other, other.c.patient_id == PATIENTS.c.patient_id)
+        .where(
+            PATIENTS.c.issuer.startswith(_UNSTATED, autoescape=True),
+            other.c.issuer.not_like(f"{_UNSTATED}%"),
+            PATIENTS.c.patient_id != "",
+            PATIENTS.c.survivor.is_(None),
+            other.c.survivor.is_(None),
+            ~apart,
+        )
+        .order_by(PATIENTS.c.registered_at.desc(), other.c.ref)
+        .limit(limit)
+    ).all()
+    return [(registered(tx, pair.one), registered(tx, pair.two)) for pair in pairs]
+
+
+def _row(tx: Transaction, ref: str) -> Mapping[Any, Any]:
     row = tx.execute(select(PATIENTS).where(PATIENTS.c.ref == ref)).mappings().first()
     if row is None:
         raise PatientUnknown("no patient has this reference", ref=ref)
+    return row
+
+
+def _patient(row: Mapping[Any, Any]) -> Patient:
     return Patient(
         PatientRef(row["ref"]),
         row["issuer"],

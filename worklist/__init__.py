@@ -1,7 +1,7 @@
 """Requests, cases, the queue and the turn of consultants: who reads what, when, and why."""
 
 from worklist.case import CancelReason, Case, CaseState, DeclineReason, StateReason
-from worklist.commands import require_holder
+from worklist.commands import require_holder, require_writer
 from worklist.errors import (
     CaseMoveRefused,
     CaseUnknown,
@@ -61,4 +61,5 @@ __all__ = [
     "list_readers",
     "list_requests",
     "require_holder",
+    "require_writer",
 ]

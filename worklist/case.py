@@ -32,7 +32,7 @@ from kernel.ids import (
 )
 from worklist.act import Act
 from worklist.clock import Clocks, drawn_forward
-from worklist.errors import CaseMoveRefused, NotHolder, NotOfferedToReader
+from worklist.errors import CaseMisfiled, CaseMoveRefused, NotHolder, NotOfferedToReader
 from worklist.request import Form, Request
 
 
@@ -153,6 +153,7 @@ SENTENCES: dict[StateReason, str] = {
     _R.CANCELLED_AS_DUPLICATE: "It was asked for twice.",
     _R.CANCELLED_FOR_QUALITY: "The images cannot be read and must be made again.",
 }
+MISFILED = "The study was found to be another patient's: a person must decide."
 ALARMS = frozenset(
     {
         _R.NO_CONSULTANT_ALARM,
@@ -201,9 +202,11 @@ class Case:
 
     `due` and `arrival_number` are its place in the order and survive every return to the queue.
     `manifest_version` is what is to be read; `late_version` is set when images came after the
-    reading began, until the reader has taken note of them.  `asking` counts how often the round
-    of all consultants was begun.  `revision` grows with every change: a change of an older
-    revision is refused.
+    reading began, until the reader has taken note of them.  `correction` is the one of the study
+    that its reader has not taken note of; `misfiled_by` the one by which the study is another
+    patient's: nothing is read or written on the case as long as that is in force.  `asking`
+    counts how often the round of all consultants was begun.  `revision` grows with every change:
+    a change of an older revision is refused.
     """
 
     id: CaseId
@@ -231,6 +234,8 @@ class Case:
     offered_until: datetime | None = None
     triage_level: str | None = None
     late_version: int | None = None
+    correction: int | None = None
+    misfiled_by: int | None = None
     signed_by: ReaderId | None = None
     report_id: ReportId | None = None
     report_version: int | None = None
@@ -242,12 +247,12 @@ class Case:
     @property
     def alarm(self) -> bool:
         """Say whether a dispatcher must act."""
-        return self.state_reason in ALARMS
+        return self.state_reason in ALARMS or self.misfiled_by is not None
 
     @property
     def sentence(self) -> str:
         """The reason of the state in words."""
-        return SENTENCES[self.state_reason]
+        return MISFILED if self.misfiled_by is not None else SENTENCES[self.state_reason]
 
 
 def case_id_of(request_id: str) -> CaseId:
@@ -549,8 +554,41 @@ def amend(case: Case, manifest_version: int) -> Case:
     return replace(grown, late_version=manifest_version)
 
 
+def correct(case: Case, correction: int, *, patient_ref: PatientRef, misfiled: bool) -> Case:
+    """Note that a correction of the study was made or taken back.
+
+    The reader is told, and while the study is another patient's nothing is read or written.
+    """
+    unread = case.state in UNREAD
+    corrected = replace(
+        case,
+        patient_ref=patient_ref,
+        correction=None if unread else correction,
+        misfiled_by=correction if misfiled else None,
+    )
+    return case if corrected == case else replace(corrected, revision=case.revision + 1)
+
+
+def require_filed_well(case: Case) -> Case:
+    """Return a case whose study is of its patient.
+
+    Raises
+    ------
+    CaseMisfiled
+        It is another patient's, by a correction in force.
+    """
+    if case.misfiled_by is not None:
+        raise CaseMisfiled(
+            "the study was found to be another patient's: nothing is written on this case",
+            case_id=case.id,
+        )
+    return case
+
+
 def take_note(case: Case, reader_id: ReaderId) -> Case:
-    """Include late images because the holder, or the author after signing, took note of them.
+    """Include late images, and note a correction, because who reads the case took note.
+
+    That is the holder, or the author after signing.
 
     Raises
     ------
@@ -559,9 +597,10 @@ def take_note(case: Case, reader_id: ReaderId) -> Case:
     """
     if case.signed_by != reader_id:
         require_held(case, reader_id)
-    if case.late_version is None:
+    if case.late_version is None and case.correction is None:
         return case
-    return replace(_with_late_images(case), revision=case.revision + 1)
+    noted = replace(_with_late_images(case), correction=None)
+    return replace(noted, revision=case.revision + 1)
 
 
 def _back(case: Case, reason: StateReason, code: str, act: Act) -> tuple[Case, CaseReleased]:

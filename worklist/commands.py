@@ -25,6 +25,7 @@ from worklist.intake import (
     add_request,
     amend,
     attach,
+    correct,
     join_request,
     open_case,
     set_presence,
@@ -46,6 +47,7 @@ __all__ = [
     "cancel",
     "cancel_request",
     "complete",
+    "correct",
     "decline",
     "deliver",
     "enqueue",
@@ -60,6 +62,7 @@ __all__ = [
     "release",
     "renew",
     "require_holder",
+    "require_writer",
     "set_presence",
     "take_note_of_late_images",
 ]
@@ -179,6 +182,19 @@ def require_holder(tx: Transaction, case_id: str, reader_id: str) -> Case:
         Nobody or somebody else holds it.
     """
     return moves.require_held(store.locked_case(tx, case_id), reader_id)
+
+
+def require_writer(tx: Transaction, case_id: str, reader_id: str) -> Case:
+    """Return the case if the consultant may write on it, and keep it so until the end.
+
+    Raises
+    ------
+    CaseUnknown, NotHolder
+        As `require_holder`.
+    CaseMisfiled
+        Its study is another patient's.
+    """
+    return moves.require_filed_well(require_holder(tx, case_id, reader_id))
 
 
 def finish(

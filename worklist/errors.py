@@ -39,6 +39,12 @@ class StudyNotOnDesk(NotFound):
     code = "worklist.study_not_on_desk"
 
 
+class CaseMisfiled(Refused):
+    """The study of the case is another patient's, by a correction in force."""
+
+    code = "worklist.case_misfiled"
+
+
 class CaseMoveRefused(Refused):
     """The table of moves does not allow this step."""
 

@@ -11,7 +11,7 @@ from storage.engine import Transaction
 from worklist import case as moves
 from worklist import store, trail
 from worklist.act import Act
-from worklist.case import Case
+from worklist.case import UNREAD, Case
 from worklist.clock import clocks, due_at
 from worklist.errors import (
     PatientsDiffer,
@@ -147,7 +147,8 @@ def open_case(
     study = _study(tx, manifest)
     found = match(study, store.requests_for(tx, study))
     if isinstance(found, Unmatched):
-        if not store.cases_of_study(tx, study_uid, lock=False):
+        cases = store.cases_of_study(tx, study_uid, lock=False)
+        if all(case.misfiled_by is not None for case in cases):
             _to_desk(tx, manifest, found.reason, found.sentence, found.request_id, act)
         return []
     opened = [_open(tx, manifest, request, settings, act) for request in found.requests]
@@ -205,6 +206,38 @@ def amend(
             trail.note(tx, act, "case.amended", after.id, after, manifest=version, late=late)
     if not cases:
         open_case(tx, study_uid, settings=settings, act=act)
+
+
+def correct(
+    tx: Transaction, study_uid: str, correction: int, *, settings: WorklistSettings, act: Act
+) -> None:
+    """Note a correction of a study on its cases; it may now belong to another request.
+
+    A study that is not complete yet has no case: it is matched as it is shown when it is.
+    """
+    try:
+        manifest = archive.manifest(tx, study_uid)
+    except StudyUnknown:
+        return
+    for before in store.cases_of_study(tx, study_uid, lock=True):
+        ref = _patient_of(tx, before, manifest)
+        misfiled = manifest.patient_ref not in patients.same_person(tx, ref)
+        after = moves.correct(before, correction, patient_ref=ref, misfiled=misfiled)
+        if after != before:
+            store.save_case(tx, before, after)
+            detail = {"correction": correction, "misfiled": misfiled}
+            trail.note(tx, act, "case.corrected", after.id, after, **detail)
+    open_case(tx, study_uid, settings=settings, act=act)
+
+
+def _patient_of(tx: Transaction, case: Case, manifest: Manifest) -> PatientRef:
+    """Return whose case it is: that follows its study where the request names nobody.
+
+    Once somebody reads it, it does no more: what was written is about the patient it had.
+    """
+    if case.state in UNREAD and store.get_request(tx, case.request_id).patient_ref is None:
+        return manifest.patient_ref
+    return case.patient_ref
 
 
 def _same(known: Request, new: NewRequest) -> Request:

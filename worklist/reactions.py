@@ -12,6 +12,7 @@ from kernel.facts import (
     RequestReceived,
     StudyAmended,
     StudyCompleted,
+    StudyCorrected,
     TriageSettled,
 )
 from kernel.people import ENGINE
@@ -42,6 +43,9 @@ def reactions(settings: WorklistSettings) -> Reactions:
             tx, fact.study_uid, fact.manifest_version, settings=settings, act=_act(tx, fact)
         )
 
+    def study_corrected(tx: Transaction, fact: StudyCorrected) -> None:
+        commands.correct(tx, fact.study_uid, fact.correction, settings=settings, act=_act(tx, fact))
+
     def triage_settled(tx: Transaction, fact: TriageSettled) -> None:
         commands.enqueue(
             tx,
@@ -59,6 +63,7 @@ def reactions(settings: WorklistSettings) -> Reactions:
                 _on(StudyCompleted, study_completed),
                 _on(RequestReceived, request_received),
                 _on(StudyAmended, study_amended),
+                _on(StudyCorrected, study_corrected),
                 _on(TriageSettled, triage_settled),
                 _on(ReportSigned, _report_signed),
                 _on(RequesterNotified, _requester_notified),

@@ -462,7 +462,11 @@ def locked_case(tx: Transaction, case_id: str) -> Case:
 
 def queued_case_if_free(tx: Transaction, case_id: str) -> Case | None:
     """Lock a queued case and return it; None if it left the queue or another has it."""
-    query = select(CASES).where(CASES.c.id == case_id, CASES.c.state == CaseState.QUEUED)
+    query = select(CASES).where(
+        CASES.c.id == case_id,
+        CASES.c.state == CaseState.QUEUED,
+        CASES.c.misfiled_by.is_(None),
+    )
     row = _first(tx, query.with_for_update(key_share=True, skip_locked=True))
     return None if row is None else _case(row)
 
@@ -481,7 +485,11 @@ def queue(
     order = (CASES.c.queue_rank, CASES.c.due, CASES.c.arrival_number)
     query = (
         select(CASES)
-        .where(CASES.c.profile == profile, CASES.c.state == CaseState.QUEUED)
+        .where(
+            CASES.c.profile == profile,
+            CASES.c.state == CaseState.QUEUED,
+            CASES.c.misfiled_by.is_(None),
+        )
         .order_by(*order)
         .limit(limit)
     )
@@ -531,7 +539,9 @@ def list_cases(
             or_(CASES.c.holder == reader, CASES.c.offered_to == reader, CASES.c.signed_by == reader)
         )
     if alarm:
-        query = query.where(CASES.c.state_reason.in_(sorted(ALARMS)))
+        query = query.where(
+            or_(CASES.c.state_reason.in_(sorted(ALARMS)), CASES.c.misfiled_by.is_not(None))
+        )
     if after is not None:
         query = query.where(CASES.c.arrival_number < after)
     return [_case(row) for row in tx.execute(query).mappings()]

@@ -1,11 +1,19 @@
-"""Commands that show studies."""
+"""Commands that show, correct and hand out studies."""
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from app.cli.corrections import make_correction, reason_option
+from app.cli.entries import BY
 from app.cli.options import data_option, json_option, parts_of
+from app.cli.patients import ref_of
+
+if TYPE_CHECKING:
+    from storage.correction import Correction
+    from storage.engine import Transaction
 
 
 @click.group()
@@ -37,3 +45,77 @@ def _study_show(study_uid: str, data: Path, as_json: bool) -> None:
         click.echo(f"series    {each['series_uid']}  {each['instances']} instances  {what}")
     for remark in told["remarks"]:
         click.echo(f"remark    {remark['sentence']}  ({remark['instances']} instances)")
+
+
+@study.command("correct")
+@click.argument("study_uid")
+@click.option("--patient", "who", help="Whose it is: ID^^^ISSUER, an id, or a reference.")
+@click.option("--accession", help="The right accession number.")
+@reason_option
+@data_option
+@json_option
+def _study_correct(
+    study_uid: str,
+    who: str | None,
+    accession: str | None,
+    reason: str,
+    data: Path,
+    as_json: bool,
+) -> None:
+    """Say whose a study is, or which accession number it has."""
+    from storage import corrections
+
+    if (who is None) == (accession is None):
+        raise click.UsageError("name one of --patient and --accession")
+
+    def make(tx: "Transaction") -> "Correction":
+        if who is not None:
+            return corrections.move_study(tx, study_uid, ref_of(tx, who), reason=reason, actor=BY)
+        return corrections.renumber_study(tx, study_uid, accession or "", reason=reason, actor=BY)
+
+    make_correction(data, make, as_json=as_json)
+
+
+@study.command("export")
+@click.argument("study_uid")
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Where the files are written; made if missing.",
+)
+@click.option(
+    "--original", is_flag=True, help="The bytes exactly as received, without corrections."
+)
+@data_option
+def _study_export(study_uid: str, folder: Path, original: bool, data: Path) -> None:
+    """Write the files of a study into a folder.
+
+    They carry the corrections in force, unless --original is given.
+    """
+    from dicom_node import outgoing
+    from storage import audit, series_queries
+    from storage.archive import StudyUnknown
+
+    parts = parts_of(data)
+    with parts.database.reading() as tx:
+        held = series_queries.held(tx, study_uid)
+    if not held:
+        raise StudyUnknown("nothing of this study is stored", study_uid=study_uid)
+    shown = None if original else outgoing.shown_of(parts.archive, study_uid)
+    folder.mkdir(parents=True, exist_ok=True)
+    for instance in held:
+        with (folder / f"{instance.instance_uid}.dcm").open("xb") as file:
+            for piece in outgoing.outgoing(parts.archive, instance, shown).pieces:
+                file.write(piece)
+    with parts.database.transaction() as tx:
+        audit.record(
+            tx,
+            actor=BY,
+            action="study.exported",
+            subject=f"study:{study_uid}",
+            detail={"instances": len(held), "original": original},
+        )
+    click.echo(f"{len(held)} files of the study lie in {folder}.")

@@ -7,6 +7,7 @@ DICOM PS3.18 section 10.4 (retrieve), 8.7 (media types).
 
 import gzip
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
@@ -33,6 +34,9 @@ from kernel.ids import fresh
 from storage import instance_file
 from storage.archive import StudyUnknown, manifest
 from storage.series_queries import Held
+
+if TYPE_CHECKING:
+    from storage.corrections import Shown
 
 router = APIRouter(prefix="/dicomweb")
 _MIN_COMPRESSED = 4096
@@ -98,10 +102,20 @@ def instance_metadata(
 
 def alone(request: Request, engine: Engine, form: Form, row: Held) -> Response:
     """Give one instance that is not a part of anything; as it is stored, also a range of it."""
+    from dicom_node.outgoing import outgoing, shown_of
+
     target = target_of(form, row)
     media_type = f"{DICOM}; transfer-syntax={target}"
+    shown = shown_of(engine.archive, row.study_uid)
     if target != row.transfer_syntax_uid:
-        return Response(_in_syntax(engine, row, target), media_type=media_type)
+        return Response(_in_syntax(engine, row, target, shown), media_type=media_type)
+    if shown is not None:
+        leaving = outgoing(engine.archive, row, shown)
+        return StreamingResponse(
+            _prefetched(leaving.pieces),
+            headers={"Content-Length": str(leaving.length)},
+            media_type=media_type,
+        )
     return ranged(
         request,
         row.length,
@@ -142,6 +156,8 @@ def _instances(
     series_uid: str | None = None,
     instance_uid: str | None = None,
 ) -> Response:
+    from dicom_node.outgoing import shown_of
+
     single = instance_uid is not None
     form = asked_instances(accept_of(request), single=single)
     rows = opened(engine, caller, study_uid, series_uid, instance_uid)
@@ -149,26 +165,36 @@ def _instances(
         return alone(request, engine, form, rows[0])
     targets = [target_of(form, row) for row in rows]
     boundary = f"telerad-{fresh()}"
+    shown = shown_of(engine.archive, study_uid)
     headers = {}
-    if all(row.transfer_syntax_uid == target for row, target in zip(rows, targets, strict=True)):
+    if shown is None and all(
+        row.transfer_syntax_uid == target for row, target in zip(rows, targets, strict=True)
+    ):
         headers["Content-Length"] = str(_length(boundary, rows))
     return StreamingResponse(
-        _prefetched(_parts(engine, boundary, rows, targets)),
+        _prefetched(_parts(engine, boundary, rows, targets, shown)),
         headers=headers,
         media_type=f'multipart/related; type="{DICOM}"; boundary="{boundary}"',
     )
 
 
 def _parts(
-    engine: Engine, boundary: str, rows: Sequence[Held], targets: Sequence[str]
+    engine: Engine,
+    boundary: str,
+    rows: Sequence[Held],
+    targets: Sequence[str],
+    shown: "Shown | None",
 ) -> Iterator[bytes]:
+    from dicom_node.outgoing import outgoing
+
     for row, target in zip(rows, targets, strict=True):
         if target != row.transfer_syntax_uid:
-            data = _in_syntax(engine, row, target)
+            data = _in_syntax(engine, row, target, shown)
             yield b"".join((_part_head(boundary, target, len(data)), data, b"\r\n"))
             continue
-        head = _part_head(boundary, target, row.length)
-        for piece in instance_file.chunks(engine.archive, row):
+        leaving = outgoing(engine.archive, row, shown)
+        head = _part_head(boundary, target, leaving.length)
+        for piece in leaving.pieces:
             yield head + piece  # fewer steps: each costs a change of threads
             head = b""
         yield b"\r\n"
@@ -187,11 +213,12 @@ def _part_head(boundary: str, syntax: str, length: int) -> bytes:
     return opening(boundary, f"{DICOM}; transfer-syntax={syntax}", length)
 
 
-def _in_syntax(engine: Engine, row: Held, target: str) -> bytes:
+def _in_syntax(engine: Engine, row: Held, target: str, shown: "Shown | None") -> bytes:
+    from dicom_node.outgoing import whole
     from dicom_node.transcode import transcoded
 
     try:
-        return transcoded(instance_file.whole(engine.archive, row), target)
+        return transcoded(whole(engine.archive, row, shown), target)
     except PictureRefused as refusal:
         raise NotAcceptable(refusal.sentence) from refusal
 
@@ -215,16 +242,21 @@ def _metadata(
     series_uid: str | None = None,
     instance_uid: str | None = None,
 ) -> Response:
-    from dicom_node.series_metadata import document, model_of
+    from dicom_node.outgoing import shown_of
+    from dicom_node.series_metadata import corrected, document, model_of
 
     media_type = asked_model(accept_of(request))
     rows = opened(engine, caller, study_uid, series_uid, instance_uid)
     base = base_of(request)
+    shown = shown_of(engine.archive, study_uid)
     if media_type == DICOM_XML:
-        return as_xml([model_of(engine.archive, row, base=base) for row in rows])
+        models = [model_of(engine.archive, row, base=base, shown=shown) for row in rows]
+        return as_xml(models)
     body = document(
         engine.archive, rows, base=base, keep=lambda: _is_complete(engine, study_uid, rows)
     )
+    if shown is not None:
+        body = corrected(body, shown)
     headers = {"Vary": "Accept, Accept-Encoding"}
     if len(body) >= _MIN_COMPRESSED and _takes_gzip(request):
         body = gzip.compress(body, 1, mtime=0)

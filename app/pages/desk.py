@@ -12,10 +12,13 @@ from app.http.errors import BodyMalformed
 from app.pages.rendering import render
 from health_record import commands as health_record
 from health_record.delivery import Delivery, DeliveryState
-from storage import archive, audit, outbox
+from kernel.errors import Refused
+from storage import archive, audit, corrections, outbox, patients
 from storage.archive import Quarantined
+from storage.correction import Correction
 from storage.engine import Transaction
 from storage.outbox import Parked
+from storage.patients import Patient
 from worklist import commands as worklist
 from worklist import queries
 from worklist.act import Act
@@ -24,6 +27,13 @@ from worklist.queries import DeskRow
 
 router = APIRouter()
 SHOWN = 100
+_MAX_DIGITS = 9
+
+
+class PatientUnclear(Refused):
+    """No patient, or several, have the id that a person typed."""
+
+    code = "desk.patient_unclear"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,8 @@ class DeskPage:
     parked: tuple[Parked, ...]
     stuck: tuple[Delivery, ...]
     pending: tuple[Delivery, ...]
+    alike: tuple[tuple[Patient, Patient], ...]
+    corrections: tuple[Correction, ...]
 
 
 @router.get("/desk")
@@ -84,6 +96,65 @@ def attach(engine: TheEngine, visitor: Dispatcher, form: CheckedForm) -> Respons
     return RedirectResponse(f"/cases/{case.id}", HTTPStatus.SEE_OTHER)
 
 
+@router.post("/desk/reconcile")
+def reconcile(engine: TheEngine, visitor: Dispatcher, form: CheckedForm) -> Response:
+    """Say whether two patients with one id are one person or two."""
+    decide = {"same": corrections.merge, "apart": corrections.keep_apart}.get(
+        form.get("decision", "")
+    )
+    if decide is None:
+        raise BodyMalformed("say whether the two are the same person")
+    with engine.database.transaction() as tx:
+        decide(
+            tx,
+            form.get("one", ""),
+            form.get("two", ""),
+            reason=form.get("reason", ""),
+            actor=visitor.person.actor,
+        )
+    engine.nudge()
+    return RedirectResponse("/desk#alike", HTTPStatus.SEE_OTHER)
+
+
+@router.post("/desk/correct")
+def correct(engine: TheEngine, visitor: Dispatcher, form: CheckedForm) -> Response:
+    """Say that a study is another patient's, or has another accession number."""
+    reason, actor = form.get("reason", ""), visitor.person.actor
+    study_uid = form.get("study_uid", "").strip()
+    with engine.database.transaction() as tx:
+        if form.get("patient_id", "").strip():
+            ref = _patient(tx, form["patient_id"].strip(), form.get("issuer", "").strip())
+            corrections.move_study(tx, study_uid, ref, reason=reason, actor=actor)
+        else:
+            accession = form.get("accession", "")
+            corrections.renumber_study(tx, study_uid, accession, reason=reason, actor=actor)
+    engine.nudge()
+    return RedirectResponse("/desk#corrections", HTTPStatus.SEE_OTHER)
+
+
+@router.post("/desk/withdraw")
+def withdraw(engine: TheEngine, visitor: Dispatcher, form: CheckedForm) -> Response:
+    """Take a correction back."""
+    number = form.get("number", "")
+    if not number.isdecimal() or len(number) > _MAX_DIGITS:
+        raise BodyMalformed("name the correction")
+    with engine.database.transaction() as tx:
+        corrections.withdraw(
+            tx, int(number), reason=form.get("reason", ""), actor=visitor.person.actor
+        )
+    engine.nudge()
+    return RedirectResponse("/desk#corrections", HTTPStatus.SEE_OTHER)
+
+
+def _patient(tx: Transaction, patient_id: str, issuer: str) -> str:
+    found = patients.find(tx, patient_id, issuer)
+    if len(found) != 1:
+        raise PatientUnclear(
+            "several patients have this id: name the issuer" if found else "no patient has this id"
+        )
+    return found[0].ref
+
+
 def page_for(tx: Transaction) -> DeskPage:
     """Gather the desk; each list is bounded."""
     rows = queries.desk(tx, limit=SHOWN)
@@ -98,4 +169,6 @@ def page_for(tx: Transaction) -> DeskPage:
         parked=tuple(outbox.parked(tx)[:SHOWN]),
         stuck=tuple(health_record.list_deliveries(tx, states=stuck, limit=SHOWN)),
         pending=tuple(health_record.list_deliveries(tx, states=open_ones, limit=SHOWN)),
+        alike=tuple(patients.lookalikes(tx, limit=SHOWN)),
+        corrections=tuple(corrections.listed(tx, limit=SHOWN)),
     )

@@ -68,6 +68,7 @@ ACTIONS: Mapping[str, str] = {
     "access.refused": "was refused access",
     "case.alarm": "raised an alarm",
     "case.amended": "noted further images",
+    "case.corrected": "noted a correction of the study",
     "case.asked_again": "asked the consultants again",
     "case.cancelled": "called the case off",
     "case.claimed": "took the case",

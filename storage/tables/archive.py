@@ -32,8 +32,17 @@ STUDIES = Table(
     Column("unsettled", Boolean, nullable=False, comment="instances came since the last manifest"),
     Column("manifest_version", Integer, nullable=False, comment="0 before the first"),
     Index("ix_studies_accession", "accession", postgresql_ops={"accession": BY_BYTES}),
+    Column("received_patient_ref", String(36), nullable=True, comment="null: never corrected"),
+    Column("received_accession", String(64), nullable=True, comment="null: never corrected"),
+    Column("corrected_at", UtcDateTime, nullable=True, comment="null: shown as received"),
     Index("ix_studies_patient_ref", "patient_ref"),
     Index("ix_studies_study_date", "study_date", "study_uid"),
+    Index(
+        "ix_studies_received_patient_ref",
+        "received_patient_ref",
+        sqlite_where=text("received_patient_ref IS NOT NULL"),
+        postgresql_where=text("received_patient_ref IS NOT NULL"),
+    ),
     Index(
         "ix_studies_unsettled",
         "last_arrival_at",

@@ -1,8 +1,8 @@
 """Patients, unique by (issuer, id), and the keys that their names are found by."""
 
-from sqlalchemy import Column, Date, ForeignKey, Index, String, Table, UniqueConstraint
+from sqlalchemy import Column, Date, ForeignKey, Index, String, Table, UniqueConstraint, text
 
-from storage.tables import METADATA, UtcDateTime
+from storage.tables import METADATA, JsonValue, UtcDateTime
 
 BY_BYTES = "varchar_pattern_ops"
 
@@ -16,9 +16,17 @@ PATIENTS = Table(
     Column("sex", String(16), nullable=False),
     Column("birth_date", Date, nullable=True),
     Column("registered_at", UtcDateTime, nullable=False),
+    Column("survivor", String(36), nullable=True, comment="who stands for it, if merged"),
+    Column("registered", JsonValue, nullable=True, comment="as first sent, if corrected"),
     UniqueConstraint("issuer", "patient_id"),
     # By bytes, so that beginnings are found in it whatever the collation of the database.
     Index("ix_patients_patient_id", "patient_id", postgresql_ops={"patient_id": BY_BYTES}),
+    Index(
+        "ix_patients_survivor",
+        "survivor",
+        sqlite_where=text("survivor IS NOT NULL"),
+        postgresql_where=text("survivor IS NOT NULL"),
+    ),
 )
 
 PATIENT_NAME_KEYS = Table(

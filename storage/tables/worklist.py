@@ -148,6 +148,8 @@ CASES = Table(
     Column("offered_until", UtcDateTime, nullable=True),
     Column("triage_level", String(16), nullable=True, comment="empty: not settled"),
     Column("late_version", Integer, nullable=True, comment="images that came after reading began"),
+    Column("correction", Integer, nullable=True, comment="of the study, not yet noted"),
+    Column("misfiled_by", Integer, nullable=True, comment="correction that moved the study"),
     Column("signed_by", String(64), nullable=True),
     Column("report_id", String(36), nullable=True),
     Column("report_version", Integer, nullable=True),

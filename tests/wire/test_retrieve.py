@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 
 import pydicom
@@ -29,13 +30,13 @@ from dicom_node.contexts import (
 from dicom_node.part10 import split
 from dicom_node.peers import Peer
 from kernel.people import ENGINE
-from storage import audit
+from storage import audit, corrections, patients
 from tests.dicom_node.samples import CT, as_sent
 from tests.services.missing import required
 from tests.services.orthanc import orthanc
 from tests.wire.conftest import Node, start
-from tests.wire.holdings import CR, HELD
-from tests.wire.inquirer import identifier, without_delay
+from tests.wire.holdings import CR, HELD, stock
+from tests.wire.inquirer import ask, identifier, without_delay
 from tests.wire.speaker import CALLING, until
 
 SUCCESS, PENDING, CANCELLED, SOME_FAILED = 0x0000, 0xFF00, 0xFE00, 0xB000
@@ -440,3 +441,26 @@ def test_an_orthanc_queries_and_retrieves(stocked: Node) -> None:
 
     uids = {each["MainDicomTags"]["SOPInstanceUID"] for each in came}
     assert uids == uids_of(3)
+
+
+def test_a_corrected_study_moves_and_comes_as_it_is_now_known(own_node: Node) -> None:
+    stock(own_node)
+    with own_node.database.transaction() as tx:
+        right = patients.register(
+            tx, issuer="H", patient_id="P-77", name="Right^One", sex="F", birth_date=None
+        )
+        corrections.move_study(tx, HELD[0].uid, right, reason="wrong line", actor=ENGINE)
+    asked = identifier("STUDY", StudyInstanceUID=HELD[0].uid)
+    with receiving(own_node) as receiver:
+        responses, _ = move(own_node, asked, "ARCHIVE")
+    got = get(own_node, asked)
+
+    assert int(responses[-1].Status) == SUCCESS
+    assert set(receiver.files) == set(got.files) == uids_of(1)
+    for data in (*receiver.files.values(), *got.files.values()):
+        found = pydicom.dcmread(BytesIO(data), force=True)
+        assert found.PatientID == "P-77"
+        was = found.OriginalAttributesSequence[0].ModifiedAttributesSequence[0]
+        assert was.PatientID == HELD[0].patient_id
+    _, found_by_id, _ = ask(own_node, identifier("STUDY", PatientID="P-77", StudyInstanceUID=""))
+    assert [each.StudyInstanceUID for each in found_by_id] == [HELD[0].uid]

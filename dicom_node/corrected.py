@@ -1,0 +1,307 @@
+"""Corrections applied on the way out: other attributes, the same pixels, and a note of what was.
+
+The archived bytes are never touched.  A copy that leaves carries the corrected attributes and an
+item of the Original Attributes Sequence with what the sender had written.
+
+References
+----------
+DICOM PS3.3 section C.12.1.1.9 (Original Attributes Sequence), PS3.5 sections 6.2.2 and 7.1.
+"""
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from pydicom import dcmread, dcmwrite
+from pydicom.datadict import dictionary_VR
+
+from dicom_node.charsets import character_set
+from dicom_node.contexts import DEFLATED_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE
+from dicom_node.data_sets import CHARACTER_SET, UTF_8
+from dicom_node.deflated import inflated
+from dicom_node.elements import MAX_HEADER_LENGTH, HeadTooShort, Span, spans, too_long
+from dicom_node.encoding import Encoding, element, item
+from dicom_node.errors import CorrectionNotShown, Unreadable
+from dicom_node.part10 import file_head, split
+from kernel.ids import UNIDENTIFIED
+from storage.corrections import Shown
+
+MODIFYING_SYSTEM = "TELERAD"
+FIRST_HEAD = 64 << 10
+_ORIGINAL_ATTRIBUTES = 0x04000561
+_MODIFIED_ATTRIBUTES = 0x04000550
+_MODIFIED_AT, _MODIFYING_SYSTEM = 0x04000562, 0x04000563
+_SOURCE_OF_PREVIOUS, _WHY_MODIFIED = 0x04000564, 0x04000565
+_ACCESSION, _NAME, _ID, _ISSUER, _BIRTH_DATE, _SEX = (
+    0x00080050, 0x00100010, 0x00100020, 0x00100021, 0x00100030, 0x00100040,
+)  # fmt: skip
+_ISSUER_QUALIFIERS = 0x00100024
+_DESCRIBES_THE_PERSON = frozenset(
+    {
+        0x00100022, 0x00100032, 0x00100033, 0x00100034, 0x00100035, 0x00101000, 0x00101001,
+        0x00101002, 0x00101005, 0x00101010, 0x00101040, 0x00101060, 0x00101080, 0x00101081,
+        0x00101090, 0x00102000, 0x00102110, 0x00102150, 0x00102152, 0x00102154, 0x00102160,
+        0x00102180, 0x001021A0, 0x001021B0, 0x001021C0, 0x001021D0, 0x001021F0, 0x00102297,
+        0x00104000,
+    }
+)  # fmt: skip
+"""Of the patient modules, what belongs to the person and not to how the images were made."""
+
+_PIXELS = 0x7FDFFFFF
+_UN = b"UN"
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """A corrected file: its new beginning, and where in the original its rest begins (bytes)."""
+
+    head: bytes
+    tail: int
+
+
+class _NotInCharacterSet(Exception):
+    """The character set of the data set lacks a letter of the right value."""
+
+
+def wanted(shown: Shown) -> Mapping[int, str | None]:
+    """Return the right values by tag; None where an attribute may not stay."""
+    said: dict[int, str | None] = {}
+    patient = shown.patient
+    if patient is not None:
+        unnamed = patient.issuer == UNIDENTIFIED
+        said |= {
+            _NAME: patient.name,
+            _ID: "" if unnamed else patient.patient_id,
+            _ISSUER: None if unnamed or patient.is_unstated else patient.issuer,
+            _ISSUER_QUALIFIERS: None,
+            _BIRTH_DATE: patient.birth_date.strftime("%Y%m%d") if patient.birth_date else "",
+            _SEX: patient.sex,
+        }
+    tags = {"name": _NAME, "sex": _SEX, "birth_date": _BIRTH_DATE}
+    said |= {tags[name]: value.replace("-", "") if name == "birth_date" else value
+             for name, value in shown.demographics.items()}  # fmt: skip
+    if shown.accession is not None:
+        said[_ACCESSION] = shown.accession
+    if shown.another_person:
+        said |= dict.fromkeys(_DESCRIBES_THE_PERSON)
+    return said
+
+
+def corrected(file: bytes, shown: Shown) -> bytes:
+    """Return a Part 10 file as it is handed out.
+
+    Raises
+    ------
+    CorrectionNotShown
+        Its data set cannot be rewritten: it is not handed out rather than under a wrong name.
+    """
+    if split(file).transfer_syntax_uid == DEFLATED_LITTLE:
+        return _deflated(corrected(inflated(file), shown), file)
+    made = rewritten(lambda length: file[:length], len(file), shown)
+    return made.head + file[made.tail :]
+
+
+def rewritten(read: Callable[[int], bytes], length: int, shown: Shown) -> Rewritten:
+    """Return the beginning of a corrected file, however long the file is.
+
+    Parameters
+    ----------
+    read
+        Returns so many bytes of the file from its beginning.
+
+    Raises
+    ------
+    CorrectionNotShown
+        The data set cannot be rewritten.
+    """
+    size = FIRST_HEAD
+    while True:
+        try:
+            return _rewritten(read(size), length, shown)
+        except HeadTooShort:
+            if size >= MAX_HEADER_LENGTH:
+                raise CorrectionNotShown(too_long().sentence) from None
+            size *= 4
+        except Unreadable as error:
+            raise CorrectionNotShown(error.sentence) from error
+
+
+def corrected_model(model: Mapping[str, Any], shown: Shown) -> dict[str, Any]:
+    """Return the metadata of an instance, in the DICOM JSON model, as they are handed out."""
+    changed = dict(model)
+    original: dict[str, Any] = {}
+    for tag, value in wanted(shown).items():
+        key = f"{tag:08X}"
+        right = None if value is None else _json(tag, value)
+        if changed.get(key) == right or (key not in changed and value in (None, "")):
+            continue
+        if key in changed:
+            original[key] = changed[key]
+        if right is None:
+            changed.pop(key, None)
+        else:
+            changed[key] = right
+    noted = {
+        _MODIFIED_ATTRIBUTES: {"vr": "SQ", "Value": [original]},
+        _MODIFIED_AT: {"vr": "DT", "Value": [_moment(shown)]},
+        _MODIFYING_SYSTEM: {"vr": "LO", "Value": [MODIFYING_SYSTEM]},
+        _SOURCE_OF_PREVIOUS: {"vr": "LO"},
+        _WHY_MODIFIED: {"vr": "CS", "Value": ["CORRECT"]},
+    }
+    key = f"{_ORIGINAL_ATTRIBUTES:08X}"
+    before = list(changed.get(key, {}).get("Value", ()))
+    changed[key] = {
+        "vr": "SQ",
+        "Value": [*before, {f"{tag:08X}": each for tag, each in noted.items()}],
+    }
+    return dict(sorted(changed.items()))
+
+
+def _json(tag: int, value: str) -> dict[str, Any]:
+    vr = str(dictionary_VR(tag))
+    if not value:
+        return {"vr": vr}
+    if vr != "PN":
+        return {"vr": vr, "Value": [value]}
+    groups = zip(("Alphabetic", "Ideographic", "Phonetic"), value.split("="), strict=False)
+    return {"vr": vr, "Value": [{name: group for name, group in groups if group}]}
+
+
+def _rewritten(head: bytes, length: int, shown: Shown) -> Rewritten:
+    file = split(head)
+    begin, syntax = file.data_set_offset, file.transfer_syntax_uid
+    body = memoryview(head)[begin:]
+    found, rest = spans(body, syntax, last=_ORIGINAL_ATTRIBUTES, whole=length - begin)
+    try:
+        made = _spliced(bytes(body[:rest]), found, _encoding(syntax), shown)
+    except _NotInCharacterSet:
+        return _in_utf_8(head, length, shown)
+    return Rewritten(head[:begin] + made, begin + rest)
+
+
+def _spliced(body: bytes, found: Sequence[Span], encoding: Encoding, shown: Shown) -> bytes:
+    """Return the elements in the order of their tags, those that were wrong replaced."""
+    by_tag = {span.tag: span for span in found}
+    terms = _terms(body, by_tag.get(CHARACTER_SET))
+    kept = {span.tag: body[span.start : span.end] for span in found}
+    original: dict[int, bytes] = {}
+    for tag, value in wanted(shown).items():
+        held = by_tag.get(tag)
+        raw = None if value is None else _text(value, tag, terms)
+        if held is None and not raw:
+            continue
+        if held is not None:
+            if body[held.value : held.end] == raw:
+                continue
+            original[tag] = kept.pop(tag)
+        if raw is not None:
+            kept[tag] = element(tag, str(dictionary_VR(tag)), raw, encoding)
+    kept[_ORIGINAL_ATTRIBUTES] = _noted(
+        body, by_tag.get(_ORIGINAL_ATTRIBUTES), original, encoding, shown
+    )
+    return b"".join(kept[tag] for tag in sorted(kept))
+
+
+def _noted(
+    body: bytes, held: Span | None, original: Mapping[int, bytes], encoding: Encoding, shown: Shown
+) -> bytes:
+    """Return the Original Attributes Sequence with one item more.
+
+    A sequence that was sent as UN is implicit little endian inside (PS3.5 section 6.2.2); what
+    was is then told there without its sequences, for those would need to be encoded anew.
+    """
+    before, vr, inside = b"", "SQ", encoding
+    if held is not None:
+        before = body[held.value : held.end - 8 if held.undefined else held.end]
+        if held.vr == _UN:
+            vr, inside = "UN", Encoding("<", explicit=False)
+            plain = encoding.explicit
+            original = {} if plain else original
+    was = b"".join(original[tag] for tag in sorted(original))
+    made = item(
+        b"".join(
+            (
+                element(_MODIFIED_ATTRIBUTES, "SQ", item(was, inside), inside),
+                element(_MODIFIED_AT, "DT", _even(_moment(shown).encode()), inside),
+                element(_MODIFYING_SYSTEM, "LO", _even(MODIFYING_SYSTEM.encode()), inside),
+                element(_SOURCE_OF_PREVIOUS, "LO", b"", inside),
+                element(_WHY_MODIFIED, "CS", _even(b"CORRECT"), inside),
+            )
+        ),
+        inside,
+    )
+    return element(_ORIGINAL_ATTRIBUTES, vr, before + made, encoding)
+
+
+def _in_utf_8(head: bytes, length: int, shown: Shown) -> Rewritten:
+    """Write all text before the pixels in UTF-8, because the declared set lacks a letter."""
+    file = split(head)
+    body = memoryview(head)[file.data_set_offset :]
+    whole = length - file.data_set_offset
+    _, rest = spans(body, file.transfer_syntax_uid, last=_PIXELS, whole=whole)
+    until = file.data_set_offset + rest
+    try:
+        data_set = dcmread(BytesIO(head[:until]), force=True)
+        data_set.decode()
+        for each in data_set.iterall():
+            if each.VR == "SQ":
+                for inner in each.value:
+                    if "SpecificCharacterSet" in inner:
+                        del inner.SpecificCharacterSet
+        data_set.SpecificCharacterSet = UTF_8
+        out = BytesIO()
+        dcmwrite(out, data_set, enforce_file_format=False)
+    except Exception as error:
+        raise CorrectionNotShown(
+            f"the text of the instance cannot be brought to UTF-8: {type(error).__name__}"
+        ) from error
+    again = out.getvalue()
+    made = _rewritten(again, len(again), shown)
+    return Rewritten(made.head + again[made.tail :], until)
+
+
+def _deflated(file: bytes, original: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    body = packer.compress(file[split(file).data_set_offset :]) + packer.flush()
+    named = split(original)
+    head = file_head(
+        sop_class_uid=named.sop_class_uid,
+        sop_instance_uid=named.sop_instance_uid,
+        transfer_syntax_uid=DEFLATED_LITTLE,
+    )
+    return head + body + b"\0" * (len(body) % 2)
+
+
+def _encoding(syntax: str) -> Encoding:
+    return Encoding(">" if syntax == EXPLICIT_BIG else "<", explicit=syntax != IMPLICIT_LITTLE)
+
+
+def _terms(body: bytes, span: Span | None) -> list[str]:
+    raw = b"" if span is None else body[span.value : span.end]
+    return [term.strip("\0 ") for term in raw.decode("ascii", "replace").split("\\")]
+
+
+def _text(value: str, tag: int, terms: Sequence[str]) -> bytes:
+    """Encode a value in the first character set that is declared (PS3.3 C.12.1.1.2)."""
+    if value.isascii():
+        return _even(value.encode("ascii"))
+    codec = character_set(terms, default="").codecs[0] if any(terms) else ""
+    if not codec or dictionary_VR(tag) in {"CS", "DA"}:
+        raise _NotInCharacterSet
+    try:
+        raw = value.encode(codec)
+    except UnicodeEncodeError:
+        raise _NotInCharacterSet from None
+    if b"\x1b" in raw:
+        raise _NotInCharacterSet
+    return _even(raw)
+
+
+def _even(raw: bytes) -> bytes:
+    return raw + b" " * (len(raw) % 2)
+
+
+def _moment(shown: Shown) -> str:
+    return shown.at.strftime("%Y%m%d%H%M%S.%f%z")

@@ -1,0 +1,81 @@
+"""Instances as they leave: as they came, or with the corrections in force applied.
+
+Whatever serves an instance asks here, so that no way out shows what another has right.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dicom_node.contexts import DEFLATED_LITTLE
+from dicom_node.corrected import Rewritten, corrected, rewritten
+from storage import corrections, instance_file
+from storage.archive import Archive, InstanceDamaged
+from storage.corrections import Shown
+from storage.instance_file import WHOLE
+from storage.series_queries import Held
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """A file that leaves, in pieces, and its length (bytes)."""
+
+    length: int
+    pieces: Iterator[bytes]
+
+
+def shown_of(archive: Archive, study_uid: str) -> Shown | None:
+    """Return how a study is shown; None if it leaves as it came."""
+    with archive.database.reading() as tx:
+        return corrections.shown(tx, study_uid)
+
+
+def as_shown(file: bytes, shown: Shown | None) -> bytes:
+    """Return a file as it leaves.
+
+    Raises
+    ------
+    CorrectionNotShown
+        It cannot be rewritten.
+    """
+    return file if shown is None else corrected(file, shown)
+
+
+def whole(archive: Archive, instance: Held, shown: Shown | None) -> bytes:
+    """Return the file of an instance, verified, as it leaves."""
+    return as_shown(instance_file.whole(archive, instance), shown)
+
+
+def outgoing(archive: Archive, instance: Held, shown: Shown | None) -> Leaving:
+    """Return the file of an instance as it leaves; a large one is never in memory as a whole.
+
+    Raises
+    ------
+    CorrectionNotShown
+        It cannot be rewritten.
+    """
+    if shown is None:
+        return Leaving(instance.length, instance_file.chunks(archive, instance))
+    if instance.length <= WHOLE or instance.transfer_syntax_uid == DEFLATED_LITTLE:
+        file = whole(archive, instance, shown)
+        return Leaving(len(file), iter((file,)))
+    made = rewritten(
+        lambda length: instance_file.stretch(archive, instance, 0, length), instance.length, shown
+    )
+    return Leaving(len(made.head) + instance.length - made.tail, _pieces(archive, instance, made))
+
+
+def _pieces(archive: Archive, instance: Held, made: Rewritten) -> Iterator[bytes]:
+    """Yield a rewritten file; its last piece only if what was stored is what was received."""
+    hasher = hashlib.sha256(instance_file.stretch(archive, instance, 0, made.tail))
+    waiting = made.head
+    for start in range(made.tail, instance.length, _CHUNK):
+        piece = instance_file.stretch(archive, instance, start, _CHUNK)
+        hasher.update(piece)
+        yield waiting
+        waiting = piece
+    if hasher.hexdigest() != instance.sha256:
+        raise InstanceDamaged("the stored bytes are not those that were received")
+    yield waiting

@@ -1,1 +1,0 @@
-"""Workitems: Unified Procedure Steps, their states, and who is told of them (PS3.4 Annex CC)."""

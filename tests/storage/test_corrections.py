@@ -1,0 +1,253 @@
+"""Corrections: what is shown follows from what came and what is in force, and nothing else."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kernel.facts import StudyCorrected
+from kernel.ids import fresh
+from kernel.people import Actor, Role
+from storage import archive, audit, corrections, outbox, patients
+from storage.correction import Correction, CorrectionRefused, Kind, MergeCycle, ReasonMissing
+from storage.engine import Database, Transaction
+from storage.journal import Place
+from storage.migrate import upgrade
+from tests.storage.test_archive import new_instance
+
+BY = Actor("user:clerk", Role.ADMINISTRATOR)
+WHY = "two cards, one person"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
+def base(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    url = f"sqlite:///{tmp_path / 'telerad.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("blank_postgresql_url")
+    database = Database(url)
+    upgrade(database)
+    yield database
+    database.dispose()
+
+
+def a_patient(tx: Transaction, patient_id: str, *, issuer: str = "SITE", name: str = "A^B") -> str:
+    return patients.register(
+        tx, issuer=issuer, patient_id=patient_id, name=name, sex="F", birth_date=None
+    )
+
+
+def a_study(
+    tx: Transaction, study: str, patient_id: str, *, instance: int = 1
+) -> archive.Admission:
+    row = new_instance(tx, f"{study}.1.{instance}", study, patient_id=patient_id)
+    place = Place("n1-s.seg", hash((study, instance)) & 0xFFFFFF, 10, f"{study}{instance}"[-64:])
+    return archive.admit(tx, row, place)
+
+
+def seen(tx: Transaction, study: str) -> tuple[str, str]:
+    archive.freeze_manifest(tx, study)
+    found = archive.manifest(tx, study)
+    return found.patient_ref, found.accession
+
+
+def told(tx: Transaction, study: str) -> list[StudyCorrected]:
+    return [fact for fact in outbox.facts_of(tx, study) if isinstance(fact, StudyCorrected)]
+
+
+def test_a_merged_patients_studies_are_the_other_ones_until_it_is_withdrawn(base: Database) -> None:
+    with base.transaction() as tx:
+        stays, goes = a_patient(tx, "P1", name="STAYS^X"), a_patient(tx, "P2")
+        a_study(tx, "1.2.1", "P2")
+        digest = archive.freeze_manifest(tx, "1.2.1").digest  # type: ignore[union-attr]
+        made = corrections.merge(tx, goes, stays, reason=WHY, actor=BY)
+    with base.transaction() as tx:
+        assert seen(tx, "1.2.1") == (stays, "A1")
+        assert patients.get(tx, goes).name == "STAYS^X"
+        assert patients.registered(tx, goes).patient_id == "P2"
+        assert archive.manifest(tx, "1.2.1").digest == digest
+        shown = corrections.shown(tx, "1.2.1")
+        assert shown is not None
+        assert shown.patient is not None
+        assert (shown.patient.patient_id, shown.another_person) == ("P1", False)
+        corrections.withdraw(tx, made.number, reason="they are two", actor=BY)
+        assert seen(tx, "1.2.1") == (goes, "A1")
+        assert corrections.shown(tx, "1.2.1") is None
+        history = corrections.listed(tx)
+        actions = [entry.action for entry in audit.latest(tx)]
+    assert [(one.kind, one.reason, one.withdrawn_reason) for one in history] == [
+        (Kind.MERGE, WHY, "they are two")
+    ]
+    assert "correction.made" in actions
+
+
+def test_a_merge_never_goes_round(base: Database) -> None:
+    with base.transaction() as tx:
+        one, two, three = (a_patient(tx, name) for name in ("P1", "P2", "P3"))
+        corrections.merge(tx, one, two, reason=WHY, actor=BY)
+        corrections.merge(tx, two, three, reason=WHY, actor=BY)
+        for other in (one, two, three):
+            with pytest.raises(MergeCycle):
+                corrections.merge(tx, three, other, reason=WHY, actor=BY)
+        with pytest.raises(CorrectionRefused):
+            corrections.merge(tx, one, three, reason=WHY, actor=BY)
+
+
+def test_what_arrives_after_a_merge_is_shown_as_the_others_too(base: Database) -> None:
+    with base.transaction() as tx:
+        stays, goes = a_patient(tx, "P1"), a_patient(tx, "P2")
+        corrections.merge(tx, goes, stays, reason=WHY, actor=BY)
+        assert a_study(tx, "1.2.3", "P2") is archive.Admission.STORED
+        assert a_study(tx, "1.2.3", "P1", instance=2) is archive.Admission.STORED
+    with base.transaction() as tx:
+        assert a_study(tx, "1.2.3", "P2", instance=3) is archive.Admission.STORED
+        assert seen(tx, "1.2.3") == (stays, "A1")
+
+
+def test_a_moved_study_still_takes_what_its_device_sends_and_no_other(base: Database) -> None:
+    with base.transaction() as tx:
+        right = a_patient(tx, "P9")
+        a_study(tx, "1.2.4", "P1")
+        corrections.move_study(tx, "1.2.4", right, reason="wrong line picked", actor=BY)
+        assert a_study(tx, "1.2.4", "P1", instance=2) is archive.Admission.STORED
+        assert a_study(tx, "1.2.4", "P7", instance=3) is archive.Admission.QUARANTINED
+        assert seen(tx, "1.2.4")[0] == right
+        facts = told(tx, "1.2.4")
+        shown = corrections.shown(tx, "1.2.4")
+    assert [(fact.what, fact.same_person) for fact in facts] == [(["patient"], False)]
+    assert shown is not None
+    assert shown.another_person
+
+
+def test_demographics_go_back_to_what_was_sent(base: Database) -> None:
+    with base.transaction() as tx:
+        ref = a_patient(tx, "P1", name="DOE^J")
+        a_study(tx, "1.2.5", "P1")
+        first = corrections.correct_patient(
+            tx, ref, {"name": "ROE^J", "birth_date": "1970-04-03"}, reason=WHY, actor=BY
+        )
+        second = corrections.correct_patient(tx, ref, {"name": "POE^J"}, reason=WHY, actor=BY)
+        assert patients.get(tx, ref).name == "POE^J"
+        shown = corrections.shown(tx, "1.2.5")
+        assert shown is not None
+        assert shown.demographics == {"name": "POE^J", "birth_date": "1970-04-03"}
+        corrections.withdraw(tx, first.number, reason=WHY, actor=BY)
+        assert (patients.get(tx, ref).name, patients.get(tx, ref).birth_date) == ("POE^J", None)
+        corrections.withdraw(tx, second.number, reason=WHY, actor=BY)
+        assert patients.get(tx, ref).name == "DOE^J"
+        assert corrections.shown(tx, "1.2.5") is None
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"height": "2"}, {"name": "A\\B"}, {"name": "x" * 401}, {"birth_date": "3.4.1970"}],
+)
+def test_a_value_that_cannot_be_is_refused(database: Database, values: dict[str, str]) -> None:
+    with database.transaction() as tx:
+        ref = a_patient(tx, "P1")
+        with pytest.raises(CorrectionRefused):
+            corrections.correct_patient(tx, ref, values, reason=WHY, actor=BY)
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "x" * 301])
+def test_nothing_is_corrected_without_a_reason(database: Database, reason: str) -> None:
+    with database.transaction() as tx:
+        one, two = a_patient(tx, "P1"), a_patient(tx, "P2")
+        with pytest.raises(ReasonMissing):
+            corrections.merge(tx, one, two, reason=reason, actor=BY)
+
+
+def test_the_same_id_without_an_issuer_waits_for_a_person(base: Database) -> None:
+    with base.transaction() as tx:
+        unstated = a_patient(tx, "P1", issuer=patients.unstated_issuer("van"))
+        stated = a_patient(tx, "P1", issuer="HOSPITAL")
+        pairs = [(one.ref, two.ref) for one, two in patients.lookalikes(tx)]
+        assert pairs == [(unstated, stated)]
+        assert stated in patients.same_person(tx, unstated)
+        apart = corrections.keep_apart(tx, unstated, stated, reason="twins", actor=BY)
+        assert patients.lookalikes(tx) == []
+        assert patients.same_person(tx, unstated) == {unstated}
+        assert patients.same_person(tx, stated) == {stated}
+        corrections.withdraw(tx, apart.number, reason="not twins", actor=BY)
+        corrections.merge(tx, unstated, stated, reason=WHY, actor=BY)
+        assert patients.lookalikes(tx) == []
+        assert patients.same_person(tx, stated) == {unstated, stated}
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["merge", "move", "number", "withdraw"]),
+        st.integers(0, 4),
+        st.integers(0, 4),
+    ),
+    max_size=14,
+)
+
+
+def expected(study: int, owner: int, said: list[tuple[int, str, int, int]]) -> tuple[int, str]:
+    """Say independently whose a study is: the last word on it, then every merge."""
+    number = "A1"
+    for _, kind, one, two in sorted(said):
+        if kind == "move" and one == study:
+            owner = two
+        if kind == "number" and one == study:
+            number = f"N{two}"
+    merged = {one: two for _, kind, one, two in said if kind == "merge"}
+    for _ in merged:
+        owner = merged.get(owner, owner)
+    return owner, number
+
+
+@given(steps=STEPS)
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_the_view_is_a_function_of_the_corrections_in_force(
+    database: Database, steps: list[tuple[str, int, int]]
+) -> None:
+    mark = fresh()[:8]
+    root = f"1.9.{int(mark, 16)}"
+    made: dict[int, tuple[int, str, int, int]] = {}
+    with database.transaction() as tx:
+        refs = [a_patient(tx, f"{mark}-{n}") for n in range(5)]
+        for n in range(5):
+            a_study(tx, f"{root}.{n}", f"{mark}-{n}")
+        for step, one, two in steps:
+            _try(tx, made, step, refs, root, one, two)
+        for n in range(5):
+            owner, number = expected(n, n, list(made.values()))
+            assert seen(tx, f"{root}.{n}") == (refs[owner], number)
+            assert (corrections.shown(tx, f"{root}.{n}") is None) == ((owner, number) == (n, "A1"))
+        for number in sorted(made, reverse=True):
+            corrections.withdraw(tx, number, reason=WHY, actor=BY)
+        for n in range(5):
+            assert seen(tx, f"{root}.{n}") == (refs[n], "A1")
+
+
+def _try(
+    tx: Transaction,
+    made: dict[int, tuple[int, str, int, int]],
+    step: str,
+    refs: list[str],
+    root: str,
+    one: int,
+    two: int,
+) -> None:
+    try:
+        done: Correction
+        if step == "merge":
+            done = corrections.merge(tx, refs[one], refs[two], reason=WHY, actor=BY)
+        elif step == "move":
+            done = corrections.move_study(tx, f"{root}.{one}", refs[two], reason=WHY, actor=BY)
+        elif step == "number":
+            done = corrections.renumber_study(tx, f"{root}.{one}", f"N{two}", reason=WHY, actor=BY)
+        else:
+            number = sorted(made)[one] if one < len(made) else 0
+            if number:
+                corrections.withdraw(tx, number, reason=WHY, actor=BY)
+                del made[number]
+            return
+    except CorrectionRefused:
+        return
+    made[done.number] = (done.number, step, one, two)
