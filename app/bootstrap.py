@@ -5,7 +5,7 @@ model, and a process that only lists cases loads neither PDF nor FHIR.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ai_assist.shelf import Shelf
     from dicom_node.in_flight import InFlight
     from dicom_node.intake import Intake
+    from dicom_node.orthanc import Bounds
+    from dicom_node.tls import Secure
     from health_record.port import RecordAdapter
     from reporting.trust import Trust
     from worklist.settings import WorklistSettings
@@ -102,6 +104,33 @@ class Parts:
         from dicom_node.intake import Intake
 
         return Intake(self.database, self.journal, clock=self.clock)
+
+    @property
+    def orthanc_bounds(self) -> "Bounds":
+        """How long an Orthanc may be silent, and how much it may send."""
+        from datetime import timedelta
+
+        from dicom_node.orthanc import Bounds
+
+        told = self.settings.orthanc
+        return Bounds(
+            connect=timedelta(seconds=told.connect_s),
+            silence=timedelta(seconds=told.silence_s),
+            instance=told.instance_mb << 20,
+        )
+
+    def orthanc_password(self, name: str) -> str:
+        """Return the password that this host has for an Orthanc, empty if none."""
+        from app.orthancs import password_of
+
+        return password_of(self.keys, name)
+
+    @cached_property
+    def secure(self) -> "Secure":
+        """How peers are called that are called over TLS."""
+        from app import dicom_tls
+
+        return dicom_tls.secure(self.settings, self.database)
 
     @cached_property
     def in_flight(self) -> "InFlight":
@@ -185,8 +214,16 @@ class Parts:
             version=version("telerad"),
             started_at=self.clock(),
             demo=self.is_demo,
+            ready_checks=self._checks(),
             web=WebTerms(secure_cookies=self.settings.web.secure_cookies),
         )
+
+    def _checks(self) -> "Mapping[str, Callable[[], str | None]]":
+        if self.settings.dicom.tls_port is None:
+            return {}
+        from app import dicom_tls
+
+        return {"dicom tls": lambda: dicom_tls.in_words(self.settings, at=self.clock())}
 
     def prepare(self, *, migrate: bool) -> None:
         """Check that the parts can carry the engine; bring the database up to date if asked.
@@ -224,6 +261,7 @@ class Parts:
             *self._settling(),
             *self._commitments(),
             *self._examination(),
+            *self._workitems(),
             *self._worklist_work(),
             *self._triage(),
             *self._deliveries(),
@@ -248,8 +286,15 @@ class Parts:
         from dicom_node.commitment import CommitmentReports
         from dicom_node.send import SendSettings
 
-        settings = SendSettings(ae_title=self.settings.dicom.ae_title)
+        settings = SendSettings(ae_title=self.settings.dicom.ae_title, secure=self.secure)
         return CommitmentReports(self.database, settings).due_work()
+
+    def _workitems(self) -> Sequence[DueWork]:
+        from dicom_node.send import SendSettings
+        from dicom_node.workitems.reports import WorkitemReports
+
+        settings = SendSettings(ae_title=self.settings.dicom.ae_title, secure=self.secure)
+        return WorkitemReports(self.database, settings).due_work()
 
     def _worklist_work(self) -> Sequence[DueWork]:
         from worklist.tasks import WorklistWork

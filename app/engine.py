@@ -64,8 +64,9 @@ class Engine:
     """Shown on every page: keys are of the demo authority, patients are not real."""
     nudge: Callable[[], None] = _nobody_listens
     """Tells the relay of this process that something was just committed."""
-    ready_checks: Mapping[str, Callable[[], None]] = field(default_factory=dict)
-    """Further parts that must be well before this node is ready; each raises if its part is not."""
+    ready_checks: Mapping[str, Callable[[], str | None]] = field(default_factory=dict)
+    """Further parts that must be well before this node is ready; each raises if its part is not,
+    and may say more than that it is."""
     web: WebTerms = field(default_factory=WebTerms)
 
     def key_file(self, reader_id: str) -> Path:

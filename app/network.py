@@ -11,7 +11,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import worklist.store
+from app import orthancs
+from dicom_node import certificates
 from dicom_node import commands as dicom_node
+from dicom_node.orthancs import Orthanc
 from dicom_node.peers import Peer
 from kernel.errors import Refused
 from kernel.ids import OrganisationId, ReaderId
@@ -81,7 +84,11 @@ class ConsultantEntry(_Entry):
 
 
 class PeerEntry(_Entry):
-    """``[[peer]]``: an application entity that may call."""
+    """``[[peer]]``: an application entity that may call.
+
+    `certificates` are those it shows over TLS, each the name of a file beside this one or its PEM
+    text; with one it must use TLS unless `tls_required` is false.  `tls` says how we call it.
+    """
 
     ae_title: str
     host: str
@@ -89,6 +96,21 @@ class PeerEntry(_Entry):
     organisation: str
     issuer: str | None = None
     character_set: str = ""
+    certificates: tuple[str, ...] = ()
+    tls: bool = False
+    tls_required: bool | None = None
+
+
+class OrthancEntry(_Entry):
+    """``[[orthanc]]``: one that is followed; its password is entered by ``telerad orthanc add``."""
+
+    name: str
+    url: str
+    organisation: str
+    username: str = ""
+    issuer: str | None = None
+    character_set: str = ""
+    ca_file: str = ""
 
 
 class Network(_Entry):
@@ -98,6 +120,7 @@ class Network(_Entry):
     profile: tuple[ProfileEntry, ...] = ()
     consultant: tuple[ConsultantEntry, ...] = ()
     peer: tuple[PeerEntry, ...] = ()
+    orthanc: tuple[OrthancEntry, ...] = ()
 
 
 def read(file: Path) -> Network:
@@ -109,7 +132,7 @@ def read(file: Path) -> Network:
         It cannot be read, is no TOML, or says something that a network does not have.
     """
     try:
-        return parse(file.read_text("utf-8"))
+        return _with_files(parse(file.read_text("utf-8")), file.parent)
     except (OSError, UnicodeDecodeError) as error:
         raise NetworkUnreadable(f"the file cannot be read: {error}") from error
 
@@ -140,6 +163,31 @@ def enter(tx: Transaction, network: Network, *, settings: WorklistSettings, by: 
             commands.set_presence(tx, consultant.id, present=True, act=act)
     for peer in network.peer:
         dicom_node.add_peer(tx, _peer(peer), actor=by)
+        for text in peer.certificates:
+            certificate = certificates.read(text.encode())
+            dicom_node.bind_certificate(tx, peer.ae_title, certificate, actor=by)
+    for orthanc in network.orthanc:
+        orthancs.add(tx, _orthanc(orthanc), by=by)
+
+
+def _with_files(network: Network, folder: Path) -> Network:
+    """Return the network with the text of each certificate in the place of its file's name."""
+    peers = tuple(
+        peer.model_copy(
+            update={
+                "certificates": tuple(
+                    text if "-----BEGIN" in text else _pem(folder / text)
+                    for text in peer.certificates
+                )
+            }
+        )
+        for peer in network.peer
+    )
+    return network.model_copy(update={"peer": peers})
+
+
+def _pem(file: Path) -> str:
+    return certificates.read(file.read_bytes()).pem
 
 
 def _organisation(entry: OrganisationEntry) -> Organisation:
@@ -179,4 +227,18 @@ def _peer(entry: PeerEntry) -> Peer:
         organisation_id=entry.organisation,
         issuer=entry.issuer or unstated_issuer(entry.organisation),
         character_set=entry.character_set,
+        tls=entry.tls,
+        tls_required=bool(entry.certificates) if entry.tls_required is None else entry.tls_required,
+    )
+
+
+def _orthanc(entry: OrthancEntry) -> Orthanc:
+    return Orthanc(
+        name=entry.name,
+        url=entry.url,
+        organisation_id=entry.organisation,
+        username=entry.username,
+        issuer=entry.issuer or unstated_issuer(entry.organisation),
+        character_set=entry.character_set,
+        ca_file=entry.ca_file,
     )

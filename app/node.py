@@ -1,6 +1,7 @@
 """One node of the engine: the listener, and the upkeep of the journal it writes."""
 
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,6 +15,7 @@ UPKEEP_PAUSE_S = 0.5
 FAULT_PAUSE_S = 5.0
 
 if TYPE_CHECKING:
+    from dicom_node.followers import Followers
     from dicom_node.listener import Listener
 
 log = structlog.get_logger()
@@ -78,13 +80,22 @@ def recover(parts: Parts) -> int:
     return found
 
 
+def tell_of_start(parts: Parts) -> None:
+    """Tell who watches all workitems that this node was started anew."""
+    from dicom_node.workitems import commands
+
+    with parts.database.transaction() as tx:
+        commands.tell_of_restart(tx)
+
+
 def listener(parts: Parts) -> "Listener":
     """Return the DICOM listener of the settings, not started yet."""
-    from datetime import timedelta
-
+    from app import dicom_tls
     from dicom_node import commands
+    from dicom_node.doors import PlainDoor, networks
     from dicom_node.listener import Listener, ListenerSettings
     from dicom_node.peers import Peer
+    from dicom_node.receive import ReceiveLimits
     from dicom_node.services import ServiceSettings, offers
     from dicom_node.views import View
 
@@ -92,15 +103,17 @@ def listener(parts: Parts) -> "Listener":
         with parts.database.reading() as tx:
             return commands.find_peer(tx, title)
 
-    told = parts.settings.dicom
+    told, limits = parts.settings.dicom, ReceiveLimits()
     return Listener(
         ListenerSettings(
             ae_title=told.ae_title,
             host=told.host,
             port=told.port,
+            tls_port=told.tls_port,
             max_associations=told.max_associations,
             max_associations_per_peer=told.max_associations_per_peer,
             artim=timedelta(seconds=30),
+            limits=limits,
         ),
         parts.intake,
         find_peer,
@@ -112,9 +125,32 @@ def listener(parts: Parts) -> "Listener":
                 views=dict.fromkeys(told.views_all, View.ALL),
                 zone=_zone(told.zone),
                 max_matches=told.max_matches,
+                secure=parts.secure,
             ),
         ),
+        door=PlainDoor(networks(told.plain_networks)),
+        tls_door=dicom_tls.door(parts.settings, parts.database, limits),
     )
+
+
+def followers(parts: Parts) -> "Followers":
+    """Return what follows the registered Orthancs, not started yet."""
+    from dicom_node.followers import Followers
+    from dicom_node.following import Following, FollowSettings
+
+    stop = threading.Event()
+    following = Following(
+        parts.database,
+        parts.intake,
+        FollowSettings(
+            node=parts.settings.node,
+            poll=timedelta(seconds=parts.settings.orthanc.poll_s),
+            bounds=parts.orthanc_bounds,
+        ),
+        password_of=parts.orthanc_password,
+        stopping=stop.is_set,
+    )
+    return Followers(following, stop)
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from app.bootstrap import Parts
-from app.node import Upkeep, listener, recover
+from app.node import Upkeep, followers, listener, recover, tell_of_start
 from app.relay import InProcess, Relay
 from kernel.errors import Misconfigured
 
@@ -34,6 +34,7 @@ class Ports:
 
     http: int | None
     dicom: int | None
+    dicom_tls: int | None = None
 
 
 class Serving:
@@ -52,6 +53,7 @@ class Serving:
         self._listener: Listener | None = listener(parts) if dicom else None
         self._relay = _relay(parts) if relay else None
         self._upkeep = Upkeep(parts.packer, parts) if self._takes_in else None
+        self._followers = followers(parts) if dicom else None
         self._web = _Web(parts, self._relay) if web else None
         self._relay_thread: threading.Thread | None = None
 
@@ -60,19 +62,25 @@ class Serving:
         if self._takes_in:
             recover(self._parts)
             self._parts.journal.prepare()
+        if self._listener:
+            tell_of_start(self._parts)
         dicom = self._listener.start() if self._listener else None
         http = self._web.start() if self._web else None
         if self._upkeep:
             self._upkeep.start()
+        if self._followers:
+            self._followers.start()
         if self._relay:
             self._relay_thread = threading.Thread(target=self._relay.run, name="relay")
             self._relay_thread.start()
-        return Ports(http, dicom)
+        return Ports(http, dicom, self._listener.tls_port if self._listener else None)
 
     def stop(self) -> None:
         """Take nothing new, finish what is in hand, and end."""
         if self._listener:
             self._listener.stop()
+        if self._followers:
+            self._followers.stop()
         if self._web:
             self._web.stop()
         if self._relay and self._relay_thread:
@@ -111,7 +119,7 @@ class _Web:
             engine = dataclasses.replace(
                 engine,
                 nudge=self._relay.nudge,
-                ready_checks={"relay": self._relay.require_turning},
+                ready_checks={**engine.ready_checks, "relay": self._relay.require_turning},
             )
         self._server = uvicorn.Server(
             uvicorn.Config(

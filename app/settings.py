@@ -19,6 +19,19 @@ from pydantic_settings import (
 
 from kernel.errors import Misconfigured
 
+PRIVATE_NETWORKS = (
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "169.254.0.0/16",
+    "100.64.0.0/10",
+    "::1/128",
+    "fc00::/7",
+    "fe80::/10",
+)
+"""This machine, local networks and VPNs (RFC 1918, 3927, 4193, 4291, 6598)."""
+
 _PREFIX = "TELERAD_"
 
 
@@ -56,6 +69,16 @@ class DicomSettings(_Section):
     """Address the node listens on."""
     port: int = Field(default=11112, ge=0, le=65535)
     """The IANA port for DICOM; 0 takes a free one."""
+    tls_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port for DICOM over TLS (IANA: 2762); 0 takes a free one, without it there is none."""
+    tls_certificate: str = "tls/node.pem"
+    """Our certificate and its chain (PEM); a path that is not absolute begins in the data."""
+    tls_key: str = "tls/node.key"
+    """Its key (PEM, without passphrase), readable by the node alone."""
+    tls_client_ca: str = ""
+    """Authorities (PEM) whose certificates peers may show; empty: just those bound to peers."""
+    plain_networks: tuple[str, ...] = PRIVATE_NETWORKS
+    """From where calls without TLS are answered; a title alone proves nothing (ADR 15)."""
     quiet_s: float = 20.0
     """A study is complete when nothing of it came for so long (no other evidence is at hand)."""
     max_associations: int = 64
@@ -68,6 +91,19 @@ class DicomSettings(_Section):
     """Answers of one query before it ends with a warning."""
     max_associations_per_peer: int = 16
     """So that one site cannot take all of them."""
+
+
+class OrthancSettings(_Section):
+    """Following Orthanc servers; each is registered by ``telerad orthanc add``."""
+
+    poll_s: float = Field(default=5.0, gt=0)
+    """How often an Orthanc is asked for changes; one in trouble is asked later and later."""
+    connect_s: float = Field(default=5.0, gt=0)
+    """How long to wait until it takes a connection."""
+    silence_s: float = Field(default=30.0, gt=0)
+    """How long it may be silent within an answer."""
+    instance_mb: int = Field(default=4096, gt=0)
+    """A larger instance is set aside with its reason."""
 
 
 class WebSettings(_Section):
@@ -156,6 +192,7 @@ class Settings(BaseSettings):
     """On: JSON logs, and neither twins nor the demo authority are accepted."""
     storage: StorageSettings = StorageSettings()
     dicom: DicomSettings = DicomSettings()
+    orthanc: OrthancSettings = OrthancSettings()
     web: WebSettings = WebSettings()
     relay: RelaySettings = RelaySettings()
     broker: BrokerSettings = BrokerSettings()

@@ -19,7 +19,7 @@ from tests.services.process import Recipe, running
 
 AE_TITLE = "TELERAD"
 CALLER = "BENCH"
-_TELERAD = Path(sys.executable).with_name("telerad")
+TELERAD = Path(sys.executable).with_name("telerad")
 _STOP_WITHIN_S = 60
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -48,7 +48,7 @@ class Engine:
     def __init__(self, data: Path, settings: Mapping[str, str] | None = None) -> None:
         began = monotonic()
         logged = data.parent / f"{data.name}.log"
-        command = [_TELERAD, "up", "--data", data, "--http-port", "0", "--dicom-port", "0"]
+        command = [TELERAD, "up", "--data", data, "--http-port", "0", "--dicom-port", "0"]
         with logged.open("ab") as log:
             self.process = subprocess.Popen(
                 [*map(str, command), "--ae-title", AE_TITLE, "--json"],
@@ -99,7 +99,7 @@ class Engine:
 
 def telerad(*arguments: str | Path) -> None:
     """Run one command of the engine."""
-    subprocess.run([_TELERAD, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([TELERAD, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
 
 
 @contextmanager

@@ -23,13 +23,23 @@ class Route(StrEnum):
 
     DIMSE = "dimse"
     STOW = "stow"
+    ORTHANC = "orthanc"
+    FILE = "file"
+
+
+_KINDS = {
+    Route.DIMSE: "ae",
+    Route.STOW: "client",
+    Route.ORTHANC: "orthanc",
+    Route.FILE: "client",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """Who sends instances, and what is assumed where their data sets are silent.
 
-    `name` is the calling AE title, or the account of a web client.
+    `name` is the calling AE title, the account of a web client, or the name of an Orthanc.
     """
 
     route: Route
@@ -40,8 +50,7 @@ class Source:
     @property
     def actor(self) -> Actor:
         """The sender as the audit chain names it."""
-        kind = "ae" if self.route is Route.DIMSE else "client"
-        return Actor(f"{kind}:{self.name}", Role.DEVICE, self.organisation_id or None)
+        return Actor(f"{_KINDS[self.route]}:{self.name}", Role.DEVICE, self.organisation_id or None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from dicom_node.messages import send_message
 from dicom_node.pdu import AbortReason, PduType
 from dicom_node.peers import Peer
 from dicom_node.statuses import PENDING
+from dicom_node.tls import Secure, called, context_for
 from dicom_node.transport import Released, Transport
 
 _MAX_PDU = 131_072
@@ -44,7 +45,7 @@ class Call:
     Raises
     ------
     PeerUnreachable
-        No connection, or no answer.
+        No connection, no answer, or no TLS session where the peer is called over TLS.
     AssociationRefused
         The peer refused.
     """
@@ -57,6 +58,7 @@ class Call:
         calling: str,
         connect: timedelta,
         answer: timedelta,
+        secure: Secure | None = None,
     ) -> None:
         self._peer = peer
         self._last_message_id = 0
@@ -68,14 +70,14 @@ class Call:
             sock = socket.create_connection((peer.host, peer.port), connect.total_seconds())
         except OSError as error:
             raise self._unreachable("no connection with the peer could be had") from error
-        self._transport = Transport(sock, silence=answer, idle=answer)
+        self._transport = self._secured(sock, connect, answer, secure)
         try:
             accept = self._negotiated(proposed, calling)
         except (PeerGone, ProtocolBroken) as error:
-            sock.close()
+            self._transport.sock.close()
             raise self._unreachable("no association with the peer could be had") from error
         except AssociationRefused:
-            sock.close()
+            self._transport.sock.close()
             raise
         self._max_pdu = min(accept.max_pdu or _MAX_PDU, _MAX_PDU)
         self.accepted = {
@@ -158,6 +160,17 @@ class Call:
                 self._transport.send(pdu.release_request())
                 self._transport.read_pdu(limit=pdu.MAX_ASSOCIATE_LENGTH)
         self._transport.sock.close()
+
+    def _secured(
+        self, sock: socket.socket, connect: timedelta, answer: timedelta, secure: Secure | None
+    ) -> Transport:
+        if not self._peer.tls:
+            return Transport(sock, silence=answer, idle=answer)
+        try:
+            return called(sock, context_for(self._peer, secure), connect=connect, answer=answer)
+        except PeerGone as error:
+            sock.close()
+            raise self._unreachable(str(error)) from error
 
     def _negotiated(self, proposed: list[Proposed], calling: str) -> pdu.AssociateAccept:
         request = pdu.associate_request(

@@ -17,6 +17,8 @@ from dicom_node.contexts import (
 )
 from dicom_node.data_sets import tag_of
 from dicom_node.statuses import Outcome, Status, word_for
+from dicom_node.tls import CIPHERS
+from dicom_node.workitems.serving import ACTIONS, OPERATIONS
 from storage.archive_find import Level
 
 _MEANINGS = {
@@ -127,11 +129,47 @@ A scheduled step whose performed step is in progress stays in the modality workl
 leaves the list when completed or discontinued, unless it was discontinued as '110514, DCM:
 incorrect worklist entry selected'.
 """
-_LIMITS = """\
-## 9. Not served
+_WORKITEMS = """\
+## 9. Unified procedure step (PS3.4 Annex CC)
 
-Instance Availability Notification, Unified Procedure Step, print and media services; TLS on
-this port (put it behind a TLS proxy).
+Workitems are created (N-CREATE, and by the node itself for readings), found, read, set and moved by
+table CC.1.1-2; what a class takes is in the table below. A type 1 attribute that is missing refuses
+an N-CREATE, a type 2 one is added empty and warned of (B300); the moment of a cancellation is
+supplied. Workitems are kept, so a deletion lock is always granted. N-SET does not change who the
+patient is and what was requested. A device sees the workitems that devices of its organisation
+created and those that its organisation has to do with.
+
+Reports (UPS State, Cancel Requested, Progress, Assigned, SCP Status Change when the node was
+started anew) go as N-EVENT-REPORT of the UPS Event class on associations that the node opens, as
+SCP, to the address of the registered receiver: in order, each at least once, tried again with
+growing pauses and given up after three days. A device subscribes itself and other devices of its
+organisation. Who subscribes to one workitem is told its state at once.
+
+A reading has one workitem a claim (code 110005, DCM). It is begun by the workstation of the
+consultant to whom the case is offered (else 0124H), canceled by who holds it, and completed by the
+signature of the report, which its output references.
+"""
+_LIMITS = """\
+## 10. Not served
+
+Instance Availability Notification, print and media services.
+"""
+_SECURITY = """\
+## 11. Security (PS3.15)
+
+| | |
+|---|---|
+| secure transport connection profile | BCP 195 RFC 8996, 9325 (B.12), which takes in B.9 and B.10 |
+| TLS port | one beside the plain port, where the settings name it; both for every service |
+| versions | TLS 1.2 and 1.3; no compression, renegotiation or resumption |
+| cipher suites of TLS 1.2 | {ciphers} |
+| node authentication | both sides by certificate, as acceptor and as requestor |
+| identity of a caller | its certificate, bound to calling AE title and site; else (1, 1, 3) |
+| identity of who is called | a certificate bound to its AE title; else nothing is sent |
+| plain port | answered from trusted networks alone; a peer may be kept off it, else (1, 1, 3) |
+
+Bindings are looked up for each association, so that one that is taken back, or has expired, is
+refused at the next. Refusals for lack of proof are in the audit chain with their rule.
 """
 
 
@@ -165,11 +203,21 @@ def statement() -> str:
         _table(("in", "key", "tag"), _worklist_keys()),
         _COMMITMENT,
         _PERFORMED,
+        _WORKITEMS,
+        _table(("class", "operations", "action types"), _workitem_operations()),
         "Status words of the services:\n",
         _table(("name", "status"), ((s.name.lower(), f"{s:04X}") for s in Status)),
         _LIMITS,
+        _SECURITY.format(ciphers=", ".join(CIPHERS)),
     ]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
+
+
+def _workitem_operations() -> Iterable[Sequence[str]]:
+    for uid, commands in OPERATIONS.items():
+        names = ", ".join(each.name.removesuffix("_RQ").replace("_", "-") for each in commands)
+        actions = ", ".join(str(each) for each in sorted(ACTIONS.get(uid, ())))
+        yield contexts.name_of(uid), names, actions
 
 
 def _query_keys() -> Iterable[Sequence[str]]:

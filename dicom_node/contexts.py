@@ -35,6 +35,11 @@ STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
 PERFORMED_STEP = "1.2.840.10008.3.1.2.3.3"
 PERFORMED_STEP_RETRIEVE = "1.2.840.10008.3.1.2.3.4"
 AVAILABILITY = "1.2.840.10008.5.1.4.33"
+UPS_PUSH = "1.2.840.10008.5.1.4.34.6.1"
+UPS_WATCH = "1.2.840.10008.5.1.4.34.6.2"
+UPS_PULL = "1.2.840.10008.5.1.4.34.6.3"
+UPS_EVENT = "1.2.840.10008.5.1.4.34.6.4"
+UPS_QUERY = "1.2.840.10008.5.1.4.34.6.5"
 SERVICES = frozenset(
     {
         PATIENT_ROOT_FIND,
@@ -47,6 +52,10 @@ SERVICES = frozenset(
         STORAGE_COMMITMENT,
         PERFORMED_STEP,
         PERFORMED_STEP_RETRIEVE,
+        UPS_PUSH,
+        UPS_WATCH,
+        UPS_PULL,
+        UPS_QUERY,
     }
 )
 """What the node serves beside storage and verification."""

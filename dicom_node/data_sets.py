@@ -11,6 +11,7 @@ DICOM PS3.5 sections 6.2 and 7.1, PS3.3 section C.12.1.1.2.
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 
@@ -40,6 +41,7 @@ _ONE_VALUE = frozenset({"LT", "ST", "UT"})
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
 _MAX_DEPTH = 8
+_MAX_KEYWORDS = 4096  # peers may ask for any tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Attribute:
     @property
     def keyword(self) -> str:
         """The keyword of the data dictionary, empty for a tag that has none."""
-        return str(keyword_for_tag(self.tag))
+        return _keyword(self.tag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Attributes:
         return () if found is None else found.items
 
 
+@cache
 def tag_of(keyword: str) -> int:
     """Return the tag of a keyword of the data dictionary.
 
@@ -92,10 +95,27 @@ def tag_of(keyword: str) -> int:
     return int(tag)
 
 
+@cache
+def vr_of(tag: int) -> str:
+    """Return the VR of a tag of the data dictionary.
+
+    Raises
+    ------
+    KeyError
+        There is no such tag.
+    """
+    return dictionary_VR(tag)
+
+
 def attribute(keyword: str, *values: str) -> Attribute:
     """Return an attribute of the data dictionary with these values; empty ones are left out."""
     tag = tag_of(keyword)
-    return Attribute(tag, dictionary_VR(tag), tuple(value for value in values if value))
+    return Attribute(tag, vr_of(tag), tuple(value for value in values if value))
+
+
+@lru_cache(maxsize=_MAX_KEYWORDS)
+def _keyword(tag: int) -> str:
+    return str(keyword_for_tag(tag))
 
 
 def sequence(keyword: str, *items: Sequence[Attribute]) -> Attribute:

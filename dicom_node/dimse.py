@@ -222,6 +222,7 @@ def response(
     comment: str = "",
     has_data_set: bool = False,
     counts: Mapping[Element, int] | None = None,
+    sop_instance_uid: str = "",
 ) -> bytes:
     """Encode the response to a request.
 
@@ -229,7 +230,10 @@ def response(
     ----------
     counts
         Numbers of sub-operations, for C-GET and C-MOVE; the error id of an N service.
+    sop_instance_uid
+        The UID that was given to what an N-CREATE without one has created; else the request's.
     """
+    instance = sop_instance_uid or request.sop_instance_uid
     parts = [
         _text_element(Element.AFFECTED_SOP_CLASS, request.sop_class_uid, b"\0"),
         _number_element(Element.COMMAND_FIELD, request.command | _RESPONSE),
@@ -239,8 +243,10 @@ def response(
     ]
     if comment:
         parts.append(_text_element(Element.ERROR_COMMENT, comment, b" "))
-    if request.sop_instance_uid:
-        parts.append(_text_element(Element.AFFECTED_SOP_INSTANCE, request.sop_instance_uid, b"\0"))
+    if instance:
+        parts.append(_text_element(Element.AFFECTED_SOP_INSTANCE, instance, b"\0"))
+    if request.action_type:
+        parts.append(_number_element(Element.ACTION_TYPE, request.action_type))
     parts += [_number_element(element, number) for element, number in (counts or {}).items()]
     return _command_set(parts)
 

@@ -20,6 +20,7 @@ class UnreadableReason(StrEnum):
     NOT_AN_INSTANCE = "not_an_instance"
     OTHER_SOP_CLASS = "other_sop_class"
     OTHER_INSTANCE = "other_instance"
+    DAMAGED = "damaged"
 
 
 class Unreadable(Refused):
@@ -97,6 +98,10 @@ class ProtocolBroken(Exception):
 
 class PeerGone(Exception):
     """The connection ended, or the peer fell silent or too slow."""
+
+
+class NoTlsSession(PeerGone):
+    """The handshake failed: of versions, ciphers, certificates or patience."""
 
 
 class DataSetUnreadable(Refused):
@@ -178,3 +183,100 @@ class PriorsRefused(Refused):
 
     code = "dicom_node.priors_refused"
     clause = "DICOM PS3.4 sections C.4.1 and C.4.2"
+
+
+class OrthancInvalid(Refused):
+    """What is said of an Orthanc cannot be."""
+
+    code = "dicom_node.orthanc_invalid"
+
+
+class OrthancUnknown(NotFound):
+    """No Orthanc is registered under this name."""
+
+    code = "dicom_node.orthanc_unknown"
+
+
+class OrthancUnreachable(Transient):
+    """An Orthanc could not be reached, fell silent, or broke an answer off."""
+
+    code = "dicom_node.orthanc_unreachable"
+
+
+class OrthancDeniesAccess(Transient):
+    """An Orthanc does not take our user and password: for the operator to mend."""
+
+    code = "dicom_node.orthanc_denies_access"
+
+
+class OrthancAnswersBadly(Transient):
+    """An Orthanc failed, or its answer is not one of the Orthanc REST API."""
+
+    code = "dicom_node.orthanc_answers_badly"
+
+
+class OrthancLacks(NotFound):
+    """An Orthanc does not, or no longer, hold what was asked for."""
+
+    code = "dicom_node.orthanc_lacks"
+
+
+class OrthancRefuses(Refused):
+    """An Orthanc judged an object and does not take it."""
+
+    code = "dicom_node.orthanc_refuses"
+
+
+class CertificateUnreadable(Refused):
+    """The file holds no certificate."""
+
+    code = "dicom_node.certificate_unreadable"
+
+
+class CertificateUnknown(NotFound):
+    """No such certificate is bound to this AE title."""
+
+    code = "dicom_node.certificate_unknown"
+
+
+class NotProven(Refused):
+    """A caller has not proven to be the application entity that it names."""
+
+    code = "dicom_node.not_proven"
+    clause = "DICOM PS3.15 section B.12, PS3.8 section 9.3.4"
+
+
+class TlsRequired(NotProven):
+    """The title was used without TLS, and may not be."""
+
+    code = "dicom_node.tls_required"
+
+
+class CertificateNotBound(NotProven):
+    """Nobody bound the certificate to an AE title."""
+
+    code = "dicom_node.certificate_not_bound"
+
+
+class CertificateOfAnother(NotProven):
+    """The certificate belongs to another AE title."""
+
+    code = "dicom_node.certificate_of_another"
+
+
+class CertificateOfAnotherSite(NotProven):
+    """The title has moved to another site since the certificate was bound to it."""
+
+    code = "dicom_node.certificate_of_another_site"
+
+
+class CertificateRevoked(NotProven):
+    """The binding was taken back."""
+
+    code = "dicom_node.certificate_revoked"
+
+
+class CertificateExpired(NotProven):
+    """The certificate is not valid yet, or not any more."""
+
+    code = "dicom_node.certificate_expired"

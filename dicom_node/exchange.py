@@ -103,11 +103,17 @@ class Exchange:
         comment: str = "",
         attributes: Sequence[Attribute] = (),
         counts: Mapping[Element, int] | None = None,
+        sop_instance_uid: str = "",
     ) -> None:
         """Send one response, pending or final."""
         data = data_sets.encode(attributes, self.context.transfer_syntax)
         command = response(
-            self.request, status, comment=comment, has_data_set=bool(data), counts=counts
+            self.request,
+            status,
+            comment=comment,
+            has_data_set=bool(data),
+            counts=counts,
+            sop_instance_uid=sop_instance_uid,
         )
         self._association.send_message(self.context.id, command, data)
 

@@ -75,16 +75,35 @@ class Finder:
             exchange.answer(Status.SUCCESS)
         self._note(exchange, query, matched)
 
-    def matches(self, query: Query, scope: Scope | None) -> Iterator[Found]:
-        """Yield what matches, without holding more than a page of it."""
-        narrowing, matches = query.narrowing(), query.matches()
+    def matches(
+        self, query: Query, scope: Scope | None, *, offset: int = 0, limit: int | None = None
+    ) -> Iterator[Found]:
+        """Yield what matches, without holding more than a page of it.
+
+        Parameters
+        ----------
+        offset
+            How many of the first matches are left out.
+        limit
+            How many are taken at most, as far as the asker knows; a small one spares work.
+        """
+        narrowing = query.narrowing()
+        matches, counted = query.matches(counted=False), query.matches(counted=True)
+        skipped = offset if query.is_exact else 0
+        size = min(archive_find.PAGE, limit or archive_find.PAGE) if query.is_exact else None
+        size = size or archive_find.PAGE
         last: Row | None = None
+        left_out = offset - skipped
         while True:
             with self._database.reading() as tx:
-                rows = archive_find.page(tx, query.level, narrowing, scope, after=last)
-                page = _counted(tx, query, rows, scope)
-            yield from (found for found in page if matches(found))
-            if len(rows) < archive_find.PAGE:
+                rows = archive_find.page(
+                    tx, query.level, narrowing, scope, after=last, limit=size, offset=skipped
+                )
+                fitting = [row for row in rows if matches(Found(row, _UNCOUNTED))]
+                page = [each for each in _counted(tx, query, fitting, scope) if counted(each)]
+            yield from page[left_out:]
+            left_out, skipped = max(0, left_out - len(page)), 0
+            if len(rows) < size:
                 return
             last = rows[-1]
 
@@ -136,6 +155,7 @@ def _counted(
 
 
 _NOTHING = Contents()
+_UNCOUNTED: dict[Level, Contents] = {}
 
 
 def _of_patients(tx: Transaction, refs: Sequence[str], scope: Scope | None) -> dict[str, Contents]:

@@ -18,7 +18,8 @@ import structlog
 from dicom_node import contexts, pdu
 from dicom_node.admission import Route, Source
 from dicom_node.contexts import Answered
-from dicom_node.errors import PeerGone, ProtocolBroken
+from dicom_node.doors import Door, PlainDoor
+from dicom_node.errors import NoTlsSession, NotProven, PeerGone, ProtocolBroken
 from dicom_node.exchange import Offer, ServiceAssociation, Terms
 from dicom_node.headers import Defaults
 from dicom_node.in_flight import InFlight
@@ -39,6 +40,7 @@ from kernel.ids import fresh
 
 _BACKLOG = 128
 _LOBBY_FACTOR = 2
+_PARTING = 64  # sent away to make room, and not gone yet
 
 log = structlog.get_logger()
 
@@ -55,6 +57,9 @@ class ListenerSettings:
 
     port: int = 11112
     """0 takes a free one."""
+
+    tls_port: int | None = None
+    """Of the TLS door, where there is one; 0 takes a free one."""
 
     max_associations: int = 64
     """Each costs a thread and up to one buffer."""
@@ -74,13 +79,13 @@ class ListenerSettings:
 class Refusal(Exception):
     """The association is answered with an A-ASSOCIATE-RJ."""
 
-    def __init__(self, rejection: Rejection) -> None:
-        super().__init__(rejection.why)
+    def __init__(self, rejection: Rejection, why: str = "") -> None:
+        super().__init__(why or rejection.why)
         self.rejection = rejection
 
 
 class Listener:
-    """One port; one thread for accepting and one an association.
+    """One port, or two; one thread a port for accepting and one an association.
 
     Parameters
     ----------
@@ -88,6 +93,8 @@ class Listener:
         Returns the registered peer of a calling AE title, None if there is none.
     offers
         What is served beside storage and verification, by SOP class (`services.offers`).
+    door, tls_door
+        Who may come in at the plain port, and at the TLS port if there is one.
     """
 
     def __init__(
@@ -98,6 +105,8 @@ class Listener:
         *,
         in_flight: InFlight | None = None,
         offers: Mapping[str, Offer] | None = None,
+        door: Door | None = None,
+        tls_door: Door | None = None,
     ) -> None:
         self.in_flight = in_flight or InFlight()
         self._offers = offers or {}
@@ -107,29 +116,31 @@ class Listener:
         self._lock = threading.Lock()
         self._serving: dict[str, StorageAssociation] = {}
         self._threads: dict[threading.Thread, Transport] = {}
-        self._lobby: set[Transport] = set()
+        self._lobby: dict[Transport, None] = {}
         self._per_peer: Counter[str] = Counter()
-        self._socket: socket.socket | None = None
-        self._acceptor: threading.Thread | None = None
+        self._door = door or PlainDoor()
+        self._tls_door = tls_door
+        self._ports: list[tuple[socket.socket, threading.Thread]] = []
         self._stopping = False
+        self.tls_port: int | None = None
 
     def start(self) -> int:
-        """Begin to listen; return the port.
+        """Begin to listen; return the plain port. That of the TLS door is then in `tls_port`.
 
         Raises
         ------
         Misconfigured
-            The address cannot be had.
+            An address cannot be had.
         """
-        address = (self._settings.host, self._settings.port)
-        try:
-            self._socket = socket.create_server(address, backlog=_BACKLOG)
-        except OSError as error:
-            raise Misconfigured(f"cannot listen on {address[0]}:{address[1]}: {error}") from error
-        self._acceptor = threading.Thread(target=self._accept, name="dicom-accept", daemon=True)
-        self._acceptor.start()
-        port: int = self._socket.getsockname()[1]
-        log.info("listener.started", port=port, ae_title=self._settings.ae_title)
+        port = self._listen(self._settings.port, self._door)
+        if self._tls_door is not None and self._settings.tls_port is not None:
+            self.tls_port = self._listen(self._settings.tls_port, self._tls_door)
+        log.info(
+            "listener.started",
+            port=port,
+            tls_port=self.tls_port,
+            ae_title=self._settings.ae_title,
+        )
         return port
 
     def stop(self, grace: timedelta = timedelta(seconds=10)) -> None:
@@ -138,7 +149,7 @@ class Listener:
         A request that is not finished within `grace` was not acknowledged, and its sender knows.
         """
         self._stopping = True
-        self._close_port()
+        self._close_ports()
         with self._lock:
             serving, lobby = list(self._serving.values()), list(self._lobby)
         for association in serving:
@@ -162,28 +173,46 @@ class Listener:
         with self._lock:
             return list(self._threads.items())
 
-    def _close_port(self) -> None:
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
-            self._socket.close()
-        if self._acceptor is not None:
-            self._acceptor.join()
+    def _listen(self, port: int, door: Door) -> int:
+        address = (self._settings.host, port)
+        try:
+            bound = socket.create_server(address, backlog=_BACKLOG)
+        except OSError as error:
+            self._close_ports()
+            raise Misconfigured(f"cannot listen on {address[0]}:{address[1]}: {error}") from error
+        acceptor = threading.Thread(
+            target=self._accept, args=(bound, door), name="dicom-accept", daemon=True
+        )
+        self._ports.append((bound, acceptor))
+        acceptor.start()
+        found: int = bound.getsockname()[1]
+        return found
 
-    def _accept(self) -> None:
-        assert self._socket is not None
+    def _close_ports(self) -> None:
+        self._stopping = True
+        for bound, acceptor in self._ports:
+            with contextlib.suppress(OSError):
+                bound.shutdown(socket.SHUT_RDWR)
+            bound.close()
+            acceptor.join()
+
+    def _accept(self, bound: socket.socket, door: Door) -> None:
         while not self._stopping:
             try:
-                connection, address = self._socket.accept()
+                connection, address = bound.accept()
             except OSError as error:
                 if not self._stopping:
                     # Out of descriptors: associations that end will free some.
                     log.error("listener.accept_failed", errno=error.errno)
                     threading.Event().wait(0.1)
                 continue
-            self._welcome(connection, str(address[0]))
+            self._welcome(connection, str(address[0]), door)
 
-    def _welcome(self, connection: socket.socket, remote: str) -> None:
+    def _welcome(self, connection: socket.socket, remote: str, door: Door) -> None:
+        if not door.welcomes(remote):
+            connection.close()
+            log.warning("listener.unwelcome", remote=remote)
+            return
         try:
             transport = Transport(
                 connection, silence=self._settings.limits.silence, idle=self._settings.limits.idle
@@ -192,14 +221,21 @@ class Listener:
             connection.close()
             return
         thread = threading.Thread(
-            target=self._run, args=(transport, remote), name=f"dicom-{remote}", daemon=True
+            target=self._run, args=(transport, remote, door), name=f"dicom-{remote}", daemon=True
         )
         with self._lock:
-            full = len(self._threads) >= self._settings.max_associations * _LOBBY_FACTOR
+            held = len(self._threads)
+            most = self._settings.max_associations * _LOBBY_FACTOR
+            # Those who say nothing make room for the newest: a caller who means it needs a moment.
+            oldest = next(iter(self._lobby), None) if held >= most else None
+            full = held >= most and (oldest is None or held >= most + _PARTING)
             if not full:
                 self._threads[thread] = transport
-                self._lobby.add(transport)
-        if full:  # more connections than we would even answer: drop the newest
+                self._lobby[transport] = None
+            if oldest is not None:
+                del self._lobby[oldest]
+                oldest.break_off()
+        if full:  # more connections than we would even answer
             connection.close()
             log.warning("listener.overrun", remote=remote)
             return
@@ -210,11 +246,13 @@ class Listener:
             connection.close()
             with self._lock:
                 del self._threads[thread]
-                self._lobby.discard(transport)
+                self._lobby.pop(transport, None)
 
-    def _run(self, transport: Transport, remote: str) -> None:
+    def _run(self, transport: Transport, remote: str, door: Door) -> None:
         try:
-            self._converse(transport, remote)
+            transport = self._entered(transport, door)
+            door.begin(transport, within=self._settings.artim)
+            self._converse(transport, remote, door)
         except Refusal as refusal:
             log.warning("association.refused", remote=remote, reason=str(refusal))
             with contextlib.suppress(PeerGone):
@@ -222,6 +260,8 @@ class Listener:
         except ProtocolBroken as broken:
             log.warning("association.aborted", remote=remote, reason=ended(broken))
             transport.abort(broken.reason)
+        except NoTlsSession as failed:
+            log.warning("association.no_tls_session", remote=remote, reason=str(failed))
         except PeerGone as gone:
             log.info("association.lost", remote=remote, reason=ended(gone))
         except Exception:  # an association that fails must never take the node with it
@@ -231,11 +271,26 @@ class Listener:
             transport.close()
             with self._lock:
                 self._threads.pop(threading.current_thread(), None)
-                self._lobby.discard(transport)
+                self._lobby.pop(transport, None)
 
-    def _converse(self, transport: Transport, remote: str) -> None:
+    def _entered(self, bare: Transport, door: Door) -> Transport:
+        """Return the transport of the association, in the place of the bare one."""
+        transport = door.transport(bare)
+        if transport is not bare:
+            with self._lock:
+                self._threads[threading.current_thread()] = transport
+                waited = bare in self._lobby
+                self._lobby.pop(bare, None)
+                if waited:
+                    self._lobby[transport] = None
+            if self._stopping or not waited:  # the bare one may just have been told to go
+                transport.stop_reading()
+        return transport
+
+    def _converse(self, transport: Transport, remote: str, door: Door) -> None:
         request = self._first_pdu(transport)
         peer = self._recognised(request)
+        self._require(door, peer, transport, remote)
         answers = contexts.answer(
             request.contexts,
             private=self._settings.accept_private_classes,
@@ -321,6 +376,18 @@ class Listener:
             raise Refusal(pdu.CALLING_UNKNOWN)
         return peer
 
+    def _require(self, door: Door, peer: Peer, transport: Transport, remote: str) -> None:
+        """Require that the caller is who its title says; titles alone prove nothing."""
+        try:
+            door.require(peer, transport, remote=remote)
+        except NotProven as refusal:
+            log.warning(
+                "association.not_proven", peer=peer.ae_title, remote=remote, code=refusal.code
+            )
+            raise Refusal(pdu.CALLING_UNKNOWN, refusal.sentence) from refusal
+        except Transient:
+            raise Refusal(pdu.CONGESTED) from None
+
     def _enter(
         self,
         association_id: str,
@@ -330,7 +397,7 @@ class Listener:
     ) -> None:
         settings = self._settings
         with self._lock:
-            self._lobby.discard(transport)
+            self._lobby.pop(transport, None)
             if self._stopping:
                 raise Refusal(pdu.CONGESTED)
             if len(self._serving) >= settings.max_associations:

@@ -16,7 +16,9 @@ class Peer:
     """A registered application entity.
 
     `issuer` is who gives out the patient ids that it sends without (0010,0021);
-    `character_set` is what its data sets are written in where they do not say so.
+    `character_set` is what its data sets are written in where they do not say so; `reader_id` is
+    the consultant whose workstation it is, who alone claims readings with it.
+    `tls` says that we call it over TLS, `tls_required` that it may call us over TLS alone.
     """
 
     ae_title: str
@@ -25,6 +27,9 @@ class Peer:
     organisation_id: str
     issuer: str
     character_set: str = ""
+    reader_id: str = ""
+    tls: bool = False
+    tls_required: bool = False
 
 
 def ae_title(text: str) -> str:
@@ -64,6 +69,8 @@ def checked(peer: Peer) -> Peer:
         raise PeerInvalid(f"the port of a peer lies in 1 to {MAX_PORT}", port=peer.port)
     if not 0 < len(peer.issuer) <= _MAX_ISSUER:
         raise PeerInvalid("a peer needs an issuer of patient ids of at most 64 characters")
+    if len(peer.reader_id) > _MAX_ISSUER:
+        raise PeerInvalid("the id of a consultant has at most 64 characters")
     if peer.character_set and not charsets.is_known(peer.character_set):
         raise PeerInvalid("the character set is no defined term", character_set=peer.character_set)
     return peer

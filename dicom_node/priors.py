@@ -178,6 +178,7 @@ def _calling(
         calling=settings.ae_title,
         connect=settings.connect,
         answer=answer or settings.answer,
+        secure=settings.secure,
     )
     with closing(call):
         context = call.context_of(sop_class_uid)

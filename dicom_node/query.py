@@ -17,7 +17,7 @@ from dicom_node import matching
 from dicom_node.data_sets import CHARACTER_SET, UTF_8, Attribute, Attributes, attribute
 from dicom_node.errors import QueryRefused
 from kernel.ids import UNIDENTIFIED
-from storage.archive_find import Contents, Level, Narrowing, Row
+from storage.archive_find import MAX_LISTED, Contents, Level, Narrowing, Row
 
 _UNSTATED = "unstated:"
 
@@ -39,6 +39,16 @@ UNIQUE: Mapping[Level, str] = {
     Level.SERIES: "SeriesInstanceUID",
     Level.IMAGE: "SOPInstanceUID",
 }
+# What the index compares by equality.
+_EXACT = frozenset(
+    {
+        "StudyInstanceUID",
+        "SeriesInstanceUID",
+        "SOPInstanceUID",
+        "Modality",
+        "ModalitiesInStudy",
+    }
+)
 _DEPTH = {level: depth for depth, level in enumerate(Level)}
 # What says how to ask or where to retrieve, and is no key.
 _NO_KEYS = frozenset(
@@ -61,12 +71,15 @@ class Found:
     contents: Mapping[Level, Contents]
 
 
+Values = Callable[[Found], tuple[str, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """A key that is supported: its level, its values in a row, and whether it needs counting."""
 
     level: Level
-    values: Callable[[Found], tuple[str, ...]]
+    values: Values
     counted: bool = False
 
 
@@ -136,19 +149,35 @@ class Query:
             instance_uids=self._wanted("SOPInstanceUID"),
         )
 
-    def matches(self) -> Callable[[Found], bool]:
-        """Return what says whether a row matches."""
+    def matches(self, *, counted: bool) -> Callable[[Found], bool]:
+        """Return what says whether a row matches.
+
+        Parameters
+        ----------
+        counted
+            By the keys whose values are counted, or by the others.
+        """
         matchers: list[Callable[[Found], bool]] = []
         at_once = {"StudyDate", "StudyTime"} if self._asks_for_a_moment() else set()
         for keyword, each in self.keys.items():
-            found = self._matcher(each)
+            found = self._matcher(each) if KEYS[keyword].counted is counted else None
             if found is not None and keyword not in at_once:
                 matchers.append(_applied(KEYS[keyword].values, found))
-        if at_once:
+        if at_once and not counted:
             days, times = self._wanted("StudyDate"), self._wanted("StudyTime")
             match = matching.combined(days, times)
             matchers.append(lambda f: match(f.row["study_date"], f.row["study_time"]))
         return lambda found: all(each(found) for each in matchers)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every row that the index gives matches: it compares as the rules do."""
+        wanted = {keyword: values for keyword in self.keys if (values := self._wanted(keyword))}
+        return all(
+            (keyword == "StudyDate" and len(values) == 1)
+            or (keyword in _EXACT and len(values) <= MAX_LISTED and _plain(values))
+            for keyword, values in wanted.items()
+        )
 
     def answer(self, found: Found, *, ae_title: str) -> list[Attribute]:
         """Return the identifier that answers for one match."""
@@ -158,11 +187,13 @@ class Query:
             attribute("RetrieveAETitle", ae_title),
             attribute("InstanceAvailability", "ONLINE"),
         ]
-        names = set(self.keys)
-        names |= {
-            UNIQUE[level] for level in LEVELS[self.root] if _DEPTH[level] <= _DEPTH[self.level]
-        }
-        return given + [attribute(name, *KEYS[name].values(found)) for name in names]
+        return given + [attribute(name, *values(found)) for name, values in self._answered]
+
+    @cached_property
+    def _answered(self) -> list[tuple[str, Values]]:
+        levels = LEVELS[self.root]
+        names = {UNIQUE[level] for level in levels if _DEPTH[level] <= _DEPTH[self.level]}
+        return [(name, KEYS[name].values) for name in sorted(names | self.keys.keys())]
 
     def _matcher(self, key: Attribute) -> matching.Matcher | None:
         if self.fuzzy and key.vr == "PN" and not matching.is_universal(key.values):

@@ -5,7 +5,9 @@ References
 DICOM PS3.4 Annex B, PS3.7 section 9.1.1.
 """
 
+import contextlib
 import socket
+import ssl
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,10 +25,17 @@ from dicom_node import data_sets, part10
 from dicom_node.calling import Call
 from dicom_node.contexts import EXPLICIT_LITTLE, IMPLICIT_LITTLE, VERIFICATION
 from dicom_node.data_sets import Attribute
-from dicom_node.errors import AssociationRefused, PeerUnreachable, PictureRefused, Unreadable
+from dicom_node.errors import (
+    AssociationRefused,
+    PeerGone,
+    PeerUnreachable,
+    PictureRefused,
+    Unreadable,
+)
 from dicom_node.pdu import MAX_CONTEXTS
 from dicom_node.peers import Peer
 from dicom_node.statuses import WARNINGS
+from dicom_node.tls import Secure, context_for
 from dicom_node.uncompressed import TARGETS, to_uncompressed
 
 _MAX_PDU = 131_072
@@ -67,6 +76,9 @@ class SendSettings:
 
     answer: timedelta = timedelta(seconds=120)
     """A receiver may write to slow disks before it answers."""
+
+    secure: Secure | None = None
+    """How peers are called that are called over TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +205,66 @@ def _as_taken(call: Call, part: _Part, item: Outgoing) -> _Part:
     return part
 
 
+class Reporter:
+    """An association on which a peer is told of events, one after the other."""
+
+    def __init__(self, association: Association, peer: Peer) -> None:
+        self._association = association
+        self._peer = peer
+        self._message_id = 0
+
+    def tell(
+        self,
+        *,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        event_type: int,
+        attributes: Sequence[Attribute],
+    ) -> None:
+        """Tell of one event (N-EVENT-REPORT); return once the peer has taken it.
+
+        Raises
+        ------
+        PeerUnreachable
+            It cannot be told now.
+        """
+        context = self._association.accepted_contexts[0]
+        self._message_id = self._message_id % 0xFFFF + 1
+        request = N_EVENT_REPORT()
+        request.MessageID = self._message_id
+        request.AffectedSOPClassUID = sop_class_uid
+        request.AffectedSOPInstanceUID = sop_instance_uid
+        request.EventTypeID = event_type
+        request.EventInformation = BytesIO(
+            data_sets.encode(attributes, str(context.transfer_syntax[0]))
+        )
+        answer = _exchanged(self._association, request, context.context_id or 0)
+        if answer is None or answer.Status is None or answer.Status != 0:
+            raise PeerUnreachable("the peer did not take the report", ae_title=self._peer.ae_title)
+
+
+@contextlib.contextmanager
+def reporting(peer: Peer, settings: SendSettings, abstract_syntax: str) -> Iterator[Reporter]:
+    """Open an association with a peer as the provider of a service that it uses.
+
+    Raises
+    ------
+    PeerUnreachable, AssociationRefused
+        There is none to be had, or the peer does not take reports of this service.
+    """
+    entity = _entity(settings)
+    entity.add_requested_context(abstract_syntax, [EXPLICIT_LITTLE, IMPLICIT_LITTLE])
+    association = _opened(entity, peer, settings, build_role(abstract_syntax, scp_role=True))
+    try:
+        if not association.accepted_contexts:
+            raise AssociationRefused(
+                "the peer does not take reports of this service", ae_title=peer.ae_title
+            )
+        yield Reporter(association, peer)
+    finally:
+        _close(association)
+
+
 def report_event(
     peer: Peer,
     settings: SendSettings,
@@ -202,35 +274,20 @@ def report_event(
     event_type: int,
     attributes: Sequence[Attribute],
 ) -> None:
-    """Tell a peer of an event (N-EVENT-REPORT), as the provider of a service that it uses.
+    """Tell a peer of one event on an association of its own.
 
     Raises
     ------
     PeerUnreachable, AssociationRefused
         It cannot be told now.
     """
-    entity = _entity(settings)
-    entity.add_requested_context(sop_class_uid, [EXPLICIT_LITTLE, IMPLICIT_LITTLE])
-    association = _opened(entity, peer, build_role(sop_class_uid, scp_role=True))
-    try:
-        context = next(iter(association.accepted_contexts), None)
-        if context is None or context.context_id is None:
-            raise AssociationRefused(
-                "the peer does not take reports of this service", ae_title=peer.ae_title
-            )
-        request = N_EVENT_REPORT()
-        request.MessageID = 1
-        request.AffectedSOPClassUID = sop_class_uid
-        request.AffectedSOPInstanceUID = sop_instance_uid
-        request.EventTypeID = event_type
-        request.EventInformation = BytesIO(
-            data_sets.encode(attributes, str(context.transfer_syntax[0]))
+    with reporting(peer, settings, sop_class_uid) as reporter:
+        reporter.tell(
+            sop_class_uid=sop_class_uid,
+            sop_instance_uid=sop_instance_uid,
+            event_type=event_type,
+            attributes=attributes,
         )
-        answer = _exchanged(association, request, context.context_id)
-        if answer is None or answer.Status is None or answer.Status != 0:
-            raise PeerUnreachable("the peer did not take the report", ae_title=peer.ae_title)
-    finally:
-        _close(association)
 
 
 def echo(peer: Peer, settings: SendSettings) -> None:
@@ -243,7 +300,7 @@ def echo(peer: Peer, settings: SendSettings) -> None:
     """
     entity = _entity(settings)
     entity.add_requested_context(VERIFICATION)
-    association = _opened(entity, peer)
+    association = _opened(entity, peer, settings)
     try:
         status = association.send_c_echo()
         if "Status" not in status or status.Status != 0:
@@ -268,6 +325,7 @@ def _call(contexts: Iterable[tuple[str, str]], peer: Peer, settings: SendSetting
         calling=settings.ae_title,
         connect=settings.connect,
         answer=settings.answer,
+        secure=settings.secure,
     )
 
 
@@ -280,7 +338,12 @@ def _entity(settings: SendSettings) -> AE:
     return entity
 
 
-def _opened(entity: AE, peer: Peer, *negotiated: SCP_SCU_RoleSelectionNegotiation) -> Association:
+def _opened(
+    entity: AE,
+    peer: Peer,
+    settings: SendSettings,
+    *negotiated: SCP_SCU_RoleSelectionNegotiation,
+) -> Association:
     association = entity.associate(
         peer.host,
         peer.port,
@@ -288,12 +351,22 @@ def _opened(entity: AE, peer: Peer, *negotiated: SCP_SCU_RoleSelectionNegotiatio
         max_pdu=_MAX_PDU,
         ext_neg=list(negotiated),
         evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay)],
+        tls_args=_tls_args(peer, settings),
     )
     if association.is_established:
         return association
     if association.is_rejected:
         raise AssociationRefused("the peer refused the association", ae_title=peer.ae_title)
     raise PeerUnreachable("no association with the peer could be had", ae_title=peer.ae_title)
+
+
+def _tls_args(peer: Peer, settings: SendSettings) -> tuple[ssl.SSLContext, str] | None:
+    if not peer.tls:
+        return None
+    try:
+        return context_for(peer, settings.secure), peer.host
+    except PeerGone as error:
+        raise PeerUnreachable(str(error), ae_title=peer.ae_title) from error
 
 
 def _without_delay(event: evt.Event) -> None:

@@ -2,8 +2,8 @@
 
 References
 ----------
-DICOM PS3.4 annexes C (query and retrieve), F (performed steps), J (storage commitment) and K
-(modality worklist).
+DICOM PS3.4 annexes C (query and retrieve), F (performed steps), J (storage commitment), K (modality
+worklist) and CC (unified procedure step).
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,10 @@ from dicom_node.performing import PerformedStepDesk
 from dicom_node.query import Root
 from dicom_node.retrieve import Retriever
 from dicom_node.send import SendSettings
+from dicom_node.tls import Secure
 from dicom_node.views import Views
+from dicom_node.workitems.commands import NoReadings, Performing
+from dicom_node.workitems.serving import WorkitemDesk
 from storage.archive import Archive
 
 _FIND = {PATIENT_ROOT_FIND: Root.PATIENT, STUDY_ROOT_FIND: Root.STUDY}
@@ -53,6 +56,12 @@ class ServiceSettings:
     zone: tzinfo = UTC
     """The time of the sites, in which the worklist names dates and times."""
 
+    performing: Performing = field(default_factory=NoReadings)
+    """Who decides whether a reading may be begun or given back through its workitem."""
+
+    secure: Secure | None = None
+    """How the destinations of C-MOVE are called that are called over TLS."""
+
     max_matches: int = 10_000
     """More matches than a person or a program can mean; the query is ended there and says so."""
 
@@ -66,11 +75,21 @@ def offers(archive: Archive, settings: ServiceSettings) -> Mapping[str, Offer]:
         max_matches=settings.max_matches,
     )
     retriever = Retriever(
-        archive, finder, views=settings.views, send=SendSettings(ae_title=settings.ae_title)
+        archive,
+        finder,
+        views=settings.views,
+        send=SendSettings(ae_title=settings.ae_title, secure=settings.secure),
+    )
+    workitems = WorkitemDesk(
+        archive.database,
+        views=settings.views,
+        performing=settings.performing,
+        max_matches=settings.max_matches,
     )
     worklist = Worklist(archive.database, zone=settings.zone, max_matches=settings.max_matches)
     steps = PerformedStepDesk(archive.database)
     return {
+        **workitems.offers(),
         **{
             uid: Offer(
                 Command.C_FIND_RQ, partial(finder.find, root=root), (RELATIONAL, COMBINED_TIMES)

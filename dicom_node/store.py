@@ -1,4 +1,4 @@
-"""Rows of the DICOM node: peers, scheduled steps, storage commitments."""
+"""Rows of the DICOM node: peers and their certificates, scheduled steps, storage commitments."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -8,13 +8,14 @@ from typing import Any
 from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from dicom_node.certificates import Binding, Certificate
 from dicom_node.commitments import ASKED, Commitment
 from dicom_node.errors import StepUnknown
 from dicom_node.orders import CANCELLED, RECEIVED, UNPERFORMED, ScheduledStep, StepsWanted
 from dicom_node.peers import Peer
 from storage.archive_find import Scope
 from storage.engine import Transaction
-from storage.tables.dicom_node import COMMITMENTS, PEERS, SCHEDULED_STEPS
+from storage.tables.dicom_node import COMMITMENTS, PEER_CERTIFICATES, PEERS, SCHEDULED_STEPS
 
 STEPS_PAGE = 200
 
@@ -39,6 +40,63 @@ def find_peer(tx: Transaction, ae_title: str) -> Peer | None:
 def peers(tx: Transaction) -> list[Peer]:
     """Return every peer in the order of the titles."""
     return [_peer(row) for row in tx.execute(select(PEERS).order_by(PEERS.c.ae_title)).mappings()]
+
+
+def save_binding(tx: Transaction, binding: Binding) -> None:
+    """Bind a certificate to an AE title; one that was revoked for it is good again."""
+    dialect = sqlite if tx.dialect == "sqlite" else postgresql
+    values = {
+        "ae_title": binding.ae_title,
+        "organisation_id": binding.organisation_id,
+        **asdict(binding.certificate),
+        "revoked_at": binding.revoked_at,
+    }
+    tx.execute(
+        dialect.insert(PEER_CERTIFICATES)
+        .values(**values, added_at=tx.at)
+        .on_conflict_do_update(
+            index_elements=[PEER_CERTIFICATES.c.fingerprint, PEER_CERTIFICATES.c.ae_title],
+            set_=values,
+        )
+    )
+
+
+def bindings_of(tx: Transaction, fingerprint: str) -> list[Binding]:
+    """Return every binding of a certificate, revoked ones too."""
+    found = select(PEER_CERTIFICATES).where(PEER_CERTIFICATES.c.fingerprint == fingerprint)
+    return [_binding(row) for row in tx.execute(found).mappings()]
+
+
+def bindings(tx: Transaction, ae_title: str | None = None) -> list[Binding]:
+    """Return the bindings of an AE title, or all, revoked ones too."""
+    found = select(PEER_CERTIFICATES).order_by(
+        PEER_CERTIFICATES.c.ae_title, PEER_CERTIFICATES.c.not_after
+    )
+    if ae_title is not None:
+        found = found.where(PEER_CERTIFICATES.c.ae_title == ae_title)
+    return [_binding(row) for row in tx.execute(found).mappings()]
+
+
+def bound_fingerprints(tx: Transaction) -> list[str]:
+    """Return the fingerprints of all certificates that are or were bound, in order."""
+    found = (
+        select(PEER_CERTIFICATES.c.fingerprint).distinct().order_by(PEER_CERTIFICATES.c.fingerprint)
+    )
+    return list(tx.execute(found).scalars())
+
+
+def revoke_binding(tx: Transaction, ae_title: str, fingerprint: str) -> bool:
+    """Take a binding back; say whether there was one that was not revoked yet."""
+    done = tx.execute(
+        update(PEER_CERTIFICATES)
+        .where(
+            PEER_CERTIFICATES.c.ae_title == ae_title,
+            PEER_CERTIFICATES.c.fingerprint == fingerprint,
+            PEER_CERTIFICATES.c.revoked_at.is_(None),
+        )
+        .values(revoked_at=tx.at)
+    )
+    return bool(done.rowcount)
 
 
 def save_step(tx: Transaction, step: ScheduledStep, *, at: datetime) -> None:
@@ -224,6 +282,15 @@ _ASKED = select(
 
 def _peer(row: Mapping[Any, Any]) -> Peer:
     return Peer(**{name: row[name] for name in Peer.__dataclass_fields__})
+
+
+def _binding(row: Mapping[Any, Any]) -> Binding:
+    return Binding(
+        ae_title=row["ae_title"],
+        organisation_id=row["organisation_id"],
+        certificate=Certificate(**{name: row[name] for name in Certificate.__dataclass_fields__}),
+        revoked_at=row["revoked_at"],
+    )
 
 
 def _step(row: Mapping[Any, Any]) -> ScheduledStep:

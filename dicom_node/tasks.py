@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from dicom_node import store
+from dicom_node import orthanc_store, store
 from dicom_node.completeness import (
     Arrivals,
     CompletenessPolicy,
@@ -87,7 +87,8 @@ class Settling:
         return judge(
             _arrivals(study),
             store.steps_for(tx, study_uid=study.study_uid, accession=study.accession),
-            in_flight=self._in_flight.count(study.study_uid),
+            in_flight=self._in_flight.count(study.study_uid)
+            + orthanc_store.pulls_under_way(tx, study.study_uid),
             policy=self._policy,
             at=tx.at,
         )

@@ -33,7 +33,8 @@ from storage.tables.archive import INSTANCES, SERIES, STUDIES
 from storage.tables.patients import PATIENTS
 
 PAGE = 200
-_MAX_LISTED = 400
+_BEFORE_ALL = "0"
+MAX_LISTED = 400
 
 Row = Mapping[str, Any]
 
@@ -96,6 +97,13 @@ class Narrowing:
     series_uids: tuple[str, ...] = ()
     instance_uids: tuple[str, ...] = ()
 
+    @property
+    def of_patient(self) -> bool:
+        """Whether there is a condition on the patient."""
+        return bool(
+            self.patient_ids or self.patient_id_pattern or self.name_keys or self.name_words
+        )
+
 
 @dataclass(slots=True)
 class Contents:
@@ -116,6 +124,7 @@ def page(
     *,
     after: Row | None = None,
     limit: int = PAGE,
+    offset: int = 0,
 ) -> list[Row]:
     """Return the next rows of a level, each with the columns of the levels above it.
 
@@ -125,13 +134,19 @@ def page(
         None where the asker may see all.
     after
         The last row of the page before.
+    offset
+        How many of the first rows are left out.
     """
     conditions = _conditions(tx, level, narrowing)
     if scope is not None:
         conditions.append(_seen(level, scope.devices, scope.asked))
     if after is not None:
         conditions.append(_behind(level, after))
-    statement = _selected(level).where(*conditions).limit(limit)
+    if offset and level is Level.STUDY and not narrowing.of_patient:
+        # What is left out is walked through in the index alone, without its patients.
+        pages = select(STUDIES.c.study_uid).where(*conditions).order_by(*_order(level))
+        conditions, offset = [STUDIES.c.study_uid.in_(pages.limit(limit).offset(offset))], 0
+    statement = _selected(level).where(*conditions).limit(limit).offset(offset or None)
     found = tx.execute(statement, scope.parameters if scope else None).mappings()
     return [dict(row) for row in found]
 
@@ -173,8 +188,8 @@ def studies_of_patients(
 def classes_of(tx: Transaction, instance_uids: Sequence[str]) -> dict[str, str]:
     """Return the SOP classes of the instances that are indexed, by instance UID."""
     held: dict[str, str] = {}
-    for at in range(0, len(instance_uids), _MAX_LISTED):
-        uids = {"uids": list(instance_uids[at : at + _MAX_LISTED])}
+    for at in range(0, len(instance_uids), MAX_LISTED):
+        uids = {"uids": list(instance_uids[at : at + MAX_LISTED])}
         held |= {row.instance_uid: row.sop_class_uid for row in tx.execute(_CLASSES, uids)}
     return held
 
@@ -335,13 +350,20 @@ def _of_study(tx: Transaction, narrowing: Narrowing) -> list[ColumnElement[bool]
     wanted = _listed(STUDIES.c.study_uid, narrowing.study_uids)
     wanted += _listed(STUDIES.c.accession, narrowing.accessions)
     wanted += _like(tx, STUDIES.c.accession, narrowing.accession_pattern)
-    if narrowing.date_from:
-        wanted.append(STUDIES.c.study_date >= narrowing.date_from)
-    if narrowing.date_until:
-        wanted.append(STUDIES.c.study_date.between("0", narrowing.date_until))
+    wanted += _dated(narrowing.date_from, narrowing.date_until)
     if narrowing.modalities_in_study:
         wanted.append(_holds(SERIES, SERIES.c.modality, narrowing.modalities_in_study))
     return wanted
+
+
+def _dated(first: str, last: str) -> list[ColumnElement[bool]]:
+    """Return one condition for each end: of two lower ones an index may take the wrong one."""
+    if not first and not last:
+        return []
+    if first == last:
+        return [STUDIES.c.study_date == first]
+    from_first = STUDIES.c.study_date >= (first or _BEFORE_ALL)  # a study without date has no day
+    return [from_first, STUDIES.c.study_date <= last] if last else [from_first]
 
 
 def _holds(table: Table, column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
@@ -355,7 +377,7 @@ def _listed(column: ColumnElement[str], values: Sequence[str]) -> list[ColumnEle
     if not values:
         return []
     # Databases bound the number of parameters; a longer list is matched by the asker alone.
-    return [column.in_(values)] if len(values) <= _MAX_LISTED else []
+    return [column.in_(values)] if len(values) <= MAX_LISTED else []
 
 
 def _like(tx: Transaction, column: ColumnElement[str], pattern: str) -> list[ColumnElement[bool]]:

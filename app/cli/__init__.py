@@ -22,6 +22,7 @@ _WHERE = {
     "case": "app.cli.entries",
     "study": "app.cli.studies",
     "peer": "app.cli.entries",
+    "orthanc": "app.cli.orthanc",
     "user": "app.cli.entries",
     "token": "app.cli.entries",
     "network": "app.cli.network",

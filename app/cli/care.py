@@ -260,8 +260,21 @@ def _checks(parts: Parts) -> Iterator[tuple[str, bool, str]]:
     yield _tried("object store", lambda: _object_store(parts))
     yield _tried("models", lambda: _models(parts))
     yield _tried("trust", lambda: f"{len(parts.trust.roots)} signing authorities")
+    yield _tried("dicom tls", lambda: _dicom_tls(parts))
     production = parts.settings.production and parts.is_demo
     yield "keys", not production, "the demo authority" if parts.is_demo else "no demo authority"
+
+
+def _dicom_tls(parts: Parts) -> str:
+    from app import dicom_tls
+
+    told = parts.settings
+    if told.dicom.tls_port is None:
+        return "off: titles are taken at their word, from " + ", ".join(told.dicom.plain_networks)
+    valid = dicom_tls.require_current(told, at=parts.clock())
+    dicom_tls.require_usable(told)
+    ending = list(dicom_tls.expiring(parts.database)) if is_made(parts) else []
+    return "; ".join([valid, *ending])
 
 
 def _database(parts: Parts) -> str:

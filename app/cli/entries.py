@@ -170,6 +170,22 @@ def peer() -> None:
 @click.option("--organisation", help="The site it belongs to; without it the site 'local'.")
 @click.option("--issuer", help="Issuer of its patient ids where its objects do not say.")
 @click.option("--charset", default="", help="Character set where its objects do not say.")
+@click.option(
+    "--reader", default="", help="Consultant whose workstation it is, who claims with it."
+)
+@click.option(
+    "--certificate",
+    "certificates",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Certificate (PEM or DER) that it shows over TLS; can be given several times.",
+)
+@click.option("--tls/--no-tls", default=None, help="Call it over TLS; not unless told so.")
+@click.option(
+    "--plain/--no-plain",
+    default=None,
+    help="Let it call without TLS too; a peer with a certificate may not unless told so.",
+)
 def _peer_add(
     data: Path,
     ae_title: str,
@@ -178,20 +194,31 @@ def _peer_add(
     organisation: str | None,
     issuer: str | None,
     charset: str,
+    reader: str,
+    certificates: tuple[Path, ...],
+    tls: bool | None,
+    plain: bool | None,
 ) -> None:
     """Register a peer, or change it.
 
-    A caller whose title is not registered is refused.
+    A caller whose title is not registered is refused.  On the TLS port a title is that of the
+    certificates which are bound to it here; what is not named of TLS stays as it was.
     """
     from app.orders import ensure_site
     from dicom_node import commands
+    from dicom_node.certificates import read
     from dicom_node.peers import Peer
     from storage.patients import unstated_issuer
 
+    shown = [read(file.read_bytes()) for file in certificates]
     parts = parts_of(data, migrate=True)
     with parts.database.transaction() as tx:
         site = ensure_site(tx, organisation, by=BY)
-        commands.add_peer(
+        before = commands.find_peer(tx, ae_title)
+        required = (
+            (bool(shown) or bool(before and before.tls_required)) if plain is None else not plain
+        )
+        peer = commands.add_peer(
             tx,
             Peer(
                 ae_title=ae_title,
@@ -200,10 +227,62 @@ def _peer_add(
                 organisation_id=site,
                 issuer=issuer or unstated_issuer(site),
                 character_set=charset,
+                reader_id=reader,
+                tls=bool(before and before.tls) if tls is None else tls,
+                tls_required=required,
             ),
             actor=BY,
         )
+        for certificate in shown:
+            commands.bind_certificate(tx, ae_title, certificate, actor=BY)
     click.echo(f"{ae_title} at {host}:{port} belongs to {site}.")
+    for certificate in shown:
+        click.echo(
+            f"Bound to it until {certificate.not_after:%Y-%m-%d}: {certificate.subject}"
+            f" ({certificate.fingerprint})"
+        )
+    if peer.tls_required:
+        click.echo("It may call over TLS alone (--plain allows both).")
+
+
+@peer.command("revoke")
+@data_option
+@click.option("--ae", "ae_title", required=True, help="Application entity title.")
+@click.option("--fingerprint", required=True, help="SHA-256 of the certificate, in hex.")
+def _peer_revoke(data: Path, ae_title: str, fingerprint: str) -> None:
+    """Take a certificate back from a peer.
+
+    Its next association with it is refused.
+    """
+    from dicom_node import commands
+
+    parts = parts_of(data)
+    with parts.database.transaction() as tx:
+        commands.revoke_certificate(tx, ae_title, fingerprint, actor=BY)
+    click.echo(f"{ae_title} is not known by this certificate any more.")
+
+
+@peer.command("certificates")
+@data_option
+@json_option
+def _peer_certificates(data: Path, as_json: bool) -> None:
+    """List the certificates that are bound to peers."""
+    from dicom_node import commands
+
+    parts = parts_of(data)
+    with parts.database.reading() as tx:
+        rows = [
+            {
+                "ae_title": found.ae_title,
+                "organisation": found.organisation_id,
+                "valid_until": f"{found.certificate.not_after:%Y-%m-%d}",
+                "state": "revoked" if found.revoked_at else "bound",
+                "subject": found.certificate.subject,
+                "fingerprint": found.certificate.fingerprint,
+            }
+            for found in commands.list_bindings(tx)
+        ]
+    _table(rows, as_json=as_json)
 
 
 @peer.command("list")
@@ -222,6 +301,8 @@ def _peer_list(data: Path, as_json: bool) -> None:
                 "port": str(found.port),
                 "organisation": found.organisation_id,
                 "issuer": found.issuer,
+                "we_call": "tls" if found.tls else "plain",
+                "it_calls": "tls" if found.tls_required else "plain or tls",
             }
             for found in commands.list_peers(tx)
         ]

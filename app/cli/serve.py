@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -18,6 +19,12 @@ _http_port = click.option(
 _dicom_port = click.option(
     "--dicom-port", type=click.IntRange(0, 65535), help="Port of the node; 0 takes a free one."
 )
+_tls_port = click.option(
+    "--dicom-tls-port",
+    "tls_port",
+    type=click.IntRange(0, 65535),
+    help="Port of the node for TLS; 0 takes a free one, none is none.",
+)
 _ae_title = click.option("--ae-title", help="Application entity title of the node.")
 
 
@@ -25,6 +32,7 @@ _ae_title = click.option("--ae-title", help="Application entity title of the nod
 @data_option
 @_http_port
 @_dicom_port
+@_tls_port
 @_ae_title
 @json_option
 @click.option("--demo", is_flag=True, help="Seed the demo network and send a real study through.")
@@ -32,6 +40,7 @@ def up(
     data: Path,
     http_port: int | None,
     dicom_port: int | None,
+    tls_port: int | None,
     ae_title: str | None,
     as_json: bool,
     demo: bool,
@@ -41,7 +50,8 @@ def up(
     State stays in the data directory; a second start finds it.  Ends at SIGTERM or Ctrl-C with
     status 0 after finishing what is in hand.
     """
-    parts = _parts(data, http_port, dicom_port, ae_title)
+    dicom = {"port": dicom_port, "tls_port": tls_port, "ae_title": ae_title}
+    parts = _parts(data, http_port, dicom)
     prepare(parts, migrate=True)
     if demo:
         from app.demo.network import seed
@@ -56,7 +66,7 @@ def up(
 @json_option
 def serve(data: Path, http_port: int | None, as_json: bool) -> None:
     """Serve the web alone (pages, DICOMweb, FHIR)."""
-    parts = _parts(data, http_port, None, None)
+    parts = _parts(data, http_port, {})
     prepare(parts, migrate=False)
     _serve(parts, Serving(parts, web=True, dicom=False, relay=False), as_json=as_json)
 
@@ -64,14 +74,22 @@ def serve(data: Path, http_port: int | None, as_json: bool) -> None:
 @click.command()
 @data_option
 @_dicom_port
+@_tls_port
 @_ae_title
 @json_option
-def listen(data: Path, dicom_port: int | None, ae_title: str | None, as_json: bool) -> None:
+def listen(
+    data: Path,
+    dicom_port: int | None,
+    tls_port: int | None,
+    ae_title: str | None,
+    as_json: bool,
+) -> None:
     """Serve the DICOM node alone.
 
     Any number of nodes may run, each with its own name (TELERAD_NODE) and its own data directory.
     """
-    parts = _parts(data, None, dicom_port, ae_title)
+    dicom = {"port": dicom_port, "tls_port": tls_port, "ae_title": ae_title}
+    parts = _parts(data, None, dicom)
     prepare(parts, migrate=False)
     _serve(parts, Serving(parts, web=False, dicom=True, relay=False), as_json=as_json)
 
@@ -120,18 +138,12 @@ def migrate(data: Path) -> None:
     click.echo("The database is up to date.")
 
 
-def _parts(
-    data: Path, http_port: int | None, dicom_port: int | None, ae_title: str | None
-) -> Parts:
+def _parts(data: Path, http_port: int | None, dicom: Mapping[str, int | str | None]) -> Parts:
     settings = load(data)
     logs.configure(as_json=settings.production)
     web = {} if http_port is None else {"port": http_port}
-    dicom = {
-        name: told
-        for name, told in (("port", dicom_port), ("ae_title", ae_title))
-        if told is not None
-    }
-    return Parts(changed(settings, web=web, dicom=dicom))
+    told = {name: value for name, value in dicom.items() if value is not None}
+    return Parts(changed(settings, web=web, dicom=told))
 
 
 def _serve(parts: Parts, serving: Serving, *, as_json: bool, demo: bool = False) -> None:
@@ -157,6 +169,7 @@ def _ready(settings: Settings, ports: Ports, *, as_json: bool) -> str:
         "dicomweb": f"{base}/dicomweb" if base else None,
         "fhir": f"{base}/fhir" if base else None,
         "dicom_port": ports.dicom,
+        "dicom_tls_port": ports.dicom_tls,
         "ae_title": settings.dicom.ae_title if ports.dicom else None,
     }
     if as_json:
@@ -166,6 +179,8 @@ def _ready(settings: Settings, ports: Ports, *, as_json: bool) -> str:
         lines += [f"  web       {base}", f"  DICOMweb  {base}/dicomweb", f"  FHIR      {base}/fhir"]
     if ports.dicom:
         lines.append(f"  DICOM     {settings.dicom.ae_title} on port {ports.dicom}")
+    if ports.dicom_tls:
+        lines.append(f"            {settings.dicom.ae_title} on port {ports.dicom_tls} (TLS)")
     return "\n".join([*lines, "  Ctrl-C ends it; state stays in " + str(settings.data)])
 
 

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from app.engine import Engine
-from app.http.access import Caller, ReadsDicom, may_see_images
+from app.http.access import Caller, ReadsDicom, Visitor, may_see_images
 from app.http.body import TheEngine
 from app.http.dicom_model import base_of, given
 from kernel.ids import is_uid
@@ -99,17 +99,18 @@ def _found(engine: Engine, caller: Caller, search: "Search") -> tuple[list["Foun
 
     # Nothing of the finder that answers associations is asked for but its matches.
     finder = Finder(engine.database, ae_title="", views={}, max_matches=0)
-    matches = _seen(engine, caller, finder.matches(search.query(), None))
-    page = list(islice(matches, search.offset, search.offset + search.limit + 1))
+    query, wanted = search.query(), search.limit + 1
+    if caller.visitor is None:
+        found = finder.matches(query, None, offset=search.offset, limit=wanted)
+        page = list(islice(found, wanted))
+    else:
+        found = _seen(engine, caller.visitor, finder.matches(query, None))
+        page = list(islice(found, search.offset, search.offset + wanted))
     return page[: search.limit], len(page) > search.limit
 
 
-def _seen(engine: Engine, caller: Caller, matches: Iterator["Found"]) -> Iterator["Found"]:
+def _seen(engine: Engine, visitor: Visitor, matches: Iterator["Found"]) -> Iterator["Found"]:
     """Leave out what is not open to a person; look at `MAX_FILTERED` studies and no more."""
-    visitor = caller.visitor
-    if visitor is None:
-        yield from matches
-        return
     allowed: dict[str, bool] = {}
     for each in matches:
         study_uid = each.row["study_uid"]

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom.datadict import dictionary_VR, keyword_for_tag
+from pydicom.datadict import keyword_for_tag
 
 from app.http.errors import BodyMalformed
-from dicom_node.data_sets import Attribute, Attributes, attribute, tag_of
+from dicom_node.data_sets import Attribute, Attributes, attribute, tag_of, vr_of
 from dicom_node.query import KEYS, Found, Query, Root
 from kernel.ids import is_uid
 from storage.archive_find import Level
@@ -137,11 +137,11 @@ def parsed(
 def answered(found: Found, search: Search, base: str) -> dict[str, Any]:
     """Return what matched in the DICOM JSON model, in the order of tags."""
     told = {
-        tag_of(keyword): element(dictionary_VR(tag_of(keyword)), KEYS[keyword].values(found))
+        tag_of(keyword): element(vr_of(tag_of(keyword)), KEYS[keyword].values(found))
         for keyword in search.given
     }
     if "StudyDate" in search.given:
-        told |= {tag_of(name): {"vr": dictionary_VR(tag_of(name))} for name in _WITHOUT_VALUE}
+        told |= {tag_of(name): {"vr": vr_of(tag_of(name))} for name in _WITHOUT_VALUE}
     if "NumberOfFrames" in search.given and found.row["frames"] in {None, 1}:
         del told[tag_of("NumberOfFrames")]  # an attribute of multi-frame images alone
     told[tag_of("InstanceAvailability")] = element("CS", ["ONLINE"])
@@ -195,7 +195,7 @@ def _key(name: str, value: str, level: Level) -> Attribute:
     if keyword not in KEYS or not _is_at(KEYS[keyword].level, level):
         raise QueryRefused(f"{name[:40]!r} cannot be matched in this search")
     tag = tag_of(keyword)
-    vr = dictionary_VR(tag)
+    vr = vr_of(tag)
     values = tuple(each.strip() for each in _split(vr, value))
     for each in values:
         _require(keyword, vr, each)

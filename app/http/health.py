@@ -1,6 +1,6 @@
 """Is this process alive, and can this node do its work: for balancers, watchers and people."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -13,6 +13,7 @@ from app.engine import Engine
 from app.http.body import TheEngine
 from app.http.problems import wants_page
 from app.pages.rendering import render
+from dicom_node import orthanc_store
 from kernel.errors import EngineError
 from storage import outbox
 
@@ -22,11 +23,15 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One part and how it is; the sentence says what is wrong, without addresses or secrets."""
+    """One part and how it is; the sentence says what is wrong, without addresses or secrets.
+
+    What is not `vital` is somebody else's: this node does its work without it.
+    """
 
     name: str
     ok: bool
     sentence: str
+    vital: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +52,9 @@ def health_of(engine: Engine) -> Health:
         "objects": lambda: _objects(engine),
         **{name: _silent(check) for name, check in engine.ready_checks.items()},
     }
-    checks = tuple(_tried(name, part) for name, part in parts.items())
+    checks = (*(_tried(name, part) for name, part in parts.items()), *_orthancs(engine))
     return Health(
-        ready=all(check.ok for check in checks),
+        ready=all(check.ok for check in checks if check.vital),
         node=engine.node_name,
         version=engine.version,
         started_at=engine.started_at,
@@ -114,9 +119,29 @@ def _objects(engine: Engine) -> str:
     return f"{abilities.kind} answers; the store itself can do: {able}"
 
 
-def _silent(check: Callable[[], None]) -> Callable[[], str]:
+def _orthancs(engine: Engine) -> Iterable[Check]:
+    """Tell how far each Orthanc was followed: last change, backlog, last trouble and when."""
+    try:
+        with engine.database.reading() as tx:
+            found = orthanc_store.listed(tx)
+    except EngineError:
+        return  # the database's own line says so
+    for orthanc, far in found:
+        seen = f"at {_utc(far.seen_at)}" if far.seen_at else "never"
+        told = [f"change {far.last_change}, {far.backlog} to go, last seen {seen}"]
+        if far.trouble:
+            told.append(f"{_utc(far.trouble.at)}: {far.trouble.sentence}")
+        if far.started_over_at:
+            told.append(f"begun anew at {_utc(far.started_over_at)}: {far.started_over_why}")
+        yield Check(f"orthanc {orthanc.name}", not far.failures, "; ".join(told), vital=False)
+
+
+def _utc(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _silent(check: Callable[[], str | None]) -> Callable[[], str]:
     def run() -> str:
-        check()
-        return "well"
+        return check() or "well"
 
     return run

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Integer,
     String,
     Table,
+    Text,
     UniqueConstraint,
     false,
     text,
@@ -31,8 +32,38 @@ PEERS = Table(
         server_default=false(),
         comment="tell it which studies are here",
     ),
+    Column(
+        "reader_id",
+        String(64),
+        nullable=False,
+        server_default=text("''"),
+        comment="the consultant whose workstation it is",
+    ),
     Column("added_at", UtcDateTime, nullable=False),
+    Column("tls", Boolean, nullable=False, server_default=false(), comment="we call it over TLS"),
+    Column(
+        "tls_required",
+        Boolean,
+        nullable=False,
+        server_default=false(),
+        comment="it may call us over TLS alone",
+    ),
     CheckConstraint("port BETWEEN 1 AND 65535", name="port_is_one"),
+)
+
+PEER_CERTIFICATES = Table(
+    "peer_certificates",
+    METADATA,
+    Column("fingerprint", String(64), primary_key=True, comment="SHA-256 of the DER form"),
+    Column("ae_title", String(16), primary_key=True, comment="whom it stands for"),
+    Column("organisation_id", String(64), nullable=False, comment="of the title when it was bound"),
+    Column("subject", String(200), nullable=False),
+    Column("not_before", UtcDateTime, nullable=False),
+    Column("not_after", UtcDateTime, nullable=False),
+    Column("pem", Text, nullable=False),
+    Column("added_at", UtcDateTime, nullable=False),
+    Column("revoked_at", UtcDateTime, nullable=True),
+    Index("ix_peer_certificates_ae_title", "ae_title"),
 )
 
 SCHEDULED_STEPS = Table(

@@ -79,6 +79,7 @@ def test_one_line_says_that_it_is_ready(up: Up) -> None:
         "dicomweb",
         "fhir",
         "dicom_port",
+        "dicom_tls_port",
         "ae_title",
     }
     assert up.ready["ready"] is True

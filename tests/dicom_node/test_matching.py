@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, time
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,21 @@ def test_the_index_finds_what_an_oracle_finds(finder: Finder, keys: dict[str, st
 
     assert len(found) == len(set(found))
     assert set(found) == {held.uid for held in STUDIES if agrees(held, keys)}
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(keys=asked_keys, offset=st.integers(0, 15), limit=st.integers(1, 15))
+def test_a_part_of_what_is_found_is_that_part(
+    finder: Finder, keys: dict[str, str], offset: int, limit: int
+) -> None:
+    asked = [attribute("QueryRetrieveLevel", "STUDY"), attribute("NumberOfStudyRelatedInstances")]
+    asked += [attribute(keyword, value) for keyword, value in keys.items()]
+    checked = query.read(attributes(asked), Root.STUDY)
+
+    whole = [each.row["study_uid"] for each in finder.matches(checked, None)]
+    part = islice(finder.matches(checked, None, offset=offset, limit=limit), limit)
+
+    assert [each.row["study_uid"] for each in part] == whole[offset : offset + limit]
 
 
 def attributes(asked: Sequence[Attribute]) -> Attributes:

@@ -8,13 +8,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from dicom_node import commands
+from dicom_node import commands, store
+from dicom_node.certificates import Binding
 from dicom_node.contexts import IMPLICIT_LITTLE, STUDY_ROOT_FIND
+from dicom_node.doors import TlsDoor
 from dicom_node.intake import Intake
 from dicom_node.listener import Listener, ListenerSettings
 from dicom_node.peers import Peer
 from dicom_node.receive import ReceiveLimits
+from dicom_node.send import SendSettings
 from dicom_node.services import ServiceSettings, offers
+from dicom_node.tls import ServerContexts, TlsFiles
 from dicom_node.views import View
 from kernel.people import ENGINE
 from storage import archive
@@ -23,6 +27,7 @@ from storage.engine import Database
 from storage.journal import Journal
 from storage.migrate import upgrade
 from storage.objects import LocalObjects
+from tests.wire.pki import Pair, make
 from tests.wire.speaker import CALLED, CALLING, Speaker
 
 # Two devices of one site, one of another, and the workstation of a centre that reads for all.
@@ -44,9 +49,22 @@ class Node:
     mixed: bool = False
     """Its speakers propose a query beside storage, which the other path serves."""
 
+    keys: tuple[Pair, Pair] | None = None
+    """Of the node and of all its peers, where they speak TLS."""
+
     def speak(self, calling: str = CALLING, called: str = CALLED) -> Speaker:
         beside = [(STUDY_ROOT_FIND, IMPLICIT_LITTLE)] if self.mixed else []
-        return Speaker(self.port, calling=calling, called=called, beside=beside)
+        tls = self.keys[1].client(self.keys[0]) if self.keys else None
+        return Speaker(self.port, calling=calling, called=called, beside=beside, tls=tls)
+
+    def caller(self, title: str = CALLING) -> SendSettings:
+        """Return how our own sender calls it."""
+        secure = self.keys[1].calls(self.keys[0]) if self.keys else None
+        return SendSettings(ae_title=title, secure=secure)
+
+    def dcmtk(self) -> list[str]:
+        """Return the options with which DCMTK's programs call it."""
+        return self.keys[1].dcmtk(self.keys[0]) if self.keys else []
 
     def quarantined(self) -> list[Quarantined]:
         with self.database.reading() as tx:
@@ -59,7 +77,8 @@ class Node:
             return speaker.echo() == 0
 
 
-def start(folder: Path, *, mixed: bool = False) -> Node:
+def start(folder: Path, *, kind: str = "storage") -> Node:
+    keys = (make(folder, "node"), make(folder, "peers")) if kind == "tls" else None
     database = Database(f"sqlite:///{folder / 'telerad.db'}")
     upgrade(database)
     with database.transaction() as tx:
@@ -72,6 +91,8 @@ def start(folder: Path, *, mixed: bool = False) -> Node:
                 issuer="site-1" if organisation == "o-1" else f"issuer-{organisation}",
             )
             commands.add_peer(tx, peer, actor=ENGINE)
+            if keys:
+                commands.bind_certificate(tx, title, keys[1].read, actor=ENGINE)
     journal = Journal(folder / "journal", node="test", segment_bytes=4 << 20)
 
     def find_peer(title: str) -> Peer | None:
@@ -81,6 +102,7 @@ def start(folder: Path, *, mixed: bool = False) -> Node:
     settings = ListenerSettings(
         ae_title=CALLED,
         port=0,
+        tls_port=0,
         max_associations=6,
         max_associations_per_peer=4,
         artim=PATIENCE,
@@ -95,16 +117,37 @@ def start(folder: Path, *, mixed: bool = False) -> Node:
     )
     archive = Archive(database, journal, objects)
     listener = Listener(
-        settings, Intake(database, journal), find_peer, offers=offers(archive, told)
+        settings,
+        Intake(database, journal),
+        find_peer,
+        offers=offers(archive, told),
+        tls_door=tls_door(database, keys[0]) if keys else None,
     )
-    return Node(listener, listener.start(), database, journal, archive, mixed)
+    port = listener.start()
+    return Node(
+        listener, listener.tls_port or port, database, journal, archive, kind == "mixed", keys
+    )
 
 
-@pytest.fixture(scope="module", params=["storage", "mixed"])
+def tls_door(database: Database, node: Pair, authority: Path | None = None) -> TlsDoor:
+    def fingerprints() -> list[str]:
+        with database.reading() as tx:
+            return store.bound_fingerprints(tx)
+
+    def bindings() -> list[Binding]:
+        with database.reading() as tx:
+            return commands.list_bindings(tx)
+
+    files = TlsFiles(certificate=node.certificate_file, key=node.key_file, client_ca=authority)
+    contexts = ServerContexts(files, fingerprints=fingerprints, bindings=bindings)
+    return TlsDoor(database, contexts, silence=LIMITS.silence, idle=LIMITS.idle)
+
+
+@pytest.fixture(scope="module", params=["storage", "mixed", "tls"])
 def node(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Node]:
-    node = start(tmp_path_factory.mktemp("node"), mixed=request.param == "mixed")
+    node = start(tmp_path_factory.mktemp("node"), kind=request.param)
     yield node
     node.listener.stop(timedelta(seconds=5))
     assert node.listener.associations() == 0
@@ -112,10 +155,10 @@ def node(
     node.database.dispose()
 
 
-@pytest.fixture(params=["storage", "mixed"])
+@pytest.fixture(params=["storage", "mixed", "tls"])
 def own_node(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Node]:
     """A node that a test may stop or fill."""
-    node = start(tmp_path, mixed=request.param == "mixed")
+    node = start(tmp_path, kind=request.param)
     yield node
     node.listener.stop(timedelta(seconds=5))
     node.journal.close()

@@ -1,6 +1,7 @@
 """A peer that says exactly what a test wants said, byte for byte."""
 
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Sequence
@@ -73,6 +74,13 @@ def command(
     return element(0, struct.pack("<I", len(body))) + body
 
 
+class _Secure(ssl.SSLSocket):
+    """A TLS socket that goes on encrypting and decrypting after a shutdown in one direction."""
+
+    def shutdown(self, how: int) -> None:
+        socket.socket.shutdown(self, how)
+
+
 class Speaker:
     """One connection to the node."""
 
@@ -83,10 +91,14 @@ class Speaker:
         calling: str = CALLING,
         called: str = CALLED,
         beside: Sequence[tuple[str, str]] = (),
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.beside = [(201 + 2 * n, uid, [syntax]) for n, (uid, syntax) in enumerate(beside)]
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            tls.sslsocket_class = _Secure
+            self.sock = tls.wrap_socket(self.sock)
         self.calling, self.called = calling, called
         self.results: dict[int, tuple[int, str]] = {}
 
@@ -178,7 +190,7 @@ class Speaker:
         while len(data) < length:
             try:
                 more = self.sock.recv(length - len(data))
-            except ConnectionResetError:
+            except (ConnectionResetError, ssl.SSLEOFError):
                 return b""
             if not more:
                 return b""

@@ -46,7 +46,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def scu(program: str, node: Node, *more: str, called: str = "TELERAD", calling: str = "VAN1"):  # type: ignore[no-untyped-def]
-    address = ["-aec", called, "-aet", calling, "127.0.0.1", str(node.port)]
+    address = ["-aec", called, "-aet", calling, *node.dcmtk(), "127.0.0.1", str(node.port)]
     return run(program, "-v", *address, *more)
 
 
@@ -102,12 +102,17 @@ def test_a_series_goes_over_one_association_in_small_pdus(node: Node, tmp_path: 
 
 def a_peer(node: Node, called: str = "TELERAD") -> Peer:
     return Peer(
-        ae_title=called, host="127.0.0.1", port=node.port, organisation_id="o-1", issuer="i"
+        ae_title=called,
+        host="127.0.0.1",
+        port=node.port,
+        organisation_id="o-1",
+        issuer="i",
+        tls=node.keys is not None,
     )
 
 
 def test_our_own_sender_accounts_for_each_instance(node: Node) -> None:
-    settings = SendSettings(ae_title="VAN2")
+    settings = node.caller("VAN2")
     files = {f"{number}": as_file(a_slice(number, study=41)) for number in range(3)}
     uids = {name: split(file).sop_instance_uid for name, file in files.items()}
     outgoing = [Outgoing(uids[name], file) for name, file in files.items()]
@@ -129,7 +134,7 @@ def test_our_own_sender_says_who_did_not_want_it(node: Node) -> None:
     outgoing = [Outgoing("1.2", as_file(a_slice()))]
 
     with pytest.raises(AssociationRefused):
-        send.send(outgoing, a_peer(node, "OTHER"), SendSettings(ae_title="VAN1"))
+        send.send(outgoing, a_peer(node, "OTHER"), node.caller())
     closed = Peer(ae_title="X", host="127.0.0.1", port=1, organisation_id="o", issuer="i")
     with pytest.raises(PeerUnreachable):
         send.send(outgoing, closed, SendSettings(ae_title="VAN1"))
