@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit
 from bench.servers import CALLER, Receiver
 from dicom_node.contexts import IMPLICIT_LITTLE, STUDY_ROOT_FIND
 from dicom_node.data_sets import Attribute, attribute, encode, tag_of
-from tests.wire.speaker import Speaker, command, pdu, pdv
+from tests.wire.speaker import Speaker, element, pdu, pdv
 
 RETURNED = (
     "StudyInstanceUID", "PatientName", "PatientID", "StudyDate", "StudyTime", "AccessionNumber",
@@ -23,10 +23,21 @@ RETURNED = (
 )  # fmt: skip
 """What a worklist of studies shows; asked for in both protocols."""
 
-_P_DATA, _FIND = 4, 0x20
+_P_DATA = 4
 _COMMAND, _LAST = 1, 2
 _PENDING = (0xFF00, 0xFF01)
 _STATUS = struct.pack("<HHI", 0, 0x0900, 2)
+
+_COMMANDS = b"".join(
+    [
+        element(0x0002, STUDY_ROOT_FIND.encode()),
+        element(0x0100, struct.pack("<H", 0x0020)),
+        element(0x0110, struct.pack("<H", 1)),
+        element(0x0700, struct.pack("<H", 0)),
+        element(0x0800, struct.pack("<H", 1)),
+    ]
+)
+_REQUEST = element(0, struct.pack("<I", len(_COMMANDS))) + _COMMANDS
 
 
 class Asker(Protocol):
@@ -64,14 +75,12 @@ class Finder:
         return answers
 
     def close(self) -> None:
-        """Release the association."""
-        self._speaker.release()
+        """End the association without a word: the server may have ended it."""
         self._speaker.sock.close()
 
     def _say(self, asked: list[Attribute]) -> None:
-        request = command(_FIND, sop_class=STUDY_ROOT_FIND, has_data=True)
         data = encode(asked, IMPLICIT_LITTLE)
-        self._speaker.say(pdu(_P_DATA, pdv(1, 3, request)) + pdu(_P_DATA, pdv(1, 2, data)))
+        self._speaker.say(pdu(_P_DATA, pdv(1, 3, _REQUEST)) + pdu(_P_DATA, pdv(1, 2, data)))
 
     def _next_status(self) -> int:
         """Take PDUs until an answer is whole: its command, and its identifier if it has one."""

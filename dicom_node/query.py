@@ -226,7 +226,8 @@ def read(
     Raises
     ------
     QueryRefused
-        It has no level of this model, or lacks the unique key of a level above (C.4.1.2.1).
+        It has no level of this model, lacks the unique key of a level above (C.4.1.2.1), or has a
+        value that no attribute can have.
     """
     told = asked.value("QueryRetrieveLevel")
     level = next((each for each in LEVELS[root] if each.value == told), None)
@@ -234,6 +235,8 @@ def read(
         raise QueryRefused(f"the {root.value} root model has no query level of this name")
     if not relational:
         require_unique_keys(asked, root, level)
+    if any("\0" in value for each in asked.by_tag.values() for value in each.values):
+        raise QueryRefused("a value of a key has a NUL, which no text of DICOM has")
     return Query(root=root, level=level, asked=asked, combined_times=combined_times)
 
 

@@ -35,6 +35,7 @@ from storage.tables.patients import PATIENTS
 PAGE = 200
 _BEFORE_ALL = "0"
 MAX_LISTED = 400
+_MAX_PATTERNS = 64
 
 Row = Mapping[str, Any]
 
@@ -332,7 +333,7 @@ def _seen(level: Level, devices: Select[Any], asked_by: Select[Any]) -> ColumnEl
 def _conditions(tx: Transaction, level: Level, narrowing: Narrowing) -> list[ColumnElement[bool]]:
     wanted = _listed(PATIENTS.c.patient_id, narrowing.patient_ids)
     wanted += _like(tx, PATIENTS.c.patient_id, narrowing.patient_id_pattern)
-    if narrowing.name_keys:
+    if 0 < len(narrowing.name_keys) <= _MAX_PATTERNS:  # more are matched by the asker alone
         wanted.append(patient_names.found_by(patient_names.NAME, narrowing.name_keys))
     wanted += [patient_names.found_by(patient_names.WORD, each) for each in narrowing.name_words]
     if level is Level.PATIENT:

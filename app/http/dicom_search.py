@@ -22,7 +22,9 @@ MAX_FOUND = 1000
 MAX_OFFSET = 1_000_000
 
 ALL = "all"
-_PAGING = frozenset({"limit", "offset", "includefield", "fuzzymatching", "accept"})
+# Of several values one has to match here, asked for or not (PS3.4 section C.2.2.2.8).
+_FLAGS = ("fuzzymatching", "multiplevaluematching", "emptyvaluematching")
+_PAGING = frozenset({"limit", "offset", "includefield", "accept", *_FLAGS})
 _MAX_VALUE = 4096
 _COUNT_DIGITS = 9
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
@@ -118,19 +120,23 @@ def parsed(
         if name == "includefield":
             included += value.split(",")
         elif name in _PAGING:
-            paging[name] = value
+            if paging.setdefault(name, value) != value:
+                raise QueryRefused(f"{name} is given twice")
         else:
             key = _key(name, value, level)
             if key.keyword in keys and not _agrees(keys[key.keyword], key):
                 raise QueryRefused(f"the key {key.keyword} is given twice")
             keys.setdefault(key.keyword, key)
+    flags = {name: _flag(name, paging.get(name, "false")) for name in _FLAGS}
+    if flags["emptyvaluematching"]:
+        raise QueryRefused("matching of empty values is not offered here")
     return Search(
         level=level,
         keys=tuple(keys.values()),
         given=_given(level, within, included),
         limit=min(_count(paging, "limit", MAX_FOUND), MAX_FOUND),
         offset=_count(paging, "offset", 0, most=MAX_OFFSET),
-        fuzzy=_flag(paging.get("fuzzymatching", "false")),
+        fuzzy=flags["fuzzymatching"],
     )
 
 
@@ -234,9 +240,9 @@ def _require(keyword: str, vr: str, value: str) -> None:
         raise QueryRefused(f"{keyword} must be a number")
 
 
-def _flag(value: str) -> bool:
+def _flag(name: str, value: str) -> bool:
     if value not in {"true", "false"}:
-        raise QueryRefused("fuzzymatching is true or false")
+        raise QueryRefused(f"{name} is true or false")
     return value == "true"
 
 

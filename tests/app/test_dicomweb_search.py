@@ -156,7 +156,10 @@ def test_fields_are_included_when_asked_for(stocked: Stocked):
     assert "00100010" in stocked.get(f"{path}?includefield=PatientName").json()[0]
     assert "00081030" in stocked.get(f"{path}?includefield=00081030,00100020").json()[0]
     assert "00080062" in stocked.get("studies?includefield=all").json()[0]
-    assert stocked.get(f"{path}?includefield=00091001,Nonsense").status_code == 200
+    for unknown in ("00091001,Nonsense", "00081110.00081150", "00400275.00400007,PatientName"):
+        rows = stocked.get(f"{path}?includefield={unknown}").json()
+        assert ["00080060" in row for row in rows] == [True]
+    assert stocked.get(f"{path}?includefield=all").json()[0].keys() >= {"00081030", "00100010"}
 
 
 def test_limit_and_offset_walk_through_all_and_say_what_was_cut(stocked: Stocked):
@@ -168,6 +171,15 @@ def test_limit_and_offset_walk_through_all_and_say_what_was_cut(stocked: Stocked
     assert pages[0].headers["warning"].startswith("299 ")
     assert stocked.get("studies?limit=0").json() == []
     assert stocked.get("studies?offset=1000").json() == []
+    assert stocked.get("studies?limit=1&limit=1&offset=0").json()
+    assert stocked.get("studies?limit=999999999").status_code == 200
+
+
+def test_nothing_found_is_an_empty_list_in_either_model(stocked: Stocked):
+    xml = 'multipart/related; type="application/dicom+xml"'
+
+    assert stocked.get("studies?PatientID=nobody").json() == []
+    assert stocked.get("studies?PatientID=nobody", xml).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -211,6 +223,18 @@ def test_fuzzy_matching_finds_words_by_their_beginnings_in_any_order(
         "offset=9223372036854775808",
         "offset=2000000",
         "fuzzymatching=maybe",
+        "fuzzymatching=true&fuzzymatching=false",
+        "multiplevaluematching=1",
+        "emptyvaluematching=true",
+        "limit=1&limit=2",
+        "limit=1.5",
+        "limit=0x10",
+        "limit=",
+        "offset=1e3",
+        "limit=%2B1",
+        "StudyDate=20260101&00080020=20260102",
+        "PatientName=" + "%D0%90" * 5000,
+        "PatientID=P1%0AX",
         "StudyInstanceUID=x",
         "StudyInstanceUID=../../etc/passwd",
         "PatientID=P1%00",

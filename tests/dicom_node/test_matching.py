@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from dicom_node import matching, query
 from dicom_node.admission import Announced
 from dicom_node.data_sets import Attribute, Attributes, attribute
+from dicom_node.errors import QueryRefused
 from dicom_node.finding import Finder
 from dicom_node.intake import Intake
 from dicom_node.query import Root
@@ -23,6 +24,7 @@ from storage.engine import Database
 from storage.journal import Journal
 from storage.migrate import upgrade
 from tests.dicom_node.samples import a_source, as_file, as_sent
+from tests.services.postgresql import PostgreSQL
 from tests.wire.holdings import CR, HELD, Held
 
 LETTERS = "abAB*?^яЯé "
@@ -155,10 +157,18 @@ MORE = tuple(
 STUDIES = HELD[:5] + MORE
 
 
-@pytest.fixture(scope="module")
-def finder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finder]:
+@pytest.fixture(
+    scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)]
+)
+def finder(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Finder]:
     folder: Path = tmp_path_factory.mktemp("index")
-    database = Database(f"sqlite:///{folder / 'telerad.db'}")
+    url = f"sqlite:///{folder / 'telerad.db'}"
+    if request.param == "postgresql":
+        server: PostgreSQL = request.getfixturevalue("postgresql")
+        url = server.url(server.create())
+    database = Database(url)
     upgrade(database)
     journal = Journal(folder / "journal", node="test", segment_bytes=4 << 20)
     intake = Intake(database, journal)
@@ -237,8 +247,8 @@ def agrees(held: Held, keys: dict[str, str]) -> bool:
             ok = any(expression(key).fullmatch(each) for each in modalities)
         elif keyword == "PatientName":
             patterns = [name_key.plain(key), *name_key.folded_pattern(key)]
-            keys = name_key.keys_of(held.name)
-            ok = any(expression(p).fullmatch(each) for p in patterns for each in keys if p)
+            spelt = name_key.keys_of(held.name)
+            ok = any(expression(p).fullmatch(each) for p in patterns for each in spelt if p)
         else:
             ok = bool(known[keyword]) and bool(expression(key).fullmatch(known[keyword]))
         if not ok:
@@ -248,6 +258,24 @@ def agrees(held: Held, keys: dict[str, str]) -> bool:
 
 def expression(key: str) -> re.Pattern[str]:
     return re.compile(re.escape(key.strip()).replace(r"\*", ".*").replace(r"\?", "."))
+
+
+def test_a_list_too_long_for_the_index_is_matched_all_the_same(finder: Finder) -> None:
+    names = [f"nobody{n}" for n in range(700)] + ["mueller^*"]
+    wanted = {"QueryRetrieveLevel": ["STUDY"], "PatientName": names, "PatientID": [*names, "P-2"]}
+    asked = attributes([attribute(keyword, *values) for keyword, values in wanted.items()])
+
+    found = [each.row["name"] for each in finder.matches(query.read(asked, Root.STUDY), None)]
+
+    assert found == ["Müller^Jörg"]
+
+
+@pytest.mark.parametrize("keyword", ["PatientName", "PatientID", "StudyDate", "StudyInstanceUID"])
+def test_no_value_has_a_nul(keyword: str) -> None:
+    asked = attributes([attribute("QueryRetrieveLevel", "STUDY"), attribute(keyword, "1\0*")])
+
+    with pytest.raises(QueryRefused):
+        query.read(asked, Root.STUDY)
 
 
 def test_levels_hold_the_keys_of_those_above(finder: Finder) -> None:
