@@ -126,7 +126,8 @@ def _rows(batch: list[Study]) -> Iterator[tuple[str, list[dict[str, object]]]]:
     patients = [each for each in batch if each.number % OF_A_PATIENT == 0]
     refs = {each.patient_id: derived("patient", ISSUER, each.patient_id) for each in patients}
     yield (
-        "INSERT INTO patients VALUES (:ref, :issuer, :id, :name, 'F', '1970-01-01', :at)",
+        "INSERT INTO patients (ref, issuer, patient_id, name, sex, birth_date, registered_at)"
+        " VALUES (:ref, :issuer, :id, :name, 'F', '1970-01-01', :at)",
         [
             {"ref": refs[p.patient_id], "issuer": ISSUER, "id": p.patient_id, "name": p.name}
             | {"at": _AT}
