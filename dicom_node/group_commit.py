@@ -30,6 +30,7 @@ class GroupCommit:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._writer = database.writer()
         self._turn = threading.Lock()
         self._queue_lock = threading.Lock()
         self._queue: list[_Waiting] = []
@@ -68,7 +69,7 @@ class GroupCommit:
     def _commit(self, group: list[_Waiting]) -> None:
         arrivals = [waiting.arrival for waiting in group]
         try:
-            with self._database.transaction() as tx:
+            with self._writer.transaction() as tx:
                 found = admission.admit(
                     tx, arrivals, registered=self._registered, known=self._known
                 )

@@ -19,9 +19,10 @@ from kernel.errors import Transient
 from storage import remarks
 from storage.archive import Admission, Conflict
 from storage.engine import Database
-from storage.journal import Journal, JournalFull, LargeRecord, Place
+from storage.frame import Frame
+from storage.journal import Journal, JournalFull, Place
 
-_FIRST_HEAD = 1 << 20
+_FIRST_HEAD = 64 << 10
 
 _OUTCOMES = {
     Admission.STORED: Outcome.STORED,
@@ -77,9 +78,9 @@ class Intake:
         self._index.run(lambda tx: remarks.note(tx, [(uid, code) for code in odd]))
         log.warning("instance.remarked", instance=uid, codes=sorted(odd))
 
-    def stream(self, announced: Announced, source: Source) -> "InstanceStream":
-        """Begin an instance that is too large to be held in memory."""
-        return InstanceStream(self, announced, source)
+    def begin(self, announced: Announced, source: Source, frame: Frame) -> "Arriving":
+        """Begin an instance whose data set comes in pieces, into a frame."""
+        return Arriving(self, announced, source, frame)
 
     def _durably(
         self,
@@ -120,67 +121,69 @@ class Intake:
         return Answer(_OUTCOMES[admitted.admission], _REASONS[admitted.conflict], found)
 
 
-class InstanceStream:
-    """One large instance on its way to a journal segment of its own.
+class Arriving:
+    """One instance while its data set arrives, of whatever length.
 
     A full disk does not raise: the rest is passed over, so that the association lives on and the
     sender is told when its message ends.
     """
 
-    def __init__(self, intake: Intake, announced: Announced, source: Source) -> None:
+    def __init__(self, intake: Intake, announced: Announced, source: Source, frame: Frame) -> None:
         self._intake = intake
         self._announced = announced
         self._source = source
+        self._frame = frame
         self._at = intake._clock()
-        self._record: LargeRecord | None = None
+        note = note_of(announced, source, self._at)
+        self._record = intake._journal.begin(note, _head(announced), frame)
         self._failure: Transient | OSError | None = None
-        self._head = bytearray()
-        self._length = 0
+        self._head = b""
 
-    def write(self, chunk: Bytes) -> None:
-        """Add bytes of the data set."""
-        self._length += len(chunk)
-        if len(self._head) < _FIRST_HEAD:
-            self._head += chunk[: _FIRST_HEAD - len(self._head)]
+    def room(self, size: int) -> memoryview:
+        """Return memory for the next `size` bytes of the data set."""
         if self._failure is not None:
-            return
+            return self._frame.body[:size]
+        if not self._head and len(self._record.in_memory) + size > len(self._frame.body):
+            self._head = bytes(self._record.in_memory[:_FIRST_HEAD])
         try:
-            if self._record is None:
-                note = note_of(self._announced, self._source, self._at)
-                self._record = self._intake._journal.spool(note)
-                self._record.write(_head(self._announced))
-            self._record.write(chunk)
+            return self._record.next_room(size)
         except (Transient, OSError) as failure:
-            self.discard()
             self._failure = failure
+            self.discard()
+            return self._frame.body[:size]
+
+    def filled(self, size: int) -> None:
+        """Take the next `size` bytes as filled."""
+        if self._failure is None:
+            self._record.filled(size)
 
     def finish(self) -> Answer:
         """Make the instance durable and index it."""
-        if self._failure is not None or self._record is None:
-            return _not_stored(self._failure or OSError("nothing was written"))
-        record, self._record = self._record, None
+        if self._failure is not None:
+            return _not_stored(self._failure)
         try:
-            place = record.commit()
-            found = self._examined(place)
+            if self._record.is_whole_in_memory:
+                found = _examined(self._announced, self._source, self._record.in_memory)
+                place = self._record.commit()
+            else:
+                place = self._record.commit()
+                found = self._examined(place)
             return self._intake._indexed(self._announced, self._source, found, place, self._at)
         except (Transient, OSError) as failure:
             return _not_stored(failure)
 
     def discard(self) -> None:
         """Give the instance up, as when the association was cut."""
-        record, self._record = self._record, None
-        if record is not None:
-            record.discard()
+        self._record.discard()
 
     def _examined(self, place: Place) -> InstanceHeader | Unreadable:
-        head: Bytes = self._head
+        head, length = self._head, self._record.length
         while True:
             try:
-                return _examined(self._announced, self._source, head, total=self._length)
+                return _examined(self._announced, self._source, head, total=length)
             except HeadTooShort:
-                more = min(4 * len(head), MAX_HEADER_LENGTH, self._length)
-                start = place.length - self._length
-                head = self._intake._journal.read(place, start=start, length=more)
+                more = min(4 * len(head), MAX_HEADER_LENGTH, length)
+                head = self._intake._journal.read(place, start=place.length - length, length=more)
 
 
 def note_of(announced: Announced, source: Source, at: datetime) -> dict[str, str]:

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from mmap import mmap
 
 import structlog
 
@@ -18,10 +17,12 @@ from dicom_node.contexts import VERIFICATION, Answered
 from dicom_node.dimse import MAX_COMMAND_LENGTH, Command, Request, parse_request, response
 from dicom_node.errors import PeerGone, ProtocolBroken
 from dicom_node.in_flight import InFlight
-from dicom_node.intake import Answer, InstanceStream, Intake
+from dicom_node.intake import Answer, Intake
 from dicom_node.pdu import AbortReason, command_data, release_response
 from dicom_node.statuses import Outcome, word_for
 from dicom_node.transport import Released, Transport
+from storage.frame import Frame
+from storage.journal import ALIGNMENT
 
 _COMMAND, _LAST = 1, 2
 
@@ -73,7 +74,7 @@ class StorageAssociation:
         self._intake = intake
         self._in_flight = in_flight
         self._limits = limits
-        self._buffer: memoryview | None = None
+        self._frame: Frame | None = None
         self._busy = threading.Lock()
         self._stopping = False
         self.stored = 0
@@ -173,34 +174,23 @@ class StorageAssociation:
         return answer
 
     def _receive(self, context: Answered, announced: Announced) -> Answer:
-        """Read one data set; what outgrows the buffer goes to the journal as it comes."""
-        buffer = self._whole_buffer()
-        stream: InstanceStream | None = None
-        used = total = 0
+        """Read one data set; what outgrows the frame goes to the journal as it comes."""
+        arriving = self._intake.begin(announced, self._agreed.source, self._whole_frame())
         try:
-            while True:
+            total, last = 0, False
+            while not last:
                 length, last = self._next_fragment(context)
                 total += length
                 if total > self._limits.max_data_set_bytes:
                     raise ProtocolBroken(AbortReason.NOT_SPECIFIED, "a data set has no end")
-                if used + length > len(buffer):
-                    stream = stream or self._intake.stream(announced, self._agreed.source)
-                    stream.write(buffer[:used])
-                    used = 0
-                self._transport.fill(buffer[used : used + length])
-                used += length
-                if last:
-                    break
-            if stream is None:
-                return self._intake.store(announced, self._agreed.source, buffer[:used])
-            stream.write(buffer[:used])
-            return stream.finish()
+                self._transport.fill(arriving.room(length))
+                arriving.filled(length)
+            return arriving.finish()
         finally:
-            if stream is not None:
-                stream.discard()
+            arriving.discard()
 
     def _pass_over(self, context: Answered) -> None:
-        buffer = self._whole_buffer()
+        buffer = self._whole_frame().body
         last = False
         while not last:
             length, last = self._next_fragment(context)
@@ -217,13 +207,11 @@ class StorageAssociation:
     def _next_pdv(self) -> tuple[int, int, int]:
         return self._transport.next_pdv(limit=self._limits.max_pdu)
 
-    def _whole_buffer(self) -> memoryview:
-        # Anonymous memory: pages that no instance reaches are never taken.
-        if self._buffer is None:
-            self._buffer = memoryview(
-                mmap(-1, max(self._limits.buffer_bytes, self._limits.max_pdu))
-            )
-        return self._buffer
+    def _whole_frame(self) -> Frame:
+        if self._frame is None:
+            limits = self._limits
+            self._frame = Frame(max(limits.buffer_bytes, limits.max_pdu + ALIGNMENT))
+        return self._frame
 
     def _reply(self, context: Answered, request: Request, answer: Answer) -> None:
         word = word_for(answer.outcome)

@@ -11,13 +11,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Executable, Table, bindparam, func, select, update
+from sqlalchemy import Table, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.ids import UNIDENTIFIED, InstanceUID, PatientRef, SeriesUID, StudyUID
 from storage.engine import Transaction
 from storage.journal import Place
 from storage.patients import registered, same_person
+from storage.prepared import Prepared
 from storage.tables.archive import ARRIVALS, INSTANCES, SERIES, STUDIES
 from storage.tables.patients import PATIENTS
 
@@ -183,15 +184,16 @@ _DUPLICATE = Admitted(Admission.DUPLICATE)
 _OTHER_CONTENT = Admitted(Admission.QUARANTINED, Conflict.OTHER_CONTENT)
 _REFUSED_PATIENT = Admitted(Admission.QUARANTINED, Conflict.OTHER_PATIENT)
 
-# Statements are made once: the database layer then finds them compiled, which makes admitting one
-# instance four times as fast as making them anew.
-_INSERT: Mapping[tuple[str, Table], Executable] = {
-    (name, table): dialect.insert(table)
-    .on_conflict_do_nothing()
-    .execution_options(preserve_rowcount=True)
-    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
+_INSERT: Mapping[Table, Prepared] = {
+    table: Prepared(
+        {
+            "sqlite": sqlite.insert(table).on_conflict_do_nothing(),
+            "postgresql": postgresql.insert(table).on_conflict_do_nothing(),
+        }
+    )
     for table in (STUDIES, SERIES, INSTANCES, ARRIVALS)
 }
+# Statements are made once: the database layer then finds them compiled.
 # A correction changes what a study is shown as, never what its next instance has to agree with.
 _RECEIVED = func.coalesce(STUDIES.c.received_patient_ref, STUDIES.c.patient_ref)
 _PATIENTS_OF = (
@@ -209,11 +211,12 @@ _PATIENTS_OF = (
 _WHERE_STORED = select(
     INSTANCES.c.instance_uid, INSTANCES.c.segment, INSTANCES.c.offset, INSTANCES.c.sha256
 ).where(INSTANCES.c.instance_uid.in_(bindparam("uids", expanding=True)))
-_GROWN = (
+_GROW = (
     update(STUDIES)
     .where(STUDIES.c.study_uid == bindparam("uid"))
     .values(unsettled=True, last_arrival_at=bindparam("at"))
 )
+_GROWN = Prepared({"sqlite": _GROW, "postgresql": _GROW})
 
 
 def _misfiled(tx: Transaction, rows: Sequence[NewInstance], known: Known) -> frozenset[NewInstance]:
@@ -290,15 +293,14 @@ def _mark_grown(tx: Transaction, rows: Sequence[NewInstance], admitted: Sequence
         if each.admission is Admission.STORED:
             grown[row.study_uid] = max(row.received_at, grown.get(row.study_uid, row.received_at))
     if grown:
-        tx.execute(_GROWN, [{"uid": uid, "at": at} for uid, at in sorted(grown.items())])
+        tx.run(_GROWN, [{"uid": uid, "at": at} for uid, at in sorted(grown.items())])
 
 
 def _insert_missing(tx: Transaction, table: Table, rows: list[dict[str, Any]]) -> int:
     """Insert the rows that are not there; return how many those were."""
     # Sorted, so that two nodes that insert the same keys take their locks in the same order.
     rows.sort(key=lambda row: str(next(iter(row.values()))))
-    made = tx.execute(_INSERT[tx.dialect, table], rows if len(rows) > 1 else rows[0])
-    return made.rowcount
+    return tx.run(_INSERT[table], rows)
 
 
 def _study(row: NewInstance) -> dict[str, Any]:

@@ -2,16 +2,17 @@
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event
+from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from kernel.clock import Clock, system_clock
 from kernel.errors import Misconfigured, Transient
+from storage.transaction import Transaction as Transaction
+from storage.writer import Writer
 
 SQLITE_BUSY_TIMEOUT_S = 30
 POSTGRESQL_LOCK_TIMEOUT_MS = 15_000
@@ -28,38 +29,6 @@ class DatabaseFull(DatabaseUnavailable):
     """The disk of the database has no room; nothing was stored."""
 
     code = "storage.database_full"
-
-
-class Transaction:
-    """One open transaction; commands take it and never commit."""
-
-    def __init__(self, connection: Connection, at: datetime) -> None:
-        self.connection = connection
-        self.at = at
-        self.dialect = connection.dialect.name
-        self.pending_audit: list[dict[str, object]] = []
-        self._before_commit: dict[str, Callable[[], None]] = {}
-
-    def execute(
-        self,
-        statement: Executable,
-        parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-    ) -> CursorResult[Any]:
-        """Run one statement, or the same one for many rows."""
-        return self.connection.execute(statement, parameters)
-
-    def before_commit(self, name: str, act: Callable[[], None]) -> None:
-        """Run `act` once, as the last thing inside this transaction.
-
-        Locks that every transaction takes (the head of the audit chain) are taken here, so that
-        they are held for a moment only and always last, which rules out a deadlock on them.
-        """
-        self._before_commit.setdefault(name, act)
-
-    def finish(self) -> None:
-        """Run what was left for the end; called by `Database.transaction` alone."""
-        for act in self._before_commit.values():
-            act()
 
 
 class Database:
@@ -80,6 +49,7 @@ class Database:
         # One writer at a time is SQLite's rule; waiting in a lock is fairer and faster than its
         # polling, which still serves writers of other processes.
         self._one_writer = threading.Lock() if self.dialect == "sqlite" else nullcontext()
+        self._writers: list[Writer] = []
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -90,7 +60,7 @@ class Database:
         DatabaseUnavailable
             The database cannot be reached, or stayed locked.
         """
-        with self._one_writer, _named_failures(), self.engine.begin() as connection:
+        with self._exclusively(), self.engine.begin() as connection:
             tx = Transaction(connection, self.clock())
             yield tx
             tx.finish()
@@ -98,32 +68,52 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         """Open a transaction that sees one state and changes nothing."""
-        with _named_failures(), self._readers.begin() as connection:
+        with _named_failures(self.engine.dialect), self._readers.begin() as connection:
             yield Transaction(connection, self.clock())
 
+    def writer(self) -> Writer:
+        """Return who makes the same transaction again and again, on a connection of its own."""
+        made = Writer(self.engine, self._exclusively, self.clock)
+        self._writers.append(made)
+        return made
+
     def dispose(self) -> None:
-        """Close every pooled connection."""
+        """Close every connection."""
+        for writer in self._writers:
+            writer.close()
         self.engine.dispose()
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        with self._one_writer, _named_failures(self.engine.dialect):
+            yield
 
 
 @contextmanager
-def _named_failures() -> Iterator[None]:
+def _named_failures(dialect: Dialect) -> Iterator[None]:
+    driver: Any = dialect.loaded_dbapi
     try:
         yield
-    except OperationalError as error:
-        if _is_full(error):
-            raise DatabaseFull("the disk of the database is full: nothing was stored") from error
-        raise DatabaseUnavailable(f"the database did not answer: {error.orig}") from error
     except DatabaseError as error:
-        if isinstance(error.orig, sqlite3.DatabaseError) and "not a database" in str(error.orig):
-            raise Misconfigured("the database file is not a database") from error
-        raise
+        raise _named(error.orig, driver) or error from error
+    except driver.DatabaseError as error:  # of a prepared statement, which goes past that layer
+        raise _named(error, driver) or error from error
 
 
-def _is_full(error: OperationalError) -> bool:
+def _named(error: BaseException | None, driver: Any) -> Exception | None:
+    """Return what a failure of the driver means, None where it has no name of its own."""
+    if isinstance(error, driver.OperationalError):
+        if _is_full(error):
+            return DatabaseFull("the disk of the database is full: nothing was stored")
+        return DatabaseUnavailable(f"the database did not answer: {error}")
+    if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
+        return Misconfigured("the database file is not a database")
+    return None
+
+
+def _is_full(error: BaseException) -> bool:
     """Say whether the disk is why: SQLITE_FULL, or SQLSTATE 53100 of PostgreSQL."""
-    code = getattr(error.orig, "sqlstate", None)
-    return code == "53100" or "disk is full" in str(error.orig)
+    return getattr(error, "sqlstate", None) == "53100" or "disk is full" in str(error)
 
 
 def _engine(url: str) -> Engine:
@@ -155,7 +145,10 @@ def _sqlite(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        reading = connection.get_execution_options().get("telerad_reading", False)
+        options = connection.get_execution_options()
+        if options.get("telerad_begun", False):
+            return
+        reading = options.get("telerad_reading", False)
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine

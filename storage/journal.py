@@ -3,55 +3,50 @@
 Instances are appended to preallocated, zero-filled segment files.  `Journal.append` returns once
 an ``fdatasync`` that began after its bytes were written has ended; associations that append at the
 same time share one (group commit), so durability costs one flush a group and not three a file.
-
-A record is a fixed header, a note (JSON) and the Part 10 bytes, aligned to `ALIGNMENT`::
-
-    magic 8 | segment id 16 | note length u32 | body length u64 | sha256 32 | crc32 u32
-
-The segment id keeps the content of one record from posing as the header of another, and lets a
-scan find the next record behind one that a crash left half written.
+What arrives over a network is put together in a `Frame` and written from there, past the page
+cache (`Journal.begin`).
 """
 
 import contextlib
-import errno
 import hashlib
-import json
 import os
-import struct
 import threading
-import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from kernel.errors import Corrupt, NotFound, Transient
 from kernel.ids import fresh
+from storage.frame import Frame
+from storage.incoming import Incoming
+from storage.record import (
+    ALIGNMENT,
+    HEADER_BYTES,
+    Place,
+    Record,
+    aligned,
+    encoded_note,
+    header,
+    scan,
+)
 from storage.segment import (
     Bytes,
+    JournalFull,
     Segment,
-    begin_part,
     discard,
+    full_or,
     is_held,
     publish,
     sync_directory,
-    write_at,
+    unfilled,
     zero_filled,
 )
 from storage.spare import Spare
 
+__all__ = ["ALIGNMENT", "Journal", "JournalFull", "NoSuchPlace", "Place", "PlaceLost", "Record"]
+
 SEGMENT_BYTES = 64 << 20
-ALIGNMENT = 4096
-MAX_NOTE_BYTES = 65_536
-
-_MAGIC = b"TELERAD1"
-_HEADER = struct.Struct("<8s16sIQ32sI")
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-class JournalFull(Transient):
-    """The disk of the journal has no room; nothing was accepted."""
-
-    code = "storage.journal_full"
+_MAX_RESTING = 2
+_RESTING_PART = 4  # a segment with less than a quarter of its room left is not lent again
 
 
 class PlaceLost(Corrupt):
@@ -70,24 +65,6 @@ class NoSuchPlace(NotFound):
     """The segment was freed: the study lies in its pack."""
 
     code = "storage.no_such_place"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where one Part 10 file lies: `offset` and `length` in bytes within the segment."""
-
-    segment: str
-    offset: int
-    length: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One record found by a scan."""
-
-    place: Place
-    note: Mapping[str, str]
 
 
 class Journal:
@@ -109,6 +86,8 @@ class Journal:
         self._segment_bytes = segment_bytes
         self._reserve_lock = threading.Lock()
         self._current: Segment | None = None
+        self._resting: list[Segment] = []
+        self._closed = False
         self._spare = Spare(self._made)
         directory.mkdir(parents=True, exist_ok=True)
 
@@ -133,20 +112,28 @@ class Journal:
         JournalFull
             The disk has no room; the journal goes on when there is room again.
         """
-        noted = _note(note)
+        noted = encoded_note(note)
         length = sum(len(part) for part in parts)
         digest = _sha256(parts)
+        size = HEADER_BYTES + len(noted) + length
         try:
-            segment, offset = self._reserve(_HEADER.size + len(noted) + length)
-            header = _header(segment.id, noted, length, digest)
-            self._write(segment, offset, [header, noted, *parts])
+            segment, offset = self.reserve(size)
+            head = header(segment.id, noted, length, digest)
+            # Whole pages, for none of the segment need be in memory to be completed.
+            segment.write([head, noted, *parts, bytes(aligned(size) - size)], offset)
         except OSError as error:
-            raise _full_or(error) from error
-        return Place(segment.path.name, offset + _HEADER.size + len(noted), length, digest.hex())
+            raise full_or(error) from error
+        return Place(segment.path.name, offset + HEADER_BYTES + len(noted), length, digest.hex())
 
-    def spool(self, note: Mapping[str, str]) -> "LargeRecord":
-        """Begin a record whose length is not known yet, in a segment of its own."""
-        return LargeRecord(self.directory / self._name(), _note(note))
+    def begin(self, note: Mapping[str, str], beginning: bytes, frame: Frame) -> Incoming:
+        """Begin a record whose length is not known yet.
+
+        Parameters
+        ----------
+        beginning
+            The first bytes of the body; the rest is filled into `frame`.
+        """
+        return Incoming(self, encoded_note(note), beginning, frame)
 
     def read(self, place: Place, *, start: int = 0, length: int | None = None) -> bytes:
         """Return the bytes of a place, or of a range within it.
@@ -186,11 +173,11 @@ class Journal:
         A record may be one that a crash left half written: `is_whole` tells.
         """
         for path in self.segments():
-            yield from _scan(path)
+            yield from scan(path)
 
     def records_of(self, name: str) -> list[Record]:
         """Return the records of one segment."""
-        return list(_scan(self.directory / name))
+        return list(scan(self.directory / name))
 
     def is_whole(self, place: Place) -> bool:
         """Re-read a record and say whether its bytes have its digest."""
@@ -214,6 +201,8 @@ class Journal:
             if self._current is not None and self._current.used:
                 self._retire(self._current)
                 self._current = None
+            while self._resting:
+                self._resting.pop().close()
 
     def free(self, name: str) -> None:
         """Delete a segment whose records all lie in verified packs; one in use is left alone."""
@@ -225,25 +214,54 @@ class Journal:
     def close(self) -> None:
         """Close the current segment; what was acknowledged is durable already."""
         with self._reserve_lock:
-            if self._current is not None:
-                os.close(self._current.fd)
-                self._current = None
+            self._closed = True
+            for segment in (*self._resting, *([self._current] if self._current else ())):
+                segment.close()
+            self._resting, self._current = [], None
             self._spare.close()
+
+    def reserve(self, size: int) -> tuple[Segment, int]:
+        """Give room for `size` bytes in the current segment; whoever takes it writes there."""
+        with self._reserve_lock:
+            segment = self._room(size)
+            offset = segment.used
+            segment.used += aligned(size)
+            with segment.changed:
+                segment.writers += 1
+            return segment, offset
+
+    def lend(self) -> Segment:
+        """Lend a segment to one record alone, for as long as that arrives.
+
+        It is one made ahead where there is one; else a new file, which the record makes longer.
+        """
+        with self._reserve_lock:
+            if self._resting:
+                return self._resting.pop()
+            made = self._spare.take_if_ready()
+        made = made or unfilled(self.directory / self._name())
+        _publish(made)
+        return made
+
+    def give_back(self, segment: Segment) -> None:
+        """Take back a segment that was lent."""
+        with self._reserve_lock:
+            has_room = segment.size - segment.used > segment.size // _RESTING_PART
+            rests = has_room and segment.failure is None and len(self._resting) < _MAX_RESTING
+            if rests and not self._closed:
+                self._resting.append(segment)
+                return
+        if segment.used:
+            segment.close()
+        else:
+            segment.path.unlink(missing_ok=True)
+            segment.close()
 
     def _made(self) -> Segment:
         return zero_filled(self.directory / self._name(), self._segment_bytes)
 
     def _name(self) -> str:
         return f"{self.node}-{fresh()}.seg"
-
-    def _reserve(self, size: int) -> tuple[Segment, int]:
-        with self._reserve_lock:
-            segment = self._room(size)
-            offset = segment.used
-            segment.used += _aligned(size)
-            with segment.changed:
-                segment.writers += 1
-            return segment, offset
 
     def _room(self, size: int) -> Segment:
         current = self._current
@@ -257,14 +275,10 @@ class Journal:
 
     def _following(self, size: int) -> Segment:
         if size > self._segment_bytes:
-            made = zero_filled(self.directory / self._name(), _aligned(size))
+            made = zero_filled(self.directory / self._name(), aligned(size))
         else:
             made = self._spare.take() or self._made()
-        try:
-            publish(made)
-        except OSError:
-            discard(made)
-            raise
+        _publish(made)
         return made
 
     def _retire(self, segment: Segment) -> None:
@@ -279,134 +293,17 @@ class Journal:
                         and (segment.synced >= segment.written or segment.failure is not None)
                     )
                 )
-            os.close(segment.fd)
+            segment.close()
 
         threading.Thread(target=close_when_idle, name="journal-retire", daemon=True).start()
 
-    def _write(self, segment: Segment, offset: int, parts: list[Bytes]) -> None:
-        failure: OSError | None = None
-        try:
-            write_at(segment.fd, parts, offset)
-        except OSError as error:
-            failure = error
-        with segment.changed:
-            segment.writers -= 1
-            segment.written += 1
-            ticket = segment.written
-            segment.changed.notify_all()
-        if failure is not None:
-            raise failure
-        segment.wait_synced(ticket)
 
-
-class LargeRecord:
-    """A record written as it arrives, in a segment of its own."""
-
-    def __init__(self, path: Path, noted: bytes) -> None:
-        self._path = path
-        self._noted = noted
-        self._id = os.urandom(16)
-        self._hash = hashlib.sha256()
-        self._length = 0
-        try:
-            self._fd = begin_part(path)
-        except OSError as error:
-            raise _full_or(error) from error
-
-    def write(self, chunk: Bytes) -> None:
-        """Add bytes.
-
-        Raises
-        ------
-        JournalFull
-            The disk has no room.
-        """
-        start = _HEADER.size + len(self._noted) + self._length
-        try:
-            write_at(self._fd, [chunk], start)
-        except OSError as error:
-            raise _full_or(error) from error
-        self._hash.update(chunk)
-        self._length += len(chunk)
-
-    def commit(self) -> Place:
-        """Make the record durable and return its place."""
-        header = _header(self._id, self._noted, self._length, self._hash.digest())
-        try:
-            write_at(self._fd, [header, self._noted], 0)
-            os.fsync(self._fd)
-            self._path.with_suffix(".part").rename(self._path)
-            sync_directory(self._path.parent)
-        except OSError as error:
-            raise _full_or(error) from error
-        finally:
-            os.close(self._fd)
-        offset = _HEADER.size + len(self._noted)
-        return Place(self._path.name, offset, self._length, self._hash.hexdigest())
-
-    def discard(self) -> None:
-        """Give the record up, as when the association was cut."""
-        os.close(self._fd)
-        self._path.with_suffix(".part").unlink(missing_ok=True)
-
-
-def _scan(path: Path) -> Iterator[Record]:
-    fd = os.open(path, os.O_RDONLY)
+def _publish(made: Segment) -> None:
     try:
-        size = os.fstat(fd).st_size
-        offset, owner = 0, None
-        while offset + _HEADER.size <= size:
-            found = None
-            if os.pread(fd, len(_MAGIC), offset) == _MAGIC:
-                found = _parse(os.pread(fd, _HEADER.size + MAX_NOTE_BYTES, offset), owner)
-            if found is None or offset + found.size > size:
-                offset += ALIGNMENT
-                continue
-            owner = found.owner
-            start = offset + found.size - found.length
-            yield Record(Place(path.name, start, found.length, found.sha256), found.note)
-            offset += _aligned(found.size)
-    finally:
-        os.close(fd)
-
-
-def _header(segment_id: bytes, noted: bytes, length: int, digest: bytes) -> bytes:
-    head = _HEADER.pack(_MAGIC, segment_id, len(noted), length, digest, 0)[:-4]
-    return head + struct.pack("<I", zlib.crc32(noted, zlib.crc32(head)))
-
-
-@dataclass(frozen=True)
-class _Found:
-    owner: bytes
-    note: Mapping[str, str]
-    length: int
-    sha256: str
-    size: int  # of header, note and body together
-
-
-def _parse(data: bytes, owner: bytes | None) -> _Found | None:
-    """Read a record's header and note; None where no whole header of this segment begins."""
-    if len(data) < _HEADER.size or not data.startswith(_MAGIC):
-        return None
-    _magic, found_owner, note_length, length, digest, crc = _HEADER.unpack_from(data)
-    noted = data[_HEADER.size : _HEADER.size + note_length]
-    if zlib.crc32(noted, zlib.crc32(data[: _HEADER.size - 4])) != crc:
-        return None
-    if owner is not None and found_owner != owner:
-        return None
-    size = _HEADER.size + note_length + length
-    return _Found(found_owner, json.loads(noted), length, digest.hex(), size)
-
-
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
-
-
-def _note(note: Mapping[str, str]) -> bytes:
-    noted = json.dumps(dict(note), ensure_ascii=False).encode()
-    if len(noted) > MAX_NOTE_BYTES:
-        raise ValueError(f"a journal note may have {MAX_NOTE_BYTES} bytes, not {len(noted)}")
-    return noted
+        publish(made)
+    except OSError:
+        discard(made)
+        raise
 
 
 def _sha256(parts: tuple[Bytes, ...]) -> bytes:
@@ -414,9 +311,3 @@ def _sha256(parts: tuple[Bytes, ...]) -> bytes:
     for part in parts:
         hasher.update(part)
     return hasher.digest()
-
-
-def _full_or(error: OSError) -> Exception:
-    if error.errno in _FULL:
-        return JournalFull("the disk of the journal is full: nothing was accepted")
-    return error

@@ -13,21 +13,24 @@ from sqlalchemy.dialects import postgresql, sqlite
 from kernel import name_key
 from storage.engine import Transaction
 from storage.like import ESCAPE, bounds, like
+from storage.prepared import Prepared
 from storage.tables.patients import PATIENT_NAME_KEYS, PATIENTS
 
 NAME, WORD = "name", "word"
 
-_INSERT = {
-    name: dialect.insert(PATIENT_NAME_KEYS).on_conflict_do_nothing()
-    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
-}
+_ENTER = Prepared(
+    {
+        "sqlite": sqlite.insert(PATIENT_NAME_KEYS).on_conflict_do_nothing(),
+        "postgresql": postgresql.insert(PATIENT_NAME_KEYS).on_conflict_do_nothing(),
+    }
+)
 
 
 def enter(tx: Transaction, names: Mapping[str, str]) -> None:
     """Keep the keys of names, by the reference of their patient."""
     rows = [row for ref in sorted(names) for row in rows_of(ref, names[ref])]
     if rows:
-        tx.execute(_INSERT[tx.dialect], rows)
+        tx.run(_ENTER, rows)
 
 
 def replace(tx: Transaction, ref: str, name: str) -> None:

@@ -12,15 +12,18 @@ from kernel.errors import NotFound
 from kernel.ids import PatientRef, derived
 from storage import patient_names
 from storage.correction import Kind
-from storage.engine import Transaction
+from storage.prepared import Prepared
 from storage.tables.corrections import CORRECTIONS
 from storage.tables.patients import PATIENTS
+from storage.transaction import Transaction
 
 _UNSTATED = "unstated:"
-_INSERT = {
-    name: dialect.insert(PATIENTS).on_conflict_do_nothing().returning(PATIENTS.c.ref)
-    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
-}
+_REGISTER = Prepared(
+    {
+        "sqlite": sqlite.insert(PATIENTS).on_conflict_do_nothing(),
+        "postgresql": postgresql.insert(PATIENTS).on_conflict_do_nothing(),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +63,16 @@ def register(
     Later senders that spell the name otherwise change nothing: corrections are an explicit act.
     """
     ref = PatientRef(derived("patient", issuer, patient_id))
-    made = tx.execute(
-        _INSERT[tx.dialect],
-        {
-            "ref": ref,
-            "issuer": issuer,
-            "patient_id": patient_id,
-            "name": name,
-            "sex": sex,
-            "birth_date": birth_date,
-            "registered_at": tx.at,
-        },
-    )
-    if made.first() is not None:
+    row = {
+        "ref": ref,
+        "issuer": issuer,
+        "patient_id": patient_id,
+        "name": name,
+        "sex": sex,
+        "birth_date": birth_date,
+        "registered_at": tx.at,
+    }
+    if tx.run(_REGISTER, [row]):
         patient_names.enter(tx, {ref: name})
     return ref
 

@@ -5,25 +5,43 @@ Whoever makes or appends to one holds a shared lock on it, which the kernel lets
 process ends: a file that nobody holds is nobody's.
 """
 
+import errno
 import fcntl
+import mmap
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kernel.errors import Transient
+
 Bytes = bytes | bytearray | memoryview
 
-_ZEROS = bytes(1 << 20)
+_FILL_BYTES = 1 << 20
 _FLUSH_BYTES = 8 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class JournalFull(Transient):
+    """The disk of the journal has no room; nothing was accepted."""
+
+    code = "storage.journal_full"
 
 
 @dataclass
 class Segment:
-    """An open segment; its counters are guarded by `changed`."""
+    """An open segment; its counters are guarded by `changed`.
+
+    `direct` is a second descriptor that writes whole pages past the page cache: received pixels
+    are seldom read again before they are packed, and a copy of them costs as much as hashing.
+    Where the file system cannot do that it is `fd` again.
+    """
 
     path: Path
     id: bytes
     fd: int
+    direct: int
     size: int
     used: int = 0
     written: int = 0  # completed writes, counted
@@ -32,6 +50,52 @@ class Segment:
     flushing: bool = False
     failure: OSError | None = None
     changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def write(self, parts: list[Bytes], offset: int) -> None:
+        """Write into room that was reserved; return when that is durable.
+
+        Raises
+        ------
+        OSError
+            The disk failed; see `wait_synced`.
+        """
+        self._durably(lambda: write_at(self.fd, parts, offset))
+
+    def write_pages(self, pages: memoryview, offset: int) -> None:
+        """Write whole pages, from memory aligned to pages, as `write` does."""
+        self._durably(lambda: self.put_pages(pages, offset))
+
+    def put_pages(self, pages: memoryview, offset: int) -> None:
+        """Write whole pages, durable only after the next flush."""
+        done = 0
+        try:
+            done = os.pwrite(self.direct, pages, offset)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # else the disk has blocks longer than our pages
+                raise
+        if done < len(pages):
+            write_at(self.fd, [pages[done:]], offset + done)
+
+    def close(self) -> None:
+        """Close and let go."""
+        os.close(self.fd)
+        if self.direct != self.fd:
+            os.close(self.direct)
+
+    def _durably(self, write: Callable[[], None]) -> None:
+        failure: OSError | None = None
+        try:
+            write()
+        except OSError as error:
+            failure = error
+        with self.changed:
+            self.writers -= 1
+            self.written += 1
+            ticket = self.written
+            self.changed.notify_all()
+        if failure is not None:
+            raise failure
+        self.wait_synced(ticket)
 
     def wait_synced(self, ticket: int) -> None:
         """Return when an fdatasync begun after write `ticket` has ended; lead one if nobody does.
@@ -75,19 +139,40 @@ def zero_filled(path: Path, size: int) -> Segment:
 
     Filled, not only allocated: then the flush of a record has no metadata to write.
     """
-    fd = begin_part(path)
+    made = unfilled(path)
+    zeros = memoryview(mmap.mmap(-1, _FILL_BYTES))  # aligned to pages, as direct writes ask
     try:
-        for start in range(0, size, len(_ZEROS)):
-            write_at(fd, [_ZEROS[: min(len(_ZEROS), size - start)]], start)
+        for start in range(0, size, _FILL_BYTES):
+            made.put_pages(zeros[: min(_FILL_BYTES, size - start)], start)
             if start % _FLUSH_BYTES == 0:
                 # In small pieces, so that records that are flushed meanwhile do not queue long.
-                os.fdatasync(fd)
-        os.fsync(fd)
+                os.fdatasync(made.fd)
+        os.fsync(made.fd)
     except OSError:
-        os.close(fd)
-        path.with_suffix(".part").unlink(missing_ok=True)
+        discard(made)
         raise
-    return Segment(path, os.urandom(16), fd, size)
+    made.size = size
+    return made
+
+
+def unfilled(path: Path) -> Segment:
+    """Make an empty segment under the ``.part`` name of `path`."""
+    fd = begin_part(path)
+    return Segment(path, os.urandom(16), fd, _direct(path.with_suffix(".part"), fd), 0)
+
+
+def _direct(part: Path, fd: int) -> int:
+    """Open a file again to write past the page cache, as far as its file system can."""
+    flag = getattr(os, "O_DIRECT", 0)
+    if not flag:
+        return fd
+    try:
+        return os.open(part, os.O_WRONLY | flag)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return fd
+        os.close(fd)
+        raise
 
 
 def publish(segment: Segment) -> None:
@@ -99,7 +184,7 @@ def publish(segment: Segment) -> None:
 def discard(segment: Segment) -> None:
     """Remove a segment that was never published."""
     segment.path.with_suffix(".part").unlink(missing_ok=True)
-    os.close(segment.fd)
+    segment.close()
 
 
 def begin_part(path: Path) -> int:
@@ -143,3 +228,10 @@ def sync_directory(directory: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def full_or(error: OSError) -> Exception:
+    """Return what a failed write means to whom it concerns."""
+    if error.errno in _FULL:
+        return JournalFull("the disk of the journal is full: nothing was accepted")
+    return error

@@ -34,6 +34,12 @@ class Spare:
             self._begin()
         return taken
 
+    def take_if_ready(self) -> Segment | None:
+        """Return the spare if it is ready, without waiting."""
+        if self._maker is not None and self._maker.is_alive():
+            return None
+        return self.take()
+
     def close(self) -> None:
         """Make no more, and remove the one that was not needed."""
         self._kept = False

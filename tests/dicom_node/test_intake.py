@@ -11,7 +11,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from dicom_node.admission import Announced, Route, Source
-from dicom_node.intake import Intake
+from dicom_node.intake import Arriving, Intake
 from dicom_node.part10 import split
 from dicom_node.recovery import admit_record
 from dicom_node.statuses import Outcome
@@ -19,6 +19,7 @@ from dicom_node.stow import store_part10
 from storage import archive, audit
 from storage.archive import Archive
 from storage.engine import Database
+from storage.frame import Frame
 from storage.journal import Journal
 from storage.migrate import upgrade
 from storage.objects import LocalObjects
@@ -140,13 +141,27 @@ def test_bytes_that_are_no_file_are_kept_as_they_came(intake: Intake, database: 
     assert (kept.code, kept.length) == ("dicom_node.unreadable.not_part10", 17)
 
 
+def arriving(
+    intake: Intake,
+    announced: Announced,
+    data: bytes,
+    *,
+    pieces: int = 20_000,
+    frame_bytes: int = 1 << 20,
+) -> Arriving:
+    stream = intake.begin(announced, a_source(), Frame(frame_bytes))
+    for start in range(0, len(data), pieces):
+        piece = data[start : start + pieces]
+        stream.room(len(piece))[:] = piece
+        stream.filled(len(piece))
+    return stream
+
+
 def test_a_large_instance_is_streamed_and_the_same(
     intake: Intake, archived: Archive, database: Database
 ) -> None:
     announced, data = as_sent(as_file(a_slice(side=1024)))
-    stream = intake.stream(announced, a_source())
-    for start in range(0, len(data), 300_000):
-        stream.write(data[start : start + 300_000])
+    stream = arriving(intake, announced, data, pieces=300_000)
 
     assert stream.finish().outcome is Outcome.STORED
     assert archived.read(announced.sop_instance_uid).endswith(data)
@@ -158,8 +173,7 @@ def test_a_header_behind_a_megabyte_is_found_in_the_stream(intake: Intake) -> No
     block = data_set.private_block(0x0009, "telerad", create=True)
     block.add_new(0x01, "OB", bytes(3_000_000))
     announced, data = as_sent(as_file(data_set))
-    stream = intake.stream(announced, a_source())
-    stream.write(data)
+    stream = arriving(intake, announced, data)
 
     answer = stream.finish()
 
@@ -170,9 +184,7 @@ def test_a_header_behind_a_megabyte_is_found_in_the_stream(intake: Intake) -> No
 
 def test_a_stream_that_is_cut_leaves_nothing(intake: Intake, tmp_path: Path) -> None:
     announced, data = as_sent(as_file(a_slice(side=256)))
-    stream = intake.stream(announced, a_source())
-    stream.write(data[:50_000])
-    stream.discard()
+    arriving(intake, announced, data[:50_000], frame_bytes=40_000).discard()
 
     assert list((tmp_path / "journal").iterdir()) == []
 
@@ -247,9 +259,7 @@ def test_a_full_disk_refuses_and_recovers(database: Database, small_disk: Path) 
 
     big, pixels = as_sent(as_file(a_slice(2, side=1024)))
     assert intake.store(big, a_source(), pixels).outcome is Outcome.NO_ROOM
-    stream = intake.stream(big, a_source())
-    for start in range(0, len(pixels), 500_000):
-        stream.write(pixels[start : start + 500_000])
+    stream = arriving(intake, big, pixels)
     assert stream.finish().outcome is Outcome.NO_ROOM
 
     filler.unlink()

@@ -1,0 +1,142 @@
+"""One record on its way into the journal: hashed while it arrives, written from where it lies."""
+
+import hashlib
+import os
+from typing import Protocol
+
+from storage.frame import Frame
+from storage.record import ALIGNMENT, HEADER_BYTES, Place, header, to_whole_pages
+from storage.segment import Segment, full_or, write_at
+
+
+class Room(Protocol):
+    """Where a record can lie; the journal."""
+
+    def reserve(self, size: int) -> tuple[Segment, int]:
+        """Give room for a record of known size."""
+
+    def lend(self) -> Segment:
+        """Lend a segment to a record that is not all here yet."""
+
+    def give_back(self, segment: Segment) -> None:
+        """Take it back."""
+
+
+class Incoming:
+    """A record whose body is filled into a frame, piece by piece.
+
+    A body that the frame holds is written at once, when it is all here; a longer one in pieces,
+    into a segment that is lent to it alone.  Its header comes last: what a crash leaves half
+    written is no record.
+    """
+
+    def __init__(self, room: Room, noted: bytes, beginning: bytes, frame: Frame) -> None:
+        self._room = room
+        self._noted = to_whole_pages(noted, beginning)
+        self._beginning = beginning
+        self._front_bytes = HEADER_BYTES + len(self._noted) + len(beginning)
+        self._frame = frame
+        self._hash = hashlib.sha256(beginning)
+        self._lent: Segment | None = None
+        self._written = 0
+        self._used = 0
+
+    @property
+    def length(self) -> int:
+        """Bytes filled so far, without the beginning."""
+        return self._written + self._used
+
+    @property
+    def is_whole_in_memory(self) -> bool:
+        """Whether nothing was written to disk yet."""
+        return self._lent is None
+
+    @property
+    def in_memory(self) -> memoryview:
+        """What was filled and is not written yet."""
+        return self._frame.body[: self._used]
+
+    def next_room(self, size: int) -> memoryview:
+        """Return memory for the next `size` bytes.
+
+        Raises
+        ------
+        JournalFull
+            The disk has no room for those before.
+        """
+        if self._used + size > len(self._frame.body):
+            self._put()
+        return self._frame.body[self._used : self._used + size]
+
+    def filled(self, size: int) -> None:
+        """Take the next `size` bytes as filled."""
+        self._hash.update(self._frame.body[self._used : self._used + size])
+        self._used += size
+
+    def commit(self) -> Place:
+        """Make the record durable and return its place.
+
+        Raises
+        ------
+        JournalFull
+            The disk has no room.
+        """
+        try:
+            segment, offset = self._commit_lent() if self._lent else self._commit_whole()
+        except OSError as error:
+            raise full_or(error) from error
+        length = len(self._beginning) + self.length
+        start = offset + HEADER_BYTES + len(self._noted)
+        return Place(segment.path.name, start, length, self._hash.hexdigest())
+
+    def discard(self) -> None:
+        """Give the record up, as when the association was cut; nothing of it counts."""
+        lent, self._lent = self._lent, None
+        if lent is not None:
+            self._room.give_back(lent)
+
+    def _commit_whole(self) -> tuple[Segment, int]:
+        segment, offset = self._room.reserve(self._front_bytes + self._used)
+        front = self._front(segment)
+        if len(front) == ALIGNMENT:
+            self._frame.set_front(front)
+            segment.write_pages(self._frame.pages_with_front(self._used), offset)
+        else:
+            segment.write([front, self._frame.pages(self._used)], offset)
+        return segment, offset
+
+    def _commit_lent(self) -> tuple[Segment, int]:
+        segment = self._lent
+        assert segment is not None
+        offset = segment.used
+        pages = self._frame.pages(self._used)
+        try:
+            segment.put_pages(pages, offset + self._front_bytes + self._written)
+            write_at(segment.fd, [self._front(segment)], offset)
+            os.fdatasync(segment.fd)
+            segment.used += self._front_bytes + self._written + len(pages)
+        except OSError as error:
+            segment.failure = error  # the kernel may have dropped pages: it takes no more
+            raise
+        finally:
+            self.discard()
+        return segment, offset
+
+    def _put(self) -> None:
+        """Write the whole pages of what is filled."""
+        try:
+            if self._lent is None:
+                self._lent = self._room.lend()
+            size = self._used // ALIGNMENT * ALIGNMENT
+            offset = self._lent.used + self._front_bytes + self._written
+            self._lent.put_pages(self._frame.body[:size], offset)
+        except OSError as error:
+            raise full_or(error) from error
+        self._frame.drop(size, self._used)
+        self._written += size
+        self._used -= size
+
+    def _front(self, segment: Segment) -> bytes:
+        length = len(self._beginning) + self.length
+        head = header(segment.id, self._noted, length, self._hash.digest())
+        return head + self._noted + self._beginning
