@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 
 from dicom_node.errors import Unreadable, UnreadableReason
 from dicom_node.headers import Defaults, InstanceHeader
@@ -16,6 +17,7 @@ from storage.journal import Place
 
 _MAX_SOURCE = 80
 _MAX_TITLE = 16
+_MAX_REFS = 1024
 
 
 class Route(StrEnum):
@@ -147,7 +149,12 @@ def patient_key(header: InstanceHeader) -> tuple[str, str]:
 
 def patient_ref(header: InstanceHeader) -> PatientRef:
     """Return the reference that the registry gives to the patient of a header."""
-    return PatientRef(derived("patient", header.issuer, header.patient_id))
+    return _ref_of(header.issuer, header.patient_id)
+
+
+@lru_cache(maxsize=_MAX_REFS)
+def _ref_of(issuer: str, patient_id: str) -> PatientRef:
+    return PatientRef(derived("patient", issuer, patient_id))
 
 
 def new_instance(arrival: Arrival, ref: PatientRef) -> NewInstance:
