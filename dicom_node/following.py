@@ -33,6 +33,7 @@ from kernel.errors import EngineError, Refused, Transient
 from kernel.people import ENGINE
 from storage import audit
 from storage.engine import Database, Transaction
+from storage.frame import Frame
 
 IN_MEMORY = 32 << 20
 SET_ASIDE = "set_aside"
@@ -297,7 +298,7 @@ class _Walk:
             announced = Announced(
                 file.sop_class_uid, file.sop_instance_uid, file.transfer_syntax_uid
             )
-            stream = self._following._intake.stream(announced, self._source())
+            stream = self._following._intake.begin(announced, self._source(), Frame(_HEAD))
             try:
                 stream.write(memoryview(head)[file.data_set_offset :])
                 for chunk in chunks:

@@ -23,6 +23,7 @@ from storage.frame import Frame
 from storage.journal import Journal, JournalFull, Place
 
 _FIRST_HEAD = 64 << 10
+_PIECE = 128 << 10
 
 _OUTCOMES = {
     Admission.STORED: Outcome.STORED,
@@ -156,6 +157,13 @@ class Arriving:
         """Take the next `size` bytes as filled."""
         if self._failure is None:
             self._record.filled(size)
+
+    def write(self, data: Bytes) -> None:
+        """Add bytes that lie elsewhere."""
+        for start in range(0, len(data), _PIECE):
+            piece = data[start : start + _PIECE]
+            self.room(len(piece))[:] = piece
+            self.filled(len(piece))
 
     def finish(self) -> Answer:
         """Make the instance durable and index it."""

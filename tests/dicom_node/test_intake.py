@@ -151,9 +151,7 @@ def arriving(
 ) -> Arriving:
     stream = intake.begin(announced, a_source(), Frame(frame_bytes))
     for start in range(0, len(data), pieces):
-        piece = data[start : start + pieces]
-        stream.room(len(piece))[:] = piece
-        stream.filled(len(piece))
+        stream.write(data[start : start + pieces])
     return stream
 
 
