@@ -44,6 +44,7 @@ _STABLE, _NEW = "StableStudy", "NewInstance"
 _NOT_DURABLE = frozenset({Outcome.NO_ROOM, Outcome.UNAVAILABLE, Outcome.FAILED})
 _HELD = timedelta(minutes=2)
 _HEAD = 1 << 17
+_FRAME = 1 << 20
 
 log = structlog.get_logger()
 
@@ -298,7 +299,7 @@ class _Walk:
             announced = Announced(
                 file.sop_class_uid, file.sop_instance_uid, file.transfer_syntax_uid
             )
-            stream = self._following._intake.begin(announced, self._source(), Frame(_HEAD))
+            stream = self._following._intake.begin(announced, self._source(), Frame(_FRAME))
             try:
                 stream.write(memoryview(head)[file.data_set_offset :])
                 for chunk in chunks:
