@@ -242,6 +242,7 @@ class Parts:
     def reactions(self) -> Reactions:
         """Return who reacts to which fact: the whole table, from every package."""
         from ai_assist.reactions import reactions as ai_assist
+        from app import returns
         from dicom_node.examination import reactions as examination
         from dicom_node.reactions import reactions as dicom_node
         from health_record.reactions import reactions as health_record
@@ -252,7 +253,7 @@ class Parts:
             **examination(),
             **worklist(self.worklist),
             **ai_assist(self.shelf),
-            **health_record(DESTINATIONS),
+            **health_record(DESTINATIONS, returns.destinations),
         }
 
     def due_work(self) -> Sequence[DueWork]:
@@ -319,6 +320,7 @@ class Parts:
     def _deliveries(self) -> Sequence[DueWork]:
         from datetime import timedelta
 
+        from app.returns import Returns, as_dicom
         from health_record.delivery import RetryPolicy
         from health_record.sources import collect
         from health_record.tasks import Deliveries, DeliverySettings
@@ -329,6 +331,10 @@ class Parts:
             self.objects,
             {"record": self._record()},
             collect=collect,
+            further=Returns(
+                self.database, password_of=self.orthanc_password, bounds=self.orthanc_bounds
+            ).adapter_of,
+            as_dicom=as_dicom,
             settings=DeliverySettings(
                 retry=RetryPolicy(
                     first_wait=timedelta(seconds=self.settings.record.first_wait_s),

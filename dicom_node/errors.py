@@ -65,6 +65,12 @@ class CorrectionNotShown(Corrupt):
     code = "dicom_node.correction_not_shown"
 
 
+class FileRefused(Refused):
+    """A file that is no DICOM cannot become an object of ours."""
+
+    code = "dicom_node.file_refused"
+
+
 class PictureRefused(Refused):
     """The pixels of an instance cannot be shown as a plain picture."""
 

@@ -109,6 +109,11 @@ class Download:
         return str(self._md5.hexdigest())
 
 
+def md5_of(data: bytes) -> str:
+    """Return the digest that Orthanc would keep of a file."""
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
 class Remote:
     """Speaks with one Orthanc; used by one thread at a time."""
 

@@ -30,6 +30,12 @@ class NoticeUnknown(NotFound):
     code = "health_record.notice_unknown"
 
 
+class DestinationUnknown(NotFound):
+    """A delivery has a destination that nobody serves here, or not any more."""
+
+    code = "health_record.destination_unknown"
+
+
 class DocumentTooLarge(Refused):
     """The document is larger than any destination is asked to take."""
 

@@ -8,18 +8,20 @@ from health_record.identifiers import Identifier
 
 
 class Form(StrEnum):
-    """The two FHIR R4 Bundles in which a signed report can leave."""
+    """How a signed report can leave: as one of two FHIR R4 Bundles, or as DICOM objects."""
 
     DOCUMENT = "document"
     TRANSACTION = "transaction"
+    DICOM = "dicom"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingDocument:
     """The exact bytes that leave for one destination, and what is needed to recognise them.
 
-    `body` is a FHIR Bundle in the form that the adapter asked for; `report` is the identifier
-    under which a record can be asked whether it holds the report.
+    `body` is a FHIR Bundle in the form that the adapter asked for, or the PDF as a DICOM object,
+    with `sr` as the structured report beside it; `report` is the identifier under which a record
+    can be asked whether it holds the report.
     """
 
     delivery_id: str
@@ -33,6 +35,7 @@ class OutgoingDocument:
     pdf: bytes
     pdf_sha256: str
     report: Identifier
+    sr: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,21 @@ def due(tx: Transaction, destination: str, *, limit: int) -> list[str]:
     return [row.id for row in found]
 
 
+def destinations_due(tx: Transaction, *, beside: Collection[str], limit: int) -> list[str]:
+    """Return destinations that something is due for, but for those named."""
+    found = tx.execute(
+        select(DELIVERIES.c.destination)
+        .where(
+            DELIVERIES.c.state.in_(_OPEN),
+            DELIVERIES.c.next_at <= tx.at,
+            DELIVERIES.c.destination.not_in(beside),
+        )
+        .distinct()
+        .limit(limit)
+    )
+    return list(found.scalars())
+
+
 def in_flight(tx: Transaction, destination: str) -> int:
     """Return how many deliveries to a destination are being attempted now."""
     return int(

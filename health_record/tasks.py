@@ -6,7 +6,7 @@ tells the others.  A worker killed in between leaves a lease that runs out; sinc
 idempotent, the next attempt doubles nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -24,10 +24,10 @@ from health_record.delivery import (
     postponed,
     rejected,
 )
-from health_record.errors import DeliveryMoveRefused, EvidenceDiffers
+from health_record.errors import DeliveryMoveRefused, DestinationUnknown, EvidenceDiffers
 from health_record.evidence import Collect, Evidence
 from health_record.identifiers import Naming
-from health_record.port import OutgoingDocument, Receipt, RecordAdapter, Rejected
+from health_record.port import Form, OutgoingDocument, Receipt, RecordAdapter, Rejected
 from health_record.telling import REQUESTER
 from kernel.digest import sha256_of
 from kernel.errors import EngineError, NotFound, Refused, Transient
@@ -40,6 +40,13 @@ from storage.work import DueWork
 __all__ = ["REQUESTER", "Deliveries", "DeliverySettings"]
 
 _Answer = Receipt | Rejected | EngineError
+_MAX_FURTHER = 100
+Further = Callable[[str], RecordAdapter | None]
+AsDicom = Callable[[Evidence, bytes], bytes]
+
+
+def _nobody(_destination: str) -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +64,17 @@ class DeliverySettings:
 
 
 class Deliveries:
-    """Attempts what is due; `adapters` are the destinations outside, by name."""
+    """Attempts what is due.
+
+    Parameters
+    ----------
+    adapters
+        The destinations outside, by name.
+    further
+        Gives the adapter of a destination that comes and goes while we run, None if it is gone.
+    as_dicom
+        Makes the DICOM object of a signed PDF, for destinations of that form.
+    """
 
     def __init__(
         self,
@@ -67,12 +84,16 @@ class Deliveries:
         *,
         collect: Collect,
         settings: DeliverySettings | None = None,
+        further: Further = _nobody,
+        as_dicom: AsDicom | None = None,
     ) -> None:
         self._database = database
         self._objects = objects
         self._adapters = dict(adapters)
         self._collect = collect
         self._settings = settings or DeliverySettings()
+        self._further = further
+        self._as_dicom = as_dicom
 
     def due_work(self) -> tuple[DueWork, ...]:
         """Return what the relay asks for; notices never wait for a slow health record."""
@@ -93,7 +114,10 @@ class Deliveries:
 
     def due_deliveries(self, tx: Transaction) -> list[str]:
         """Return the deliveries outward that are due, no more than may be in flight."""
-        return [one for name in self._adapters for one in self._due_at(tx, name)]
+        known = (REQUESTER, *self._adapters)
+        others = store.destinations_due(tx, beside=known, limit=_MAX_FURTHER)
+        served = (*self._adapters, *(name for name in others if self._further(name)))
+        return [one for name in served for one in self._due_at(tx, name)]
 
     def due_notices(self, tx: Transaction) -> list[str]:
         """Return the notices that are due."""
@@ -120,7 +144,7 @@ class Deliveries:
         """Take the delivery until the lease runs out; None if it is not to be had."""
         with self._database.transaction() as tx:
             before = store.locked(tx, delivery_id, wait=False)
-            if before is None or before.destination not in {REQUESTER, *self._adapters}:
+            if before is None or not self._serves(before.destination):
                 return None
             try:
                 delivery = claimed(
@@ -152,8 +176,8 @@ class Deliveries:
                 self._settle(tx, delivery, inbox.leave_notice(tx, delivery, organisation_id))
 
     def _submit(self, delivery: Delivery) -> _Answer:
-        adapter = self._adapters[delivery.destination]
         try:
+            adapter = self._adapter_of(delivery.destination)
             outgoing = self._outgoing(delivery, adapter)
         except NotFound as error:
             return error
@@ -166,6 +190,17 @@ class Deliveries:
         except EngineError as error:
             return error
 
+    def _serves(self, destination: str) -> bool:
+        if destination == REQUESTER or destination in self._adapters:
+            return True
+        return self._further(destination) is not None
+
+    def _adapter_of(self, destination: str) -> RecordAdapter:
+        adapter = self._adapters.get(destination) or self._further(destination)
+        if adapter is None:
+            raise DestinationUnknown("this destination is not registered any more")
+        return adapter
+
     def _outgoing(self, delivery: Delivery, adapter: RecordAdapter) -> OutgoingDocument:
         """Return the document; its bytes are built once and the same ones sent each time."""
         evidence = self._evidence(delivery)
@@ -173,9 +208,7 @@ class Deliveries:
         pdf = self._objects.get(sealed.pdf_key)
         prepared = delivery.prepared
         if prepared is None:
-            bundle = document.bundle(evidence, pdf, adapter.form, self._settings.naming)
-            structure.require_valid(bundle)
-            prepared = self._keep(delivery, document.exact_bytes(bundle))
+            prepared = self._keep(delivery, self._built(evidence, pdf, adapter.form))
         body = self._objects.get(prepared.key)
         if sha256_of(body) != prepared.sha256 or sha256_of(pdf) != sealed.pdf_sha256:
             raise EvidenceDiffers(
@@ -195,7 +228,25 @@ class Deliveries:
             report=self._settings.naming.report_version(
                 delivery.report_id, delivery.report_version
             ),
+            sr=self._sr(evidence) if adapter.form is Form.DICOM else b"",
         )
+
+    def _built(self, evidence: Evidence, pdf: bytes, form: Form) -> bytes:
+        if form is Form.DICOM:
+            if self._as_dicom is None:
+                raise DestinationUnknown("nothing here makes DICOM objects of documents")
+            if sha256_of(pdf) != evidence.sealed.pdf_sha256:
+                raise EvidenceDiffers("the stored PDF is not the one that was sealed")
+            return self._as_dicom(evidence, pdf)
+        bundle = document.bundle(evidence, pdf, form, self._settings.naming)
+        structure.require_valid(bundle)
+        return document.exact_bytes(bundle)
+
+    def _sr(self, evidence: Evidence) -> bytes:
+        sr = self._objects.get(evidence.sealed.sr_key)
+        if sha256_of(sr) != evidence.sealed.sr_sha256:
+            raise EvidenceDiffers("the stored structured report is not the one that was sealed")
+        return sr
 
     def _evidence(self, delivery: Delivery) -> Evidence:
         with self._database.reading() as tx:

@@ -91,6 +91,11 @@ def stands_for(tx: Transaction, ref: str) -> PatientRef:
     return PatientRef(found or ref)
 
 
+def is_stated(issuer: str) -> bool:
+    """Say whether an issuer was stated by somebody, and may be told to others."""
+    return not issuer.startswith(_UNSTATED)
+
+
 def same_person(tx: Transaction, ref: str) -> frozenset[PatientRef]:
     """Return the references that may stand for the same person as `ref`, itself among them.
 

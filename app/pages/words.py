@@ -130,7 +130,7 @@ FILTERS: Mapping[str, Callable[[Any], str]] = {
     "decline_reason": _from(DECLINES),
     "desk_reason": _from(DESK),
     "delivery_state": _from(DELIVERIES),
-    "destination": _from(DESTINATIONS),
+    "destination": lambda name: DESTINATIONS.get(name) or str(name).replace(":", " ", 1),
     "role": _from(ROLES),
     "action": _from(ACTIONS),
     "move_reason": lambda code: (
