@@ -72,6 +72,10 @@ bench: setup-dev ## Measure everything and write docs/bench.md
 bench-%: setup-dev ## Measure one thing; one JSON line a row
 	@$(BIN)/python -m bench $*
 
+.PHONY: fuzz
+fuzz: setup-dev ## Fuzz a reader of strangers' bytes: make fuzz TARGET=file TIME=600
+	@$(BIN)/python -W ignore -m tests.fuzz.run $(or $(TARGET),file) -max_total_time=$(or $(TIME),300)
+
 .PHONY: train
 train: $(VENV)/.dev ## Train the film quality model: make train DATA=FOLDER
 	@test -n "$(DATA)" || { echo "name the folder with films and labels.csv: make train DATA=FOLDER" >&2; exit 2; }

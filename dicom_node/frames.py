@@ -85,12 +85,12 @@ class Frames:
             self._header = dcmread(file, stop_before_pixels=True)
             self._start, self._length = self._pixels()
             self.count = max(1, int(self._header.get("NumberOfFrames") or 1))
+            self._frame_bits = _frame_bits(self._header)
         except EngineError:
             raise
         except Exception as error:  # the header is the sender's
             raise PictureRefused(f"the frames cannot be found: {type(error).__name__}") from error
         self._apart: Frames | None = None
-        self._frame_bits = _frame_bits(self._header)
         if not 0 < self._frame_bits <= MAX_FRAME_BYTES * 8:
             raise PictureRefused("the instance has no frames, or too large ones")
 

@@ -16,6 +16,7 @@ from dicom_node.intake import Intake
 from dicom_node.listener import Listener, ListenerSettings
 from dicom_node.peers import Peer
 from dicom_node.receive import ReceiveLimits
+from dicom_node.recovery import admit_record
 from dicom_node.send import SendSettings
 from dicom_node.services import ServiceSettings, offers
 from dicom_node.tls import ServerContexts, TlsFiles
@@ -27,6 +28,7 @@ from storage.engine import Database
 from storage.journal import Journal
 from storage.migrate import upgrade
 from storage.objects import LocalObjects
+from storage.recovery import recover
 from tests.wire.pki import Pair, make
 from tests.wire.speaker import CALLED, CALLING, Speaker
 
@@ -75,6 +77,17 @@ class Node:
         with self.speak() as speaker:
             speaker.associate()
             return speaker.echo() == 0
+
+
+def recovered(folder: Path) -> int:
+    """Do what a node does before it serves again; return how many records had no row."""
+    database = Database(f"sqlite:///{folder / 'telerad.db'}")
+    upgrade(database)
+    journal = Journal(folder / "journal", node="test")
+    found = recover(database, journal, admit_record)
+    journal.close()
+    database.dispose()
+    return found
 
 
 def start(folder: Path, *, kind: str = "storage") -> Node:

@@ -1,9 +1,12 @@
 """Peers that lie, stall or leave: the node says why, bounds everything, and serves the next one."""
 
+import re
 import socket
 import struct
 import threading
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from dicom_node.contexts import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from dicom_node.exchange import ServiceAssociation
 from dicom_node.receive import StorageAssociation
+from storage.archive_queries import StudyQuery, find_studies
 from tests.dicom_node.samples import CT, a_slice, as_file, as_sent
 from tests.wire.conftest import Node
 from tests.wire.speaker import (
@@ -26,6 +30,7 @@ from tests.wire.speaker import (
 
 STORAGE = (CT, EXPLICIT_LITTLE)
 ABORT, REJECT, ACCEPT, CLOSED = 7, 3, 2, 0
+HOSTILE = ["../../../escaped", "P1\0", "a\rb\nc", "' OR 1=1;--", "%00"]
 
 
 def rejected(node: Node, request: bytes) -> tuple[int, int, int]:
@@ -193,6 +198,36 @@ def test_a_data_set_that_cannot_be_read_is_kept_and_named(node: Node) -> None:
     codes = {kept.code for kept in node.quarantined()}
     assert "dicom_node.unreadable.cut_short" in codes
     assert "dicom_node.unreadable.other_instance" in codes
+
+
+@pytest.mark.parametrize("hostile", ["../../../escaped", "/tmp/escaped", "1.2\0.3", "~", "1.2;"])
+def test_a_uid_that_is_none_is_refused_and_kept_aside(node: Node, hostile: str) -> None:
+    announced, data = as_sent(as_file(a_slice(study=61)))
+    uid = announced.sop_instance_uid
+    forged = data.replace(uid.encode(), hostile.encode().ljust(len(uid), b"\0"))
+    kept = len(node.quarantined())
+    with node.speak() as speaker:
+        speaker.associate(STORAGE)
+        assert speaker.store(replace(announced, sop_instance_uid=hostile), forged) == 0xA900
+    assert len(node.quarantined()) == kept + 1
+    assert not list(Path("/").glob("escaped*")) + list(Path("/tmp").glob("escaped*"))
+
+
+@pytest.mark.parametrize(("study", "hostile"), list(enumerate(HOSTILE, 610)))
+def test_a_patient_id_is_a_value_whatever_it_looks_like(
+    node: Node, study: int, hostile: str
+) -> None:
+    data_set = a_slice(study=study)
+    data_set.PatientID = "x" * len(hostile)
+    announced, data = as_sent(as_file(data_set))
+    with node.speak() as speaker:
+        speaker.associate(STORAGE)
+        forged = data.replace(("x" * len(hostile)).encode(), hostile.encode())
+        assert speaker.store(announced, forged) == 0
+    with node.database.reading() as tx:
+        (shown,) = find_studies(tx, StudyQuery(study_uids=(str(data_set.StudyInstanceUID),)))
+    assert shown.patient_id == re.sub(r"[\x00-\x1f]+", " ", hostile).strip()
+    assert node.archive.read(announced.sop_instance_uid).endswith(forged)
 
 
 def test_a_data_set_larger_than_the_buffer_is_stored_verbatim(node: Node) -> None:

@@ -1,79 +1,121 @@
-"""kill -9 while instances come in: what was acknowledged is there, whole, once."""
+"""kill -9 while instances come in, over and over: what was acknowledged is there, whole, once."""
 
-import re
+import random
 import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from os import kill, killpg
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from dicom_node.contexts import EXPLICIT_LITTLE
-from dicom_node.recovery import admit_record
 from storage.archive import Archive
 from storage.engine import Database
 from storage.journal import Journal
 from storage.objects import LocalObjects
-from storage.recovery import recover
 from tests.dicom_node.samples import CT, a_slice, as_file, as_sent
+from tests.wire.conftest import recovered
 from tests.wire.speaker import Speaker, until
 
 ROOT = Path(__file__).parents[2]
-SENT = [as_sent(as_file(a_slice(number, study=60, side=128))) for number in range(400)]
+KILLS = 100
+SENDERS = 2
+MOST = 12  # instances that a node may acknowledge before it is killed
+
+
+@dataclass
+class Nodes:
+    """A process that starts a node each time it is asked to."""
+
+    process: subprocess.Popen[str]
+    acknowledged: list[tuple[int, int]] = field(default_factory=list)
+
+    def start(self) -> tuple[int, int]:
+        """Start a node; return its port and process id."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("start\n")
+        self.process.stdin.flush()
+        told = ""
+        while not told.startswith("node "):  # it logs too
+            told = self.process.stdout.readline()
+            assert told, "the node did not start"
+        _, port, pid = told.split()
+        return int(port), int(pid)
 
 
 @pytest.fixture
-def victim(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def nodes(tmp_path: Path) -> Iterator[Nodes]:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.wire.victim", str(tmp_path)],
         cwd=ROOT,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
+    yield Nodes(process)
+    assert process.stdin is not None
     assert process.stdout is not None
-    port = next(m for line in process.stdout if (m := re.fullmatch(r"port (\d+)\s*", line)))
-    threading.Thread(target=process.stdout.read, daemon=True).start()
-    yield process, int(port[1])
-    process.kill()
+    process.stdin.close()
+    killpg(process.pid, signal.SIGKILL)
     process.wait()
     process.stdout.close()
 
 
-@pytest.mark.parametrize("after", [1, 17, 60])
-def test_nothing_acknowledged_is_lost_to_a_kill(
-    victim: tuple[subprocess.Popen[str], int], tmp_path: Path, after: int
-) -> None:
-    process, port = victim
-    acknowledged: list[int] = []
+def sent(round_: int, number: int):  # type: ignore[no-untyped-def]
+    return as_sent(as_file(a_slice(number, study=100 + round_, side=96)))
 
-    def send(part: int) -> None:
-        try:
-            with Speaker(port) as speaker:
-                speaker.associate((CT, EXPLICIT_LITTLE))
-                for number in range(part, len(SENT), 2):
-                    assert speaker.store(*SENT[number]) == 0
-                    acknowledged.append(number)
-        except (OSError, AssertionError):
-            return  # the node is gone
 
-    threads = [threading.Thread(target=send, args=(part,)) for part in range(2)]
+def test_nothing_acknowledged_is_lost_in_a_hundred_kills(nodes: Nodes, tmp_path: Path) -> None:
+    chance = random.Random(9)
+    for round_ in range(KILLS):
+        kill_after(nodes, round_, acknowledged=chance.randrange(MOST))
+
+    recovered(tmp_path)
+    assert recovered(tmp_path) == 0
+    database = Database(f"sqlite:///{tmp_path / 'telerad.db'}")
+    journal = Journal(tmp_path / "journal", node="test")
+    archive = Archive(database, journal, LocalObjects(tmp_path / "objects"))
+    for round_, number in nodes.acknowledged:
+        announced, data = sent(round_, number)
+        assert archive.read(announced.sop_instance_uid).endswith(data)
+    assert list(archive.verify()) == []
+    with database.reading() as tx:
+        uids = tx.execute(text("SELECT instance_uid FROM arrivals WHERE outcome = 'stored'"))
+        assert max(Counter(row.instance_uid for row in uids).values()) == 1  # never double
+    journal.close()
+    database.dispose()
+
+
+def kill_after(nodes: Nodes, round_: int, *, acknowledged: int) -> None:
+    """Kill a node once it acknowledged so many; let it have anything in hand."""
+    port, pid = nodes.start()
+    wanted = len(nodes.acknowledged) + acknowledged
+    threads = [
+        threading.Thread(target=send, args=(nodes, port, round_, part)) for part in range(SENDERS)
+    ]
     for thread in threads:
         thread.start()
-    until(lambda: len(acknowledged) >= after)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    until(lambda: len(nodes.acknowledged) >= wanted)
+    kill(pid, signal.SIGKILL)
     for thread in threads:
         thread.join()
 
-    database = Database(f"sqlite:///{tmp_path / 'telerad.db'}")
-    journal = Journal(tmp_path / "journal", node="test")
-    recover(database, journal, admit_record)
-    archive = Archive(database, journal, LocalObjects(tmp_path / "objects"))
-    for number in acknowledged:
-        announced, data = SENT[number]
-        assert archive.read(announced.sop_instance_uid).endswith(data)
-    assert recover(database, journal, admit_record) == 0
-    assert list(archive.verify()) == []
-    database.dispose()
+
+def send(nodes: Nodes, port: int, round_: int, part: int) -> None:
+    """Send until the node is gone."""
+    try:
+        with Speaker(port) as speaker:
+            speaker.associate((CT, EXPLICIT_LITTLE))
+            for number in range(part, 1000, SENDERS):
+                assert speaker.store(*sent(round_, number)) == 0
+                nodes.acknowledged.append((round_, number))
+    except (OSError, AssertionError):
+        return
