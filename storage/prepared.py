@@ -8,7 +8,7 @@ the driver as plain text.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Dialect
+from sqlalchemy import Dialect, Insert
 from sqlalchemy.sql.expression import ClauseElement
 
 Row = Mapping[str, Any]
@@ -25,13 +25,18 @@ class Prepared:
 
     def __init__(self, by_dialect: Mapping[str, ClauseElement]) -> None:
         self._statements = by_dialect
-        self._texts: dict[str, _Text] = {}
+        self._texts: dict[tuple[str, ...], _Text] = {}
 
     def run(self, cursor: Any, dialect: Dialect, rows: Sequence[Row]) -> int:
-        """Run it for each row on a cursor of the driver; return how many rows it changed."""
-        text = self._texts.get(dialect.name)
+        """Run it for each row on a cursor of the driver; return how many rows it changed.
+
+        All rows have the same keys; columns that they do not name are left to the table.
+        """
+        kind = (dialect.name, *rows[0])
+        text = self._texts.get(kind)
         if text is None:
-            text = self._texts[dialect.name] = _Text(self._statements[dialect.name], dialect)
+            text = _Text(self._statements[dialect.name], dialect, list(rows[0]))
+            self._texts[kind] = text
         if len(rows) == 1:
             cursor.execute(text.sql, text.parameters(rows[0]))
         else:
@@ -43,8 +48,9 @@ class Prepared:
 class _Text:
     """The statement as one driver takes it."""
 
-    def __init__(self, statement: ClauseElement, dialect: Dialect) -> None:
-        compiled: Any = statement.compile(dialect=dialect)
+    def __init__(self, statement: ClauseElement, dialect: Dialect, keys: list[str]) -> None:
+        named: dict[str, Any] = {"column_keys": keys} if isinstance(statement, Insert) else {}
+        compiled: Any = statement.compile(dialect=dialect, **named)
         self.sql = str(compiled)
         self._by_position = bool(compiled.positional)
         names = compiled.positiontup if self._by_position else list(compiled.binds)
