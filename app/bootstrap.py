@@ -263,6 +263,7 @@ class Parts:
             *self._commitments(),
             *self._examination(),
             *self._workitems(),
+            *self._metadata(),
             *self._worklist_work(),
             *self._triage(),
             *self._deliveries(),
@@ -296,6 +297,11 @@ class Parts:
 
         settings = SendSettings(ae_title=self.settings.dicom.ae_title, secure=self.secure)
         return WorkitemReports(self.database, settings).due_work()
+
+    def _metadata(self) -> Sequence[DueWork]:
+        from dicom_node.metadata_work import MetadataWork
+
+        return MetadataWork(self.archive).due_work()
 
     def _worklist_work(self) -> Sequence[DueWork]:
         from worklist.tasks import WorklistWork

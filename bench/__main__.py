@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import ingest, query, report, size, start
+from bench import ingest, query, report, retrieve, size, start
 from bench.machine import described
 from bench.row import Row
 from bench.table import as_text
@@ -21,6 +21,7 @@ MEASUREMENTS: Mapping[str, Callable[[Path], Iterator[Row]]] = {
     "size": size.measure,
     "ingest": ingest.measure,
     "query": query.measure,
+    "retrieve": retrieve.measure,
 }
 
 

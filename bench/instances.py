@@ -75,6 +75,17 @@ FEW = Kind(
     depth=1,
 )
 
+SERIES = Kind(
+    name="series",
+    number=5,
+    sop_class="1.2.840.10008.5.1.4.1.1.2",
+    modality="CT",
+    studies=1,
+    images=4000,
+    shape=(64, 64),
+    depth=2,
+)
+
 
 def made(kind: Kind, folder: Path) -> Path:
     """Return the folder with the set of a kind, made now if it is not there."""
@@ -103,6 +114,28 @@ def renewed(source: Path, target: Path, *, parts: int) -> int:
             (folder / path.name).write_bytes(data)
             total += len(data)
     return total
+
+
+def multiframe(path: Path, size: int) -> str:
+    """Write one instance of about `size` bytes; return its study UID."""
+    kind = Kind(
+        name="large",
+        number=6,
+        sop_class="1.2.840.10008.5.1.4.1.1.7.3",
+        modality="OT",
+        studies=1,
+        images=1,
+        shape=(512, 512),
+        depth=2,
+    )
+    data_set = _header(kind, 0, 0)
+    _fill(data_set, _body(*kind.shape), kind.depth)
+    frame = data_set.PixelData
+    data_set.NumberOfFrames = size // len(frame)
+    data_set.PixelData = frame * (size // len(frame))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dcmwrite(path, data_set, enforce_file_format=True)
+    return str(data_set.StudyInstanceUID)
 
 
 def _data_sets(kind: Kind) -> Iterator[Dataset]:

@@ -78,6 +78,11 @@ class Engine:
                 return int(line.split()[1]) * 1024 / 1e6
         raise RuntimeError(f"the kernel does not tell {name}")
 
+    def begin_peak(self) -> float:
+        """Forget the peak of its memory so far; return what is resident now, in megabytes."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+        return self.memory_mb()
+
     def children(self) -> list[int]:
         """Return the processes that it started."""
         path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
@@ -97,9 +102,10 @@ class Engine:
             self.process.stdout.close()
 
 
-def telerad(*arguments: str | Path) -> None:
-    """Run one command of the engine."""
-    subprocess.run([TELERAD, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+def telerad(*arguments: str | Path) -> str:
+    """Run one command of the engine; return what it prints."""
+    command = [TELERAD, *map(str, arguments)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 @contextmanager
@@ -122,16 +128,16 @@ def orthanc_receiver() -> Iterator[Receiver]:
 
 
 @contextmanager
-def storescp_receiver() -> Iterator[Receiver]:
+def storescp_receiver(keeping: str = "+B") -> Iterator[Receiver]:
     """Run DCMTK's receiver: it writes each instance as it comes, and neither flushes nor indexes.
 
-    It is the bound of what the machine can take in.
+    It is the bound of what the machine can take in; with ``--ignore`` it drops what it takes.
     """
     folder = Path(tempfile.mkdtemp(prefix="storescp-"))
     port = free_port()
     recipe = Recipe(
         name="storescp",
-        command=["storescp", "+B", "--fork", "-od", folder, str(port)],
+        command=["storescp", keeping, "--fork", "-od", folder, str(port)],
         cwd=folder,
         log=folder.with_suffix(".log"),
         environment={"TCP_NODELAY": "1"},
@@ -139,7 +145,7 @@ def storescp_receiver() -> Iterator[Receiver]:
     )
     try:
         with running(recipe):
-            yield Receiver("storescp +B", "STORESCP", port)
+            yield Receiver(f"storescp {keeping}", "STORESCP", port)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -20,12 +20,13 @@ from dicom_node.dimse import (
     store_request,
 )
 from dicom_node.errors import AssociationRefused, PeerGone, PeerUnreachable, ProtocolBroken
-from dicom_node.messages import send_message
+from dicom_node.messages import Pieces, send_message
 from dicom_node.pdu import AbortReason, PduType
 from dicom_node.peers import Peer
 from dicom_node.statuses import PENDING
 from dicom_node.tls import Secure, called, context_for
 from dicom_node.transport import Released, Transport
+from kernel.errors import EngineError
 
 _MAX_PDU = 131_072
 _COMMAND, _LAST = 1, 2
@@ -92,10 +93,17 @@ class Call:
         self,
         context: tuple[str, str],
         instance_uid: str,
-        data: memoryview,
+        data: memoryview | Pieces,
         originator: tuple[str, int] | None = None,
     ) -> Response | None:
-        """Send one instance on an accepted context; None once the association is lost."""
+        """Send one instance on an accepted context; None once the association is lost.
+
+        Raises
+        ------
+        EngineError
+            The instance could not be read to its end, or is damaged: the association is aborted, so
+            that the peer does not take what it got for the whole.
+        """
         if not self.is_open:
             return None
         self._last_message_id = self._last_message_id % 0xFFFF + 1
@@ -112,6 +120,10 @@ class Call:
         except ProtocolBroken as broken:
             self._transport.abort(broken.reason)
             self.is_open = False
+        except EngineError:
+            self._transport.abort(AbortReason.NOT_SPECIFIED)
+            self.is_open = False
+            raise
         return None
 
     def context_of(self, sop_class_uid: str) -> tuple[str, str] | None:

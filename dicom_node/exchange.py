@@ -30,7 +30,7 @@ from dicom_node.dimse import (
 from dicom_node.errors import ProtocolBroken
 from dicom_node.in_flight import InFlight
 from dicom_node.intake import Answer, Intake
-from dicom_node.messages import send_message
+from dicom_node.messages import Pieces, send_message
 from dicom_node.pdu import AbortReason, ExtendedNegotiation
 from dicom_node.peers import Peer
 from dicom_node.receive import Agreed, ReceiveLimits, StorageAssociation
@@ -130,12 +130,22 @@ class Exchange:
         return self.cancelled or self._association.is_stopping
 
     def store(
-        self, context_id: int, sop_class_uid: str, sop_instance_uid: str, data: memoryview
+        self, context_id: int, sop_class_uid: str, sop_instance_uid: str, data: Pieces
     ) -> Response:
-        """Send one instance back on this association (C-STORE sub-operation of a C-GET)."""
+        """Send one instance back on this association (C-STORE sub-operation of a C-GET).
+
+        Raises
+        ------
+        ProtocolBroken
+            The instance could not be read to its end, or is damaged: the association is aborted, so
+            that the peer does not take what it got for the whole.
+        """
         message_id = self._association.next_message_id()
         command = store_request(sop_class_uid, sop_instance_uid, message_id=message_id)
-        self._association.send_message(context_id, command, data)
+        try:
+            self._association.send_message(context_id, command, data)
+        except EngineError as error:
+            raise ProtocolBroken(AbortReason.NOT_SPECIFIED, error.sentence) from error
         while True:
             found = self._association.read_response(self.request.message_id)
             if found is None:
@@ -211,7 +221,7 @@ class ServiceAssociation(StorageAssociation):
             exchange.answer(_word_for(error), comment=error.sentence)
         return None
 
-    def send_message(self, context_id: int, command: bytes, data: bytes | memoryview) -> None:
+    def send_message(self, context_id: int, command: bytes, data: bytes | Pieces) -> None:
         """Send a command set, and the data set behind it if there is one."""
         send_message(self._transport, context_id, command, data, max_pdu=self._longest)
 
@@ -225,7 +235,9 @@ class ServiceAssociation(StorageAssociation):
         sock = self._transport.sock
         if isinstance(sock, ssl.SSLSocket) and sock.pending():
             return True
-        return bool(select.select([sock], [], [], 0)[0])
+        waiting = select.poll()  # select itself knows no descriptor beyond 1023
+        waiting.register(sock, select.POLLIN)
+        return bool(waiting.poll(0))
 
     def read_cancel(self, message_id: int) -> bool:
         """Read one message, which must be a C-CANCEL; say whether it is for this operation."""

@@ -5,29 +5,63 @@ References
 DICOM PS3.7 section 6.3, PS3.8 Annex E.
 """
 
-from dicom_node.pdu import command_data, data_pdus
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from dicom_node.errors import ProtocolBroken
+from dicom_node.pdu import AbortReason, Fragments, command_data
 from dicom_node.transport import Transport
 
-_SMALL = 65_536
+_AT_ONCE_BYTES = 1 << 20
+_AT_ONCE_PARTS = 512  # the kernel takes 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """An encoded data set as it is read: its length in bytes, and the bytes piece by piece."""
+
+    length: int
+    pieces: Iterable[bytes | memoryview]
 
 
 def send_message(
     transport: Transport,
     context_id: int,
     command: bytes,
-    data: bytes | memoryview,
+    data: bytes | memoryview | Pieces,
     *,
     max_pdu: int,
 ) -> None:
     """Send a command set, and the data set behind it if there is one.
 
-    What is small goes in one segment, for each would else wait its turn.
+    Nothing is copied on the way, and much goes at once: each part would else wait its turn.
+
+    Raises
+    ------
+    ProtocolBroken
+        The pieces are fewer or more bytes than was said; the message cannot be ended well.
     """
-    waiting = command_data(context_id, command)
-    for each in data_pdus(context_id, data, max_pdu=max_pdu):
-        if len(waiting) + len(each) <= _SMALL:
-            waiting += each
-        else:
-            transport.send(waiting)
-            waiting = each
-    transport.send(waiting)
+    told = data if isinstance(data, Pieces) else Pieces(len(data), (data,))
+    waiting: list[bytes | memoryview] = [command_data(context_id, command)]
+    size = 0
+    for part in _parts(context_id, told, max_pdu):
+        waiting.append(part)
+        size += len(part)
+        if size >= _AT_ONCE_BYTES or len(waiting) >= _AT_ONCE_PARTS:
+            transport.send_parts(waiting)
+            waiting, size = [], 0
+    if waiting:
+        transport.send_parts(waiting)
+
+
+def _parts(context_id: int, data: Pieces, max_pdu: int) -> Iterator[bytes | memoryview]:
+    fragments, left = Fragments(context_id, max_pdu), data.length
+    for piece in data.pieces:
+        left -= len(piece)
+        if left < 0:
+            break
+        yield from fragments.of(piece, last=left == 0)
+    if left:
+        raise ProtocolBroken(
+            AbortReason.NOT_SPECIFIED, "an instance is not as long as it should be"
+        )

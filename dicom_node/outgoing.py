@@ -6,9 +6,12 @@ Whatever serves an instance asks here, so that no way out shows what another has
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from dicom_node.contexts import DEFLATED_LITTLE
 from dicom_node.corrected import Rewritten, corrected, rewritten
+from dicom_node.messages import Pieces
+from dicom_node.part10 import split
 from storage import corrections, instance_file
 from storage.archive import Archive, InstanceDamaged
 from storage.corrections import Shown
@@ -24,6 +27,23 @@ class Leaving:
 
     length: int
     pieces: Iterator[bytes]
+
+    def begun(self) -> "Leaving":
+        """Return it with its first piece read, so that what cannot be read at all is known now."""
+        return Leaving(self.length, chain((next(self.pieces),), self.pieces))
+
+    def data_set(self) -> Pieces:
+        """Return its data set, without preamble and file meta information.
+
+        The first piece of a file holds these two, and more.
+        """
+        first = next(self.pieces)
+        offset = split(first).data_set_offset
+        return Pieces(self.length - offset, chain((memoryview(first)[offset:],), self.pieces))
+
+    def whole(self) -> bytes:
+        """Return the file in one piece."""
+        return b"".join(self.pieces)
 
 
 def shown_of(archive: Archive, study_uid: str) -> Shown | None:

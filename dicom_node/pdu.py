@@ -25,6 +25,7 @@ _ASSOCIATE_FIXED = 68
 _PDV_OVERHEAD = 6
 _MIN_FRAGMENT = 64  # nobody means a smaller one
 _LAST_FRAGMENT = 2
+_DATA_HEAD = struct.Struct(">BBIIBB")
 
 
 class PduType(IntEnum):
@@ -234,16 +235,33 @@ def parse_associate_accept(body: bytes | bytearray | memoryview) -> AssociateAcc
     return AssociateAccept(accepted, _user_information(user).max_pdu)
 
 
-def data_pdus(context_id: int, data: bytes | memoryview, *, max_pdu: int) -> Iterator[bytes]:
-    """Encode a data set as P-DATA-TF PDUs that are no longer than the peer takes."""
-    fragment = max(max_pdu - _PDV_OVERHEAD, _MIN_FRAGMENT)
-    for start in range(0, len(data), fragment):
-        part = data[start : start + fragment]
-        last = _LAST_FRAGMENT if start + fragment >= len(data) else 0
-        head = struct.pack(
-            ">BBIIBB", PduType.P_DATA, 0, len(part) + 6, len(part) + 2, context_id, last
-        )
-        yield b"".join((head, part))
+class Fragments:
+    """Encodes data sets as P-DATA-TF PDUs that are no longer than the peer takes.
+
+    Parameters
+    ----------
+    max_pdu
+        In bytes; a fragment has an even number of them (PS3.8 Annex E.2).
+    """
+
+    def __init__(self, context_id: int, max_pdu: int) -> None:
+        self._context_id = context_id
+        self._size = max(max_pdu - _PDV_OVERHEAD, _MIN_FRAGMENT) & ~1
+        self._full = self._head(self._size, 0)
+
+    def of(self, data: bytes | memoryview, *, last: bool) -> Iterator[bytes | memoryview]:
+        """Yield heads and parts of `data` in turn; `last` if the data set ends with it."""
+        view, size = memoryview(data), self._size
+        end = max(0, len(view) - 1) // size * size
+        for start in range(0, end, size):
+            yield self._full
+            yield view[start : start + size]
+        if len(view):
+            yield self._head(len(view) - end, _LAST_FRAGMENT if last else 0)
+            yield view[end:]
+
+    def _head(self, length: int, control: int) -> bytes:
+        return _DATA_HEAD.pack(PduType.P_DATA, 0, length + 6, length + 2, self._context_id, control)
 
 
 def release_request() -> bytes:

@@ -10,7 +10,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from io import BytesIO
 from itertools import groupby
@@ -25,18 +25,16 @@ from dicom_node import data_sets, part10
 from dicom_node.calling import Call
 from dicom_node.contexts import EXPLICIT_LITTLE, IMPLICIT_LITTLE, VERIFICATION
 from dicom_node.data_sets import Attribute
-from dicom_node.errors import (
-    AssociationRefused,
-    PeerGone,
-    PeerUnreachable,
-    PictureRefused,
-    Unreadable,
-)
+from dicom_node.errors import AssociationRefused, PeerGone, PeerUnreachable, Unreadable
+from dicom_node.messages import Pieces
+from dicom_node.outgoing import Leaving
 from dicom_node.pdu import MAX_CONTEXTS
 from dicom_node.peers import Peer
 from dicom_node.statuses import WARNINGS
 from dicom_node.tls import Secure, context_for
-from dicom_node.uncompressed import TARGETS, to_uncompressed
+from dicom_node.uncompressed import TARGETS, data_set_in
+from kernel.errors import EngineError
+from storage.series_queries import Held
 
 _MAX_PDU = 131_072
 _PAUSE_S = 0.0005
@@ -86,7 +84,7 @@ class _Part:
     instance_uid: str
     sop_class_uid: str
     transfer_syntax_uid: str
-    data_set: memoryview
+    data_set: memoryview | Pieces
 
     @classmethod
     def of(cls, item: Outgoing, accounts: dict[str, Delivered]) -> "_Part | None":
@@ -167,6 +165,8 @@ class Sender:
         self._peer = peer
         self._settings = settings
         self._call: Call | None = None
+        self.aborted_by_us = False
+        """Whether an instance could not be read to its end: others need another association."""
 
     def __enter__(self) -> "Sender":
         classes = {sop_class for sop_class, _ in self._contexts}
@@ -178,31 +178,27 @@ class Sender:
         if self._call is not None:
             self._call.close()
 
-    def store(self, item: Outgoing, originator: Originator | None = None) -> Delivered:
+    def store(
+        self, held: Held, leaving: Leaving, originator: Originator | None = None
+    ) -> Delivered:
         """Send one instance and return its account."""
         assert self._call is not None
-        accounts: dict[str, Delivered] = {}
-        part = _Part.of(item, accounts)
-        if part is None:
-            return accounts[item.instance_uid]
+        was_open = self._call.is_open
         try:
-            part = _as_taken(self._call, part, item)
-        except PictureRefused as refusal:
-            return Delivered(item.instance_uid, None, refusal.sentence)
-        return _store(self._call, part, originator)
+            part = _as_taken(self._call, held, leaving)
+            return _store(self._call, part, originator)
+        except EngineError as error:
+            self.aborted_by_us = was_open and not self._call.is_open
+            return Delivered(held.instance_uid, None, error.sentence)
 
 
-def _as_taken(call: Call, part: _Part, item: Outgoing) -> _Part:
+def _as_taken(call: Call, held: Held, leaving: Leaving) -> _Part:
     """Return the instance in a transfer syntax that the receiver takes, if there is one."""
-    if part.context in call.accepted:
-        return part
-    for syntax in TARGETS:
-        other = replace(part, transfer_syntax_uid=syntax)
-        if other.context in call.accepted:
-            file = to_uncompressed(item.data, syntax)
-            offset = part10.split(file).data_set_offset
-            return replace(other, data_set=memoryview(file)[offset:])
-    return part
+    asked = held.transfer_syntax_uid
+    taken = (each for each in (asked, *TARGETS) if (held.sop_class_uid, each) in call.accepted)
+    syntax = next(taken, asked)
+    data_set = data_set_in(syntax, held, leaving)
+    return _Part(held.instance_uid, held.sop_class_uid, syntax, data_set)
 
 
 class Reporter:

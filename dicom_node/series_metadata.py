@@ -1,16 +1,17 @@
-"""The metadata of many instances as one document, made once and kept compressed.
+"""The metadata of the instances of a series as one document, made once and kept compressed.
 
 The kept document belongs to exactly these instances: its key is a digest over their digests, so it
-never goes stale.  It can be made anew at any time.
+never goes stale.  It can be made anew at any time.  It is written and read in pieces: no document
+is in memory as a whole.
 
 References
 ----------
 DICOM PS3.18 section 10.4.1.1.2 (metadata resources).
 """
 
-import gzip
 import json
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 
 import structlog
@@ -18,6 +19,7 @@ import structlog
 from dicom_node.corrected import corrected_model
 from dicom_node.dicom_json import Model, metadata_of
 from dicom_node.errors import Unreadable
+from dicom_node.replaced import replaced
 from kernel.digest import digest_of_value, sha256_of
 from kernel.errors import Corrupt, NotFound, Transient
 from storage import instance_file
@@ -25,22 +27,30 @@ from storage.archive import Archive
 from storage.corrections import Shown
 from storage.series_queries import Held, held
 
-FORM = 1
+FORM = 2
 """Of the documents; a change of what they hold takes another number, and so other keys."""
 
 MIN_KEPT = 8
 """Fewer instances are read as quickly as a kept document."""
 
-_BASE = "urn:telerad:base"
+_BASE = b"urn:telerad:base"
 _LEVEL = 6
+_GZIP = zlib.MAX_WBITS | 16
+_PIECE_BYTES = 1 << 20
+_AT_ONCE = 64  # instances that make up one piece
 
 log = structlog.get_logger()
 
 
 def document(
-    archive: Archive, instances: Sequence[Held], *, base: str, keep: Callable[[], bool]
-) -> bytes:
-    """Return the JSON document of the metadata of instances.
+    archive: Archive,
+    instances: Sequence[Held],
+    *,
+    base: str,
+    keep: Callable[[], bool],
+    shown: Shown | None = None,
+) -> Iterator[bytes]:
+    """Yield the JSON document of the metadata of instances, that of each series in turn.
 
     Parameters
     ----------
@@ -48,22 +58,28 @@ def document(
         The address of the service, for the addresses of bulk data.
     keep
         Says whether the study is complete, so that this document will be asked for again.
+    shown
+        How the study is shown, if not as it was received; what is kept is always as received.
     """
-    if len(instances) < MIN_KEPT:
-        return _made(archive, instances).replace(_BASE.encode(), base.encode())
-    key = key_of(instances)
-    body = _kept(archive, key)
-    if body is None:
-        body = _made(archive, instances)
-        if keep():
-            _keep(archive, key, body)
-    return body.replace(_BASE.encode(), base.encode())
+    between = b"["
+    for _, group in groupby(instances, key=lambda each: each.series_uid):
+        series = list(group)
+        for piece in replaced(_series(archive, series, keep, shown), _BASE, base.encode()):
+            yield between + piece
+            between = b""
+        between = b","
+    yield b"]"
 
 
 def prepare(archive: Archive, study_uid: str) -> int:
     """Make and keep the documents of the series of a complete study; return how many were made.
 
     It may be called again at any time, for one study by several at once too.
+
+    Raises
+    ------
+    SegmentElsewhere, ObjectStoreUnavailable
+        It cannot be done now.
     """
     with archive.database.reading() as tx:
         instances = held(tx, study_uid)
@@ -71,15 +87,10 @@ def prepare(archive: Archive, study_uid: str) -> int:
     for _, group in groupby(instances, key=lambda each: each.series_uid):
         series = list(group)
         if len(series) >= MIN_KEPT and archive.objects.size(key_of(series)) is None:
-            _keep(archive, key_of(series), _made(archive, series))
+            for _ in _kept_while(archive, key_of(series), _made(archive, series)):
+                pass
             made += 1
     return made
-
-
-def corrected(body: bytes, shown: Shown) -> bytes:
-    """Return a document with the corrections of its study; what is kept is as it was received."""
-    models = [corrected_model(model, shown) for model in json.loads(body)]
-    return json.dumps(models, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def model_of(archive: Archive, instance: Held, *, base: str, shown: Shown | None = None) -> Model:
@@ -103,26 +114,74 @@ def key_of(instances: Sequence[Held]) -> str:
     return f"metadata/{digest}.json.gz"
 
 
-def _made(archive: Archive, instances: Sequence[Held]) -> bytes:
-    models = (model_of(archive, instance, base=_BASE) for instance in instances)
-    texts = (json.dumps(model, ensure_ascii=False, separators=(",", ":")) for model in models)
-    return ("[" + ",".join(texts) + "]").encode("utf-8", "replace")
+def _series(
+    archive: Archive, series: Sequence[Held], keep: Callable[[], bool], shown: Shown | None
+) -> Iterator[bytes]:
+    """Yield the models of a series with commas between them."""
+    if shown is not None or len(series) < MIN_KEPT:
+        return _made(archive, series, shown)
+    key = key_of(series)
+    kept = _kept(archive, key)
+    if kept is not None:
+        return _inflated(kept)
+    made = _made(archive, series)
+    return _kept_while(archive, key, made) if keep() else made
+
+
+def _made(
+    archive: Archive, instances: Sequence[Held], shown: Shown | None = None
+) -> Iterator[bytes]:
+    between = ""
+    for start in range(0, len(instances), _AT_ONCE):
+        texts = (
+            json.dumps(model, ensure_ascii=False, separators=(",", ":"))
+            for model in (
+                model_of(archive, each, base=_BASE.decode(), shown=shown)
+                for each in instances[start : start + _AT_ONCE]
+            )
+        )
+        yield (between + ",".join(texts)).encode("utf-8", "replace")
+        between = ","
 
 
 def _kept(archive: Archive, key: str) -> bytes | None:
+    """Return the compressed document if it is there and whole."""
     try:
-        return gzip.decompress(archive.objects.get(key))
+        packed = archive.objects.get(key)
     except (NotFound, Transient):
         return None
-    except (OSError, EOFError) as error:
+    try:
+        for _ in _inflated(packed):
+            pass
+    except zlib.error as error:
         log.warning("metadata.kept_unreadable", key=key, error=type(error).__name__)
         return None
+    return packed
 
 
-def _keep(archive: Archive, key: str, body: bytes) -> None:
-    packed = gzip.compress(body, _LEVEL, mtime=0)
+def _inflated(packed: bytes) -> Iterator[bytes]:
+    inflater = zlib.decompressobj(_GZIP)
+    rest = packed
+    while not inflater.eof:
+        piece = inflater.decompress(rest, _PIECE_BYTES)
+        rest = inflater.unconsumed_tail
+        if piece:
+            yield piece
+        elif not rest and not inflater.eof:
+            raise zlib.error("the document is cut short")
+
+
+def _kept_while(archive: Archive, key: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Pass pieces on; keep them once all were made."""
+    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
+    packed = bytearray()
+    for piece in pieces:
+        packed += packer.compress(piece)
+        yield piece
+    packed += packer.flush()
+    whole = bytes(packed)
     try:
-        archive.objects.put(key, packed, sha256_of(packed))
+        archive.objects.put(key, whole, sha256_of(whole))
     except (Transient, Corrupt) as error:  # the answer does not depend on it
         log.warning("metadata.not_kept", key=key, code=error.code)
 

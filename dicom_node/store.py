@@ -1,11 +1,11 @@
-"""Rows of the DICOM node: peers and their certificates, scheduled steps, storage commitments."""
+"""Rows of the DICOM node: peers with certificates, scheduled steps, commitments, metadata due."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy import bindparam, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from dicom_node.certificates import Binding, Certificate
@@ -15,7 +15,13 @@ from dicom_node.orders import CANCELLED, RECEIVED, UNPERFORMED, ScheduledStep, S
 from dicom_node.peers import Peer
 from storage.archive_find import Scope
 from storage.engine import Transaction
-from storage.tables.dicom_node import COMMITMENTS, PEER_CERTIFICATES, PEERS, SCHEDULED_STEPS
+from storage.tables.dicom_node import (
+    COMMITMENTS,
+    METADATA_DUE,
+    PEER_CERTIFICATES,
+    PEERS,
+    SCHEDULED_STEPS,
+)
 
 STEPS_PAGE = 200
 
@@ -264,6 +270,49 @@ def _commitment(row: Mapping[Any, Any]) -> Commitment:
         asked=tuple((sop_class, instance) for sop_class, instance in row["asked"]),
         attempts=row["attempts"],
         asked_at=row["asked_at"],
+    )
+
+
+def plan_metadata(tx: Transaction, study_uid: str, manifest_version: int) -> None:
+    """Note that the metadata of a study are to be prepared, as of one manifest."""
+    dialect = sqlite if tx.dialect == "sqlite" else postgresql
+    fresh_row = {"manifest_version": manifest_version, "attempts": 0, "due_at": tx.at}
+    tx.execute(
+        dialect.insert(METADATA_DUE)
+        .values(study_uid=study_uid, **fresh_row)
+        .on_conflict_do_update(index_elements=["study_uid"], set_=fresh_row)
+    )
+
+
+def metadata_due(tx: Transaction, *, limit: int = 50) -> list[str]:
+    """Return the studies whose metadata are to be prepared now."""
+    due = (
+        select(METADATA_DUE.c.study_uid)
+        .where(METADATA_DUE.c.due_at <= tx.at)
+        .order_by(METADATA_DUE.c.due_at)
+        .limit(limit)
+    )
+    return list(tx.execute(due).scalars())
+
+
+def claim_metadata(tx: Transaction, study_uid: str, *, until: datetime) -> tuple[int, int] | None:
+    """Take a study that is due, until a moment; return (manifest version, attempt) if it was."""
+    claimed = tx.execute(
+        update(METADATA_DUE)
+        .where(METADATA_DUE.c.study_uid == study_uid, METADATA_DUE.c.due_at <= tx.at)
+        .values(due_at=until, attempts=METADATA_DUE.c.attempts + 1)
+        .returning(METADATA_DUE.c.manifest_version, METADATA_DUE.c.attempts)
+    ).first()
+    return None if claimed is None else (claimed.manifest_version, claimed.attempts)
+
+
+def end_metadata(tx: Transaction, study_uid: str, manifest_version: int) -> None:
+    """Note that this is over; not if a later manifest was told of meanwhile."""
+    tx.execute(
+        delete(METADATA_DUE).where(
+            METADATA_DUE.c.study_uid == study_uid,
+            METADATA_DUE.c.manifest_version == manifest_version,
+        )
     )
 
 

@@ -13,6 +13,7 @@ import contextlib
 import socket
 import ssl
 import struct
+from collections.abc import Sequence
 from datetime import timedelta
 
 from dicom_node.errors import PeerGone, ProtocolBroken
@@ -147,6 +148,28 @@ class Transport:
         """
         try:
             self.sock.sendall(data)
+        except OSError as error:
+            raise PeerGone("the peer does not take answers") from error
+
+    def send_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Write parts to the peer, one behind the other; up to 1024 of them.
+
+        Raises
+        ------
+        PeerGone
+            It does not take the bytes.
+        """
+        if len(parts) == 1 or isinstance(self.sock, ssl.SSLSocket):
+            self.send(b"".join(parts))
+            return
+        pending = list(parts)
+        try:
+            while pending:
+                done = self.sock.sendmsg(pending)
+                while pending and done >= len(pending[0]):
+                    done -= len(pending.pop(0))
+                if done:
+                    pending[0] = memoryview(pending[0])[done:]
         except OSError as error:
             raise PeerGone("the peer does not take answers") from error
 

@@ -7,40 +7,32 @@ References
 DICOM PS3.5 section 10.1: every application takes Implicit VR Little Endian.
 """
 
-from io import BytesIO
-
-from pydicom import dcmread
-from pydicom.uid import UID
-
+from dicom_node.apart import MAX_PIXEL_BYTES
 from dicom_node.contexts import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from dicom_node.errors import PictureRefused
+from dicom_node.messages import Pieces
+from dicom_node.outgoing import Leaving
+from dicom_node.part10 import split
+from storage.series_queries import Held
 
 TARGETS = (EXPLICIT_LITTLE, IMPLICIT_LITTLE)
 """What an instance can be given in, the better one first."""
 
 
-def to_uncompressed(part10: bytes, transfer_syntax_uid: str) -> bytes:
-    """Return the same instance in one of `TARGETS`.
+def data_set_in(transfer_syntax_uid: str, held: Held, leaving: Leaving) -> Pieces:
+    """Return the data set of an instance: as it is stored, or in one of `TARGETS`.
 
     Raises
     ------
     PictureRefused
-        Its pixels cannot be decoded here, or the data set cannot be read whole.
+        It cannot be given uncompressed.
     """
-    try:
-        data_set = dcmread(BytesIO(part10))
-        if data_set.file_meta.TransferSyntaxUID.is_encapsulated:
-            data_set.decompress(generate_instance_uid=False)
-        data_set.file_meta.TransferSyntaxUID = UID(transfer_syntax_uid)
-        out = BytesIO()
-        data_set.save_as(
-            out,
-            implicit_vr=transfer_syntax_uid == IMPLICIT_LITTLE,
-            little_endian=True,
-            enforce_file_format=True,
-        )
-    except Exception as error:  # decoders of many makers raise what they like
-        raise PictureRefused(
-            f"the instance cannot be given uncompressed: {type(error).__name__}"
-        ) from error
-    return out.getvalue()
+    if transfer_syntax_uid == held.transfer_syntax_uid:
+        return leaving.data_set()
+    if leaving.length > MAX_PIXEL_BYTES:
+        raise PictureRefused("the instance is too large to be given in another transfer syntax")
+    from dicom_node.transcode import transcoded  # and with it all that decodes
+
+    file = transcoded(leaving.whole(), transfer_syntax_uid)
+    data_set = memoryview(file)[split(file).data_set_offset :]
+    return Pieces(len(data_set), (data_set,))

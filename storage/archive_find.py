@@ -257,6 +257,7 @@ _INSTANCE_COLUMNS = (
     INSTANCES.c.columns,
     INSTANCES.c.frames,
     INSTANCES.c.segment,
+    INSTANCES.c.pack_key,
     INSTANCES.c.offset,
     INSTANCES.c.length,
     INSTANCES.c.sha256,

@@ -6,7 +6,7 @@ DICOM PS3.18 sections 8.7.5 (media types of data sets) and F.2; PS3.19 section A
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fastapi import Request
@@ -35,7 +35,7 @@ def given(
 
 
 def as_xml(
-    data_sets: Sequence[dict[str, Any]], headers: Mapping[str, str] | None = None
+    data_sets: Iterable[dict[str, Any]], headers: Mapping[str, str] | None = None
 ) -> Response:
     """Give data sets in the XML model, each as a part."""
     from dicom_node.dicom_xml import native_model

@@ -12,6 +12,8 @@ from http import HTTPStatus
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
+from app.http.read_ahead import read_ahead
+
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
@@ -43,7 +45,7 @@ def ranged(
     if asked is None:
         told["Content-Length"] = str(size)
         body = whole() if whole is not None else (read(0, size),)
-        return StreamingResponse(iter(body), headers=told, media_type=media_type)
+        return StreamingResponse(read_ahead(iter(body)), headers=told, media_type=media_type)
     start, end = _bounds(asked, size)
     if start >= end:
         told["Content-Range"] = f"bytes */{size}"
@@ -52,7 +54,7 @@ def ranged(
     told["Content-Length"] = str(end - start)
     pieces = _pieces(read, start, end)
     return StreamingResponse(
-        pieces, HTTPStatus.PARTIAL_CONTENT, headers=told, media_type=media_type
+        read_ahead(iter(pieces)), HTTPStatus.PARTIAL_CONTENT, headers=told, media_type=media_type
     )
 
 

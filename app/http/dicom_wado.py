@@ -5,7 +5,7 @@ References
 DICOM PS3.18 section 10.4 (retrieve), 8.7 (media types).
 """
 
-import gzip
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from app.http.dicom_opened import opened
 from app.http.dicom_range import ranged
 from app.http.errors import NotAcceptable
 from app.http.multipart import closing, opening
+from app.http.read_ahead import prefetched, read_ahead
 from dicom_node.errors import PictureRefused
 from kernel.ids import fresh
 from storage import instance_file
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from storage.corrections import Shown
 
 router = APIRouter(prefix="/dicomweb")
-_MIN_COMPRESSED = 4096
 
 
 @router.get("/studies/{study_uid}")
@@ -112,7 +112,7 @@ def alone(request: Request, engine: Engine, form: Form, row: Held) -> Response:
     if shown is not None:
         leaving = outgoing(engine.archive, row, shown)
         return StreamingResponse(
-            _prefetched(leaving.pieces),
+            read_ahead(prefetched(leaving.pieces)),
             headers={"Content-Length": str(leaving.length)},
             media_type=media_type,
         )
@@ -120,7 +120,7 @@ def alone(request: Request, engine: Engine, form: Form, row: Held) -> Response:
         request,
         row.length,
         lambda start, length: instance_file.stretch(engine.archive, row, start, length),
-        whole=lambda: _prefetched(instance_file.chunks(engine.archive, row)),
+        whole=lambda: prefetched(instance_file.chunks(engine.archive, row)),
         media_type=media_type,
         tag=row.sha256,
     )
@@ -167,12 +167,13 @@ def _instances(
     boundary = f"telerad-{fresh()}"
     shown = shown_of(engine.archive, study_uid)
     headers = {}
-    if shown is None and all(
+    is_stored = (
         row.transfer_syntax_uid == target for row, target in zip(rows, targets, strict=True)
-    ):
+    )
+    if shown is None and all(is_stored):
         headers["Content-Length"] = str(_length(boundary, rows))
     return StreamingResponse(
-        _prefetched(_parts(engine, boundary, rows, targets, shown)),
+        read_ahead(prefetched(_parts(engine, boundary, rows, targets, shown))),
         headers=headers,
         media_type=f'multipart/related; type="{DICOM}"; boundary="{boundary}"',
     )
@@ -223,17 +224,6 @@ def _in_syntax(engine: Engine, row: Held, target: str, shown: "Shown | None") ->
         raise NotAcceptable(refusal.sentence) from refusal
 
 
-def _prefetched(pieces: Iterator[bytes]) -> Iterable[bytes]:
-    """Fetch the first piece: what cannot be read at all is an error, not a broken stream."""
-    first = next(pieces)
-
-    def rest() -> Iterator[bytes]:
-        yield first
-        yield from pieces
-
-    return rest()
-
-
 def _metadata(
     request: Request,
     engine: Engine,
@@ -243,25 +233,34 @@ def _metadata(
     instance_uid: str | None = None,
 ) -> Response:
     from dicom_node.outgoing import shown_of
-    from dicom_node.series_metadata import corrected, document, model_of
+    from dicom_node.series_metadata import document, model_of
 
     media_type = asked_model(accept_of(request))
     rows = opened(engine, caller, study_uid, series_uid, instance_uid)
-    base = base_of(request)
-    shown = shown_of(engine.archive, study_uid)
+    base, shown = base_of(request), shown_of(engine.archive, study_uid)
     if media_type == DICOM_XML:
-        models = [model_of(engine.archive, row, base=base, shown=shown) for row in rows]
-        return as_xml(models)
-    body = document(
-        engine.archive, rows, base=base, keep=lambda: _is_complete(engine, study_uid, rows)
+        return as_xml(model_of(engine.archive, row, base=base, shown=shown) for row in rows)
+    pieces = document(
+        engine.archive,
+        rows,
+        base=base,
+        keep=lambda: _is_complete(engine, study_uid, rows),
+        shown=shown,
     )
-    if shown is not None:
-        body = corrected(body, shown)
     headers = {"Vary": "Accept, Accept-Encoding"}
-    if len(body) >= _MIN_COMPRESSED and _takes_gzip(request):
-        body = gzip.compress(body, 1, mtime=0)
+    if len(rows) > 1 and _takes_gzip(request):
         headers["Content-Encoding"] = "gzip"
-    return Response(body, headers=headers, media_type=media_type)
+        pieces = _gzipped(pieces)
+    return StreamingResponse(read_ahead(prefetched(pieces)), headers=headers, media_type=media_type)
+
+
+def _gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+    for piece in pieces:
+        packed = packer.compress(piece)
+        if packed:
+            yield packed
+    yield packer.flush()
 
 
 def _is_complete(engine: Engine, study_uid: str, rows: Sequence[Held]) -> bool:

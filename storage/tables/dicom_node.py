@@ -161,3 +161,13 @@ NOTICES = Table(
         postgresql_where=text("due_at IS NOT NULL"),
     ),
 )
+
+METADATA_DUE = Table(
+    "metadata_due",
+    METADATA,
+    Column("study_uid", String(64), primary_key=True),
+    Column("manifest_version", Integer, nullable=False, comment="the last that was told of"),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False, comment="of the next attempt"),
+    Index("ix_metadata_due_due_at", "due_at"),
+)

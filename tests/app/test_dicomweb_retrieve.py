@@ -25,6 +25,7 @@ from tests.app.stocked import (
     instance_path,
     stocked_clinic,
 )
+from tests.dicom_node.samples import a_slice, as_file
 
 SLICE, PACKED = instance_path(1, 1, 1), instance_path(3, 1, 2)
 FILM, PAPER = instance_path(3, 2, 1), instance_path(3, 3, 1)
@@ -400,17 +401,39 @@ def test_metadata_of_a_complete_series_are_made_once_and_kept(stocked: Stocked):
     assert archive.objects.size(key) is None
     stocked.clinic.settle()
 
-    assert prepare(archive, "1.2.9") == 1
-    assert prepare(archive, "1.2.9") == 0
+    assert prepare(archive, "1.2.9") == 0  # that was done once the study was complete
     assert archive.objects.size(key) is not None
     kept_one = stocked.get(path)
     plain = stocked.get(path, headers={"Accept-Encoding": "identity"})
     assert early.json() == kept_one.json() == plain.json()
+    archive.objects.delete(key)
+    assert stocked.get(path).json() == plain.json()
+    assert archive.objects.size(key) is not None  # whoever asked had it kept again
+    whole = stocked.get("studies/1.2.9/metadata")
+    assert whole.json() == plain.json()
     assert kept_one.headers["content-encoding"] == "gzip"
     assert "content-encoding" not in plain.headers
     assert len(plain.json()) == 8
     bulk = urlsplit(plain.json()[0]["7FE00010"]["BulkDataURI"])
     assert stocked.program.get(bulk.path).status_code == 200
+
+
+def test_kept_metadata_that_are_damaged_are_made_anew(stocked: Stocked):
+    archive, path = stocked.clinic.engine.archive, f"studies/{ROOT}.8/series/{ROOT}.8.1/metadata"
+    from tests.app.clinic import multipart
+
+    files = [as_file(a_slice(number, study=8, side=8)) for number in range(1, 10)]
+    assert stocked.program.post("/dicomweb/studies", **multipart(*files)).status_code == 200
+    stocked.clinic.settle()
+    with archive.database.reading() as tx:
+        key = key_of(held(tx, f"{ROOT}.8"))
+    before = stocked.get(path).json()
+    (kept_at,) = stocked.clinic.directory.rglob(key.rpartition("/")[2])
+    packed = kept_at.read_bytes()
+
+    for damaged in (packed[:-20], packed[:50] + b"damage" + packed[56:], b""):
+        kept_at.write_bytes(damaged)
+        assert stocked.get(path).json() == before
 
 
 def test_a_packed_study_is_read_as_before(stocked: Stocked):

@@ -31,7 +31,8 @@ from dicom_node.part10 import split
 from dicom_node.peers import Peer
 from kernel.people import ENGINE
 from storage import audit, corrections, patients
-from tests.dicom_node.samples import CT, as_sent
+from storage.series_queries import held
+from tests.dicom_node.samples import CT, ROOT, a_slice, as_file, as_sent
 from tests.services.missing import required
 from tests.services.orthanc import orthanc
 from tests.wire.conftest import Node, start
@@ -464,3 +465,67 @@ def test_a_corrected_study_moves_and_comes_as_it_is_now_known(own_node: Node) ->
         assert was.PatientID == HELD[0].patient_id
     _, found_by_id, _ = ask(own_node, identifier("STUDY", PatientID="P-77", StudyInstanceUID=""))
     assert [each.StudyInstanceUID for each in found_by_id] == [HELD[0].uid]
+
+
+LARGE = f"{ROOT}.7.2.1"
+
+
+def keep_large(node: Node) -> None:
+    """Store a slice, and an instance that is never in memory as a whole."""
+    large = a_slice(1, study=7)
+    large.SeriesInstanceUID, large.SOPInstanceUID = f"{ROOT}.7.2", LARGE
+    large.Rows = large.Columns = 2400
+    large.PixelData = bytes(range(256)) * (2400 * 2400 * 2 // 256)
+    with node.speak() as speaker:
+        speaker.associate((CT, EXPLICIT_LITTLE))
+        for data_set in (large, a_slice(1, study=7), a_slice(2, study=7)):
+            announced, data = as_sent(as_file(data_set))
+            assert speaker.store(announced, data) == 0
+        speaker.release()
+
+
+def damage(node: Node) -> None:
+    """Change one byte in the last tenth of the large instance where it is stored."""
+    with node.database.reading() as tx:
+        (found,) = held(tx, f"{ROOT}.7", None, LARGE)
+    with (node.journal.directory / str(found.segment)).open("r+b") as segment:
+        segment.seek(found.offset + found.length * 9 // 10)
+        segment.write(b"!")
+
+
+def test_a_large_instance_goes_out_whole_both_ways(own_node: Node) -> None:
+    keep_large(own_node)
+    asked = identifier("STUDY", StudyInstanceUID=f"{ROOT}.7")
+
+    with receiving(own_node) as receiver:
+        move(own_node, asked, "ARCHIVE")
+    got = get(own_node, asked)
+
+    assert receiver.files[LARGE] == got.files[LARGE] == stored(own_node, LARGE)
+    assert len(receiver.files) == len(got.files) == 3
+
+
+def test_a_damaged_instance_is_never_ended_well_and_the_others_are_moved(own_node: Node) -> None:
+    keep_large(own_node)
+    damage(own_node)
+    asked = identifier("STUDY", StudyInstanceUID=f"{ROOT}.7")
+
+    with receiving(own_node) as receiver:
+        responses, last = move(own_node, asked, "ARCHIVE")
+
+    assert set(receiver.files) == {f"{ROOT}.7.1.1", f"{ROOT}.7.1.2"}
+    assert int(responses[-1].Status) == SOME_FAILED
+    assert last is not None
+    assert last.FailedSOPInstanceUIDList == LARGE
+
+
+# pynetdicom tells of the abort by an answer without a status.
+def test_a_damaged_instance_ends_a_get(own_node: Node) -> None:
+    keep_large(own_node)
+    damage(own_node)
+
+    got = get(own_node, identifier("STUDY", StudyInstanceUID=f"{ROOT}.7"))
+
+    assert LARGE not in got.files
+    assert "Status" not in got.statuses[-1]
+    assert own_node.answers()
