@@ -44,6 +44,16 @@ SUCCESS, PENDING, CANCELLED, SOME_FAILED = 0x0000, 0xFF00, 0xFE00, 0xB000
 ALL_FAILED, NO_DESTINATION, REFUSED = 0xA702, 0xA801, 0xA900
 
 
+@pytest.fixture
+def plain_node(tmp_path: Path) -> Iterator[Node]:
+    """A node that a test may fill, for clients that speak without TLS."""
+    node = start(tmp_path)
+    yield node
+    node.listener.stop(timedelta(seconds=5))
+    node.journal.close()
+    node.database.dispose()
+
+
 @dataclass
 class Receiver:
     """A storage SCP that keeps what comes, or answers what a test tells it to."""
@@ -444,17 +454,17 @@ def test_an_orthanc_queries_and_retrieves(stocked: Node) -> None:
     assert uids == uids_of(3)
 
 
-def test_a_corrected_study_moves_and_comes_as_it_is_now_known(own_node: Node) -> None:
-    stock(own_node)
-    with own_node.database.transaction() as tx:
+def test_a_corrected_study_moves_and_comes_as_it_is_now_known(plain_node: Node) -> None:
+    stock(plain_node)
+    with plain_node.database.transaction() as tx:
         right = patients.register(
             tx, issuer="H", patient_id="P-77", name="Right^One", sex="F", birth_date=None
         )
         corrections.move_study(tx, HELD[0].uid, right, reason="wrong line", actor=ENGINE)
     asked = identifier("STUDY", StudyInstanceUID=HELD[0].uid)
-    with receiving(own_node) as receiver:
-        responses, _ = move(own_node, asked, "ARCHIVE")
-    got = get(own_node, asked)
+    with receiving(plain_node) as receiver:
+        responses, _ = move(plain_node, asked, "ARCHIVE")
+    got = get(plain_node, asked)
 
     assert int(responses[-1].Status) == SUCCESS
     assert set(receiver.files) == set(got.files) == uids_of(1)
@@ -463,7 +473,7 @@ def test_a_corrected_study_moves_and_comes_as_it_is_now_known(own_node: Node) ->
         assert found.PatientID == "P-77"
         was = found.OriginalAttributesSequence[0].ModifiedAttributesSequence[0]
         assert was.PatientID == HELD[0].patient_id
-    _, found_by_id, _ = ask(own_node, identifier("STUDY", PatientID="P-77", StudyInstanceUID=""))
+    _, found_by_id, _ = ask(plain_node, identifier("STUDY", PatientID="P-77", StudyInstanceUID=""))
     assert [each.StudyInstanceUID for each in found_by_id] == [HELD[0].uid]
 
 
@@ -493,25 +503,25 @@ def damage(node: Node) -> None:
         segment.write(b"!")
 
 
-def test_a_large_instance_goes_out_whole_both_ways(own_node: Node) -> None:
-    keep_large(own_node)
+def test_a_large_instance_goes_out_whole_both_ways(plain_node: Node) -> None:
+    keep_large(plain_node)
     asked = identifier("STUDY", StudyInstanceUID=f"{ROOT}.7")
 
-    with receiving(own_node) as receiver:
-        move(own_node, asked, "ARCHIVE")
-    got = get(own_node, asked)
+    with receiving(plain_node) as receiver:
+        move(plain_node, asked, "ARCHIVE")
+    got = get(plain_node, asked)
 
-    assert receiver.files[LARGE] == got.files[LARGE] == stored(own_node, LARGE)
+    assert receiver.files[LARGE] == got.files[LARGE] == stored(plain_node, LARGE)
     assert len(receiver.files) == len(got.files) == 3
 
 
-def test_a_damaged_instance_is_never_ended_well_and_the_others_are_moved(own_node: Node) -> None:
-    keep_large(own_node)
-    damage(own_node)
+def test_a_damaged_instance_is_never_ended_well_and_the_others_are_moved(plain_node: Node) -> None:
+    keep_large(plain_node)
+    damage(plain_node)
     asked = identifier("STUDY", StudyInstanceUID=f"{ROOT}.7")
 
-    with receiving(own_node) as receiver:
-        responses, last = move(own_node, asked, "ARCHIVE")
+    with receiving(plain_node) as receiver:
+        responses, last = move(plain_node, asked, "ARCHIVE")
 
     assert set(receiver.files) == {f"{ROOT}.7.1.1", f"{ROOT}.7.1.2"}
     assert int(responses[-1].Status) == SOME_FAILED
@@ -520,12 +530,12 @@ def test_a_damaged_instance_is_never_ended_well_and_the_others_are_moved(own_nod
 
 
 # pynetdicom tells of the abort by an answer without a status.
-def test_a_damaged_instance_ends_a_get(own_node: Node) -> None:
-    keep_large(own_node)
-    damage(own_node)
+def test_a_damaged_instance_ends_a_get(plain_node: Node) -> None:
+    keep_large(plain_node)
+    damage(plain_node)
 
-    got = get(own_node, identifier("STUDY", StudyInstanceUID=f"{ROOT}.7"))
+    got = get(plain_node, identifier("STUDY", StudyInstanceUID=f"{ROOT}.7"))
 
     assert LARGE not in got.files
     assert "Status" not in got.statuses[-1]
-    assert own_node.answers()
+    assert plain_node.answers()
