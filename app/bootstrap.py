@@ -273,11 +273,12 @@ class Parts:
         from datetime import timedelta
 
         from dicom_node.completeness import CompletenessPolicy
+        from dicom_node.key_objects import ManifestReading
         from dicom_node.tasks import Settling
 
         policy = CompletenessPolicy(quiet=timedelta(seconds=self.settings.dicom.quiet_s))
         settling = Settling(self.database, policy, in_flight=self.in_flight)
-        return settling.due_work()
+        return [*settling.due_work(), *ManifestReading(self.archive).due_work()]
 
     def _examination(self) -> Sequence[DueWork]:
         from dicom_node.examination import Examination

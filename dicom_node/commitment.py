@@ -13,16 +13,18 @@ from datetime import timedelta
 
 import structlog
 
-from dicom_node import commitments, store
+from dicom_node import commitments, evidence, store
+from dicom_node.announcements import Announcement, Kind
 from dicom_node.commitments import GIVEN_UP, INSTANCE, REPORTED, REQUEST_ACTION, Commitment
 from dicom_node.contexts import STORAGE_COMMITMENT
 from dicom_node.errors import CommitmentInvalid, DataSetUnreadable, PeerUnreachable
 from dicom_node.exchange import Exchange
+from dicom_node.peers import Peer
 from dicom_node.send import SendSettings, report_event
 from dicom_node.statuses import Status
 from kernel.errors import Transient
 from kernel.people import ENGINE, Actor, Role
-from storage import archive_find, audit
+from storage import archive_find, audit, held
 from storage.engine import Database, Transaction
 from storage.work import DueWork
 
@@ -63,6 +65,7 @@ class CommitmentDesk:
             kept = store.add_commitment(tx, asked)
             if kept.asked != asked.asked:
                 return Status.DUPLICATE_TRANSACTION
+            _announce(tx, kept, peer)
             if kept.id != asked.id:  # asked again: the device has not heard us
                 store.postpone_commitment(tx, kept.id, due_at=tx.at)
             audit.record(
@@ -119,10 +122,10 @@ class CommitmentReports:
         """Judge and report; return how many instances are not committed."""
         with self._database.reading() as tx:
             peer = store.find_peer(tx, commitment.ae_title)
-            held = archive_find.classes_of(tx, [uid for _, uid in commitment.asked])
+            classes = archive_find.classes_of(tx, [uid for _, uid in commitment.asked])
         if peer is None:
             raise PeerUnreachable("the device that asked is not registered any more")
-        judgement = commitments.judge(commitment, held)
+        judgement = commitments.judge(commitment, classes)
         report_event(
             peer,
             self._send,
@@ -141,6 +144,25 @@ class CommitmentReports:
             _note(tx, commitment, "given_up", failed=len(commitment.asked))
         else:
             store.postpone_commitment(tx, commitment.id, due_at=due_at)
+
+
+def _announce(tx: Transaction, commitment: Commitment, peer: Peer) -> None:
+    """Take what a device asks about as what it has sent, where it is of one study that came.
+
+    Some devices ask for each image by itself, so it never means that there is no more.
+    """
+    uids = [uid for _, uid in commitment.asked]
+    studies = held.studies_of(tx, uids)
+    if len(studies) == 1:
+        told = Announcement(
+            study_uid=next(iter(studies)),
+            kind=Kind.COMMITMENT,
+            source=commitment.transaction_uid,
+            organisation_id=peer.organisation_id,
+            whole=False,
+            instances=tuple(dict.fromkeys(uids)),
+        )
+        evidence.announce(tx, told)
 
 
 def _note(tx: Transaction, commitment: Commitment, outcome: str, *, failed: int) -> None:

@@ -149,13 +149,23 @@ A reading has one workitem a claim (code 110005, DCM). It is begun by the workst
 consultant to whom the case is offered (else 0124H), canceled by who holds it, and completed by the
 signature of the report, which its output references.
 """
-_LIMITS = """\
-## 10. Not served
+_AVAILABILITY = """\
+## 10. Instance availability notification (PS3.4 Annex R)
 
-Instance Availability Notification, print and media services.
+What a peer says that it has of a study is what the study consists of: it is complete at once when
+all of that is here, and waited for, within bounds, until then; the last notice of a peer counts.
+Instances that are UNAVAILABLE are left out. The same holds for the series that a performed step
+lists, and for key objects that are a manifest (113030, DCM); what a storage commitment is asked for
+is waited for, and proves no end. Only the organisation of the device that sent the study, and those
+whose requests it answers, are believed.
+"""
+_LIMITS = """\
+## 11. Not served
+
+Print and media services.
 """
 _SECURITY = """\
-## 11. Security (PS3.15)
+## 12. Security (PS3.15)
 
 | | |
 |---|---|
@@ -205,6 +215,7 @@ def statement() -> str:
         _PERFORMED,
         _WORKITEMS,
         _table(("class", "operations", "action types"), _workitem_operations()),
+        _AVAILABILITY,
         "Status words of the services:\n",
         _table(("name", "status"), ((s.name.lower(), f"{s:04X}") for s in Status)),
         _LIMITS,

@@ -56,6 +56,7 @@ SERVICES = frozenset(
         UPS_WATCH,
         UPS_PULL,
         UPS_QUERY,
+        AVAILABILITY,
     }
 )
 """What the node serves beside storage and verification."""

@@ -286,3 +286,10 @@ class CertificateExpired(NotProven):
     """The certificate is not valid yet, or not any more."""
 
     code = "dicom_node.certificate_expired"
+
+
+class AnnouncementInvalid(Refused):
+    """What a sender announces does not say of what."""
+
+    code = "dicom_node.announcement_invalid"
+    clause = "DICOM PS3.4 table R.3.2-1"

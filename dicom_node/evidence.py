@@ -6,10 +6,12 @@ from typing import Any
 from sqlalchemy import or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from dicom_node.announcements import Announcement, Kind
+from dicom_node.pauses import Pauses
 from dicom_node.performed_steps import PerformedStep, StepState
 from dicom_node.plain_attributes import from_plain, to_plain
 from storage.engine import Transaction
-from storage.tables.evidence import PERFORMED_STEPS, PERFORMED_STUDIES
+from storage.tables.evidence import ANNOUNCED, PAUSES, PERFORMED_STEPS, PERFORMED_STUDIES
 
 
 def add_performed(tx: Transaction, step: PerformedStep) -> PerformedStep | None:
@@ -73,6 +75,84 @@ def performed_for(
         .order_by(PERFORMED_STEPS.c.created_at, PERFORMED_STEPS.c.uid)
     )
     return [_performed(row) for row in found.mappings()]
+
+
+def announce(tx: Transaction, told: Announcement) -> None:
+    """Keep an announcement in the place of what its source said of the study before."""
+    insert = sqlite.insert if tx.dialect == "sqlite" else postgresql.insert
+    values = {
+        "organisation_id": told.organisation_id,
+        "whole": told.whole,
+        "number": len(told.instances),
+        "instances": list(told.instances),
+        "told_at": tx.at,
+    }
+    key = {"study_uid": told.study_uid, "kind": told.kind.value, "source": told.source}
+    tx.execute(
+        insert(ANNOUNCED)
+        .values(**key, **values)
+        .on_conflict_do_update(index_elements=list(key), set_=values)
+    )
+
+
+def announced_for(
+    tx: Transaction, study_uid: str, *, organisations: Sequence[str]
+) -> list[Announcement]:
+    """Return what senders of some organisations announced of a study."""
+    found = tx.execute(
+        select(ANNOUNCED).where(
+            ANNOUNCED.c.study_uid == study_uid, ANNOUNCED.c.organisation_id.in_(organisations)
+        )
+    )
+    return [
+        Announcement(
+            study_uid=row["study_uid"],
+            kind=Kind(row["kind"]),
+            source=row["source"],
+            organisation_id=row["organisation_id"],
+            whole=row["whole"],
+            instances=tuple(row["instances"]),
+        )
+        for row in found.mappings()
+    ]
+
+
+def announced_among(tx: Transaction, study_uids: Sequence[str]) -> frozenset[str]:
+    """Return those studies of which anything was announced."""
+    if not study_uids:
+        return frozenset()
+    found = tx.execute(
+        select(ANNOUNCED.c.study_uid).where(ANNOUNCED.c.study_uid.in_(study_uids)).distinct()
+    )
+    return frozenset(found.scalars())
+
+
+def manifests_read(tx: Transaction, instance_uids: Sequence[str]) -> frozenset[str]:
+    """Return those key objects of which it is kept what they announce."""
+    found = tx.execute(
+        select(ANNOUNCED.c.source).where(
+            ANNOUNCED.c.kind == Kind.MANIFEST.value, ANNOUNCED.c.source.in_(instance_uids)
+        )
+    )
+    return frozenset(found.scalars())
+
+
+def pauses_of(tx: Transaction, ae_title: str) -> Pauses:
+    """Return what is known of the pauses of a device."""
+    row = tx.execute(select(PAUSES.c.counts).where(PAUSES.c.ae_title == ae_title)).first()
+    counts = tuple(row.counts) if row is not None else ()
+    return Pauses(counts) if len(counts) == len(Pauses().counts) else Pauses()
+
+
+def save_pauses(tx: Transaction, ae_title: str, pauses: Pauses) -> None:
+    """Keep what is known of the pauses of a device."""
+    insert = sqlite.insert if tx.dialect == "sqlite" else postgresql.insert
+    values = {"counts": list(pauses.counts), "changed_at": tx.at}
+    tx.execute(
+        insert(PAUSES)
+        .values(ae_title=ae_title, **values)
+        .on_conflict_do_update(index_elements=[PAUSES.c.ae_title], set_=values)
+    )
 
 
 def _performed(row: Mapping[Any, Any]) -> PerformedStep:

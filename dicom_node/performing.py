@@ -9,7 +9,7 @@ DICOM PS3.4 sections F.7 (MPPS) and F.8 (retrieve).
 
 from dataclasses import replace
 
-from dicom_node import evidence, store
+from dicom_node import announcements, evidence, store
 from dicom_node.data_sets import UTF_8, Attributes, attribute
 from dicom_node.dimse import Element
 from dicom_node.errors import (
@@ -142,6 +142,9 @@ def _begin(tx: Transaction, step: PerformedStep) -> None:
 
 def _change(tx: Transaction, before: PerformedStep, after: PerformedStep, peer: Peer) -> None:
     evidence.save_performed(tx, after)
+    listed = announcements.of_step(after)
+    if listed is not None:
+        evidence.announce(tx, listed)
     if after.state is StepState.IN_PROGRESS:
         return
     refresh_scheduled(tx, after)

@@ -3,7 +3,7 @@
 References
 ----------
 DICOM PS3.4 annexes C (query and retrieve), F (performed steps), J (storage commitment), K (modality
-worklist) and CC (unified procedure step).
+worklist), R (instance availability) and CC (unified procedure step).
 """
 
 from collections.abc import Mapping
@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from functools import partial
 
+from dicom_node.availability import AvailabilityDesk
 from dicom_node.commitment import CommitmentDesk
 from dicom_node.contexts import (
+    AVAILABILITY,
     MODALITY_WORKLIST,
     PATIENT_ROOT_FIND,
     PATIENT_ROOT_GET,
@@ -110,4 +112,5 @@ def offers(archive: Archive, settings: ServiceSettings) -> Mapping[str, Offer]:
             Command.N_CREATE_RQ, steps.create, besides={Command.N_SET_RQ: steps.set}
         ),
         PERFORMED_STEP_RETRIEVE: Offer(Command.N_GET_RQ, steps.get),
+        AVAILABILITY: Offer(Command.N_CREATE_RQ, AvailabilityDesk(archive.database).create),
     }

@@ -1,9 +1,9 @@
 """Work of the DICOM node that is found by looking: studies that may be complete."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from dicom_node import orthanc_store, store
+from dicom_node import evidence, orthanc_store, store, testimony
 from dicom_node.completeness import (
     Arrivals,
     CompletenessPolicy,
@@ -15,7 +15,7 @@ from dicom_node.completeness import (
 from dicom_node.in_flight import InFlight
 from kernel.facts import StudyAmended, StudyCompleted
 from kernel.people import ENGINE
-from storage import archive, audit, outbox
+from storage import archive, audit, held, outbox
 from storage.archive import Manifest, Unsettled
 from storage.engine import Database, Transaction
 from storage.work import DueWork
@@ -53,11 +53,14 @@ class Settling:
 
     def due_studies(self, tx: Transaction) -> list[str]:
         """Return the studies that are complete or overdue now."""
+        return [uid for uid, verdict in self._judged(tx) if not isinstance(verdict, WaitUntil)]
+
+    def arriving(self, tx: Transaction) -> list[tuple[str, WaitUntil]]:
+        """Return the studies that are waited for, and why."""
         return [
-            study.study_uid
+            (study.study_uid, verdict)
             for study in archive.unsettled(tx, arrived_before=tx.at)
-            if self._may_be_due(study, tx.at)
-            and not isinstance(self._verdict(tx, study), WaitUntil)
+            if isinstance(verdict := self._verdict(tx, study), WaitUntil)
         ]
 
     def settle_study(self, study_uid: str) -> None:
@@ -71,33 +74,42 @@ class Settling:
                 return
             manifest = archive.freeze_manifest(tx, study_uid)
             if manifest is not None:
+                testimony.learn(tx, study)
                 _tell(tx, manifest, verdict)
+
+    def _judged(self, tx: Transaction) -> Iterator[tuple[str, Verdict]]:
+        studies = archive.unsettled(tx, arrived_before=tx.at)
+        announced = evidence.announced_among(tx, [study.study_uid for study in studies])
+        for study in studies:
+            if study.study_uid in announced or self._may_be_due(study, tx.at):
+                yield study.study_uid, self._verdict(tx, study)
 
     def _may_be_due(self, study: Unsettled, at: datetime) -> bool:
         """Pass over, without a query, the studies that cannot be due yet."""
-        shortest = self._policy.quiet
-        if self._policy.unordered_quiet is not None:
-            shortest = min(shortest, self._policy.unordered_quiet)
+        policy = self._policy
+        shortest = min(policy.quiet, policy.shortest_learnt, policy.unordered_quiet or policy.quiet)
         return (
             at >= study.last_arrival_at + shortest
-            or at >= _arrivals(study).first_at + self._policy.longest_wait
+            or at >= study.first_arrival_at + policy.longest_wait
         )
 
     def _verdict(self, tx: Transaction, study: Unsettled) -> Verdict:
+        steps = store.steps_for(tx, study_uid=study.study_uid, accession=study.accession)
         return judge(
-            _arrivals(study),
-            store.steps_for(tx, study_uid=study.study_uid, accession=study.accession),
+            _arrivals(tx, study),
+            steps,
             in_flight=self._in_flight.count(study.study_uid)
             + orthanc_store.pulls_under_way(tx, study.study_uid),
             policy=self._policy,
             at=tx.at,
+            told=testimony.of(tx, study, steps, self._policy),
         )
 
 
-def _arrivals(study: Unsettled) -> Arrivals:
-    # The index knows when the study began, not when its first late instance came: an amendment
-    # waits for its own quiet time only.
-    first = study.first_arrival_at if not study.manifest_version else study.last_arrival_at
+def _arrivals(tx: Transaction, study: Unsettled) -> Arrivals:
+    first = study.first_arrival_at
+    if study.manifest_version:  # an amendment waits for itself alone
+        first = held.first_unfrozen(tx, study.study_uid) or study.last_arrival_at
     return Arrivals(first_at=first, last_at=study.last_arrival_at)
 
 

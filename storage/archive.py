@@ -88,6 +88,7 @@ class Unsettled:
 
     study_uid: StudyUID
     accession: str
+    station_ae_title: str
     manifest_version: int
     first_arrival_at: datetime
     last_arrival_at: datetime

@@ -1,5 +1,6 @@
 """When a study is whole: laws of the judgement, and the manifest it leads to."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,12 +12,14 @@ from dicom_node.completeness import (
     Complete,
     CompletenessPolicy,
     Overdue,
+    Told,
     WaitUntil,
     judge,
 )
 from dicom_node.in_flight import InFlight
 from dicom_node.intake import Intake
 from dicom_node.orders import CANCELLED, RECEIVED, ScheduledStep
+from dicom_node.pauses import FEWEST, MOST, Pauses, longest
 from dicom_node.tasks import Settling
 from kernel.facts import StudyAmended, StudyCompleted
 from storage import archive, audit, outbox
@@ -72,6 +75,130 @@ def test_an_open_association_never_makes_a_study_complete_earlier(
     at = NOON + lasted + rested
     if isinstance(judge(arrivals, [], in_flight=1, policy=POLICY, at=at), Complete):
         assert isinstance(judge(arrivals, [], in_flight=0, policy=POLICY, at=at), Complete)
+
+
+tellings = st.builds(
+    Told,
+    missing=st.integers(0, 3),
+    whole=st.booleans(),
+    performing=st.booleans(),
+    learnt=st.none() | st.integers(5, 120).map(lambda s: timedelta(seconds=s)),
+)
+
+
+@given(lasted=seconds, rested=seconds, in_flight=st.integers(0, 3), told=tellings)
+def test_no_evidence_makes_a_study_wait_beyond_the_bound(
+    lasted: timedelta, rested: timedelta, in_flight: int, told: Told
+) -> None:
+    arrivals = Arrivals(first_at=NOON, last_at=NOON + lasted)
+    at = NOON + lasted + rested
+    verdict = judge(arrivals, [], in_flight=in_flight, policy=POLICY, at=at, told=told)
+
+    if isinstance(verdict, WaitUntil):
+        assert at < verdict.at <= NOON + POLICY.longest_wait
+        after = judge(arrivals, [], in_flight=in_flight, policy=POLICY, at=verdict.at, told=told)
+        assert not isinstance(after, WaitUntil)
+
+
+@given(lasted=seconds, rested=seconds, in_flight=st.integers(1, 3), told=tellings)
+def test_a_study_on_its_way_is_complete_only_if_all_that_was_announced_is_here(
+    lasted: timedelta, rested: timedelta, in_flight: int, told: Told
+) -> None:
+    arrivals = Arrivals(first_at=NOON, last_at=NOON + lasted)
+    at = NOON + lasted + rested
+    verdict = judge(arrivals, [], in_flight=in_flight, policy=POLICY, at=at, told=told)
+
+    if isinstance(verdict, Complete) and rested < POLICY.idle_association:
+        assert told.whole
+        assert (told.missing, told.performing) == (0, False)
+    if told.missing:
+        assert not isinstance(verdict, Complete)
+
+
+@given(lasted=seconds, rested=seconds, told=tellings, more=tellings)
+def test_what_is_known_to_come_never_makes_a_study_complete_earlier(
+    lasted: timedelta, rested: timedelta, told: Told, more: Told
+) -> None:
+    arrivals = Arrivals(first_at=NOON, last_at=NOON + lasted)
+    at = NOON + lasted + rested
+    waiting = replace(told, missing=told.missing + more.missing, performing=True)
+
+    def complete(known: Told) -> bool:
+        found = judge(arrivals, [], in_flight=0, policy=POLICY, at=at, told=known)
+        return isinstance(found, Complete)
+
+    if complete(waiting):
+        assert complete(told) or told.missing
+
+
+@pytest.mark.parametrize(
+    ("told", "verdict"),
+    [
+        (Told(whole=True), Complete("all_announced_are_here")),
+        (
+            Told(whole=True, missing=3),
+            WaitUntil(NOON + POLICY.missing, "instances_missing", 3),
+        ),
+        (
+            Told(whole=True, performing=True),
+            WaitUntil(NOON + POLICY.performing, "step_in_progress"),
+        ),
+        (Told(), WaitUntil(NOON + POLICY.quiet, "quiet_time")),
+        (
+            Told(learnt=timedelta(minutes=1)),
+            WaitUntil(NOON + timedelta(minutes=1), "learnt_quiet_time"),
+        ),
+    ],
+)
+def test_the_verdict_says_what_it_waits_for(told: Told, verdict: object) -> None:
+    arrivals = Arrivals(first_at=NOON, last_at=NOON)
+
+    found = judge(
+        arrivals, [], in_flight=0, policy=POLICY, at=NOON + timedelta(seconds=1), told=told
+    )
+
+    assert found == verdict
+
+
+def test_what_never_came_is_said_when_the_study_is_settled_without_it() -> None:
+    arrivals = Arrivals(first_at=NOON, last_at=NOON)
+    told = Told(whole=True, missing=3)
+
+    found = judge(arrivals, [], in_flight=0, policy=POLICY, at=NOON + POLICY.missing, told=told)
+
+    assert found == Overdue("instances_missing")
+
+
+@given(
+    st.lists(st.integers(0, 100_000).map(lambda s: timedelta(seconds=s)), max_size=600),
+    st.integers(1, 60),
+    st.integers(0, 600),
+)
+def test_what_a_device_teaches_lies_between_its_bounds(
+    pauses: list[timedelta], floor_s: int, more_s: int
+) -> None:
+    known = Pauses()
+    for pause in pauses:
+        known = known.with_longest(pause)
+    floor, ceiling = timedelta(seconds=floor_s), timedelta(seconds=floor_s + more_s)
+
+    quiet = known.quiet(floor=floor, ceiling=ceiling)
+
+    assert (quiet is None) == (len(pauses) < FEWEST)
+    assert quiet is None or floor <= quiet <= ceiling
+    assert sum(known.counts) <= MOST
+
+
+def test_a_device_that_pauses_between_its_series_is_given_the_time_for_it() -> None:
+    quick = slow = Pauses()
+    for _ in range(FEWEST):
+        quick = quick.with_longest(timedelta(seconds=1.5))
+        slow = slow.with_longest(timedelta(seconds=40))
+    bounds = {"floor": timedelta(seconds=2), "ceiling": timedelta(minutes=2)}
+
+    assert quick.quiet(**bounds) == timedelta(seconds=3)
+    assert slow.quiet(**bounds) == timedelta(seconds=67.5)
+    assert longest([NOON + timedelta(seconds=s) for s in (9, 0, 2)]) == timedelta(seconds=7)
 
 
 def test_instances_that_never_stop_make_the_study_overdue() -> None:
