@@ -67,7 +67,17 @@ class Parts:
 
     @cached_property
     def objects(self) -> ObjectStore:
-        """Local disk, or S3 where a URL is set."""
+        """The object store, with packs at hand where it is remote."""
+        limit = int(self.settings.storage.cache_gb * 1e9)
+        if not self.settings.storage.objects_url or not limit:
+            return self.stored_objects
+        from storage.cache import PackCache
+
+        return PackCache(self.stored_objects, self.settings.data / "cache", limit=limit)
+
+    @cached_property
+    def stored_objects(self) -> ObjectStore:
+        """Local disk, or S3 where a URL is set: what holds the truth."""
         told = self.settings.storage
         if not told.objects_url:
             return LocalObjects(self.settings.data / "objects")
@@ -96,7 +106,13 @@ class Parts:
     @cached_property
     def packer(self) -> Packer:
         """Packs what lies in the journal of this node."""
-        return Packer(self.database, self.journal, self.objects, self.settings.data / "scratch")
+        return Packer(
+            self.database,
+            self.journal,
+            self.objects,
+            self.settings.data / "scratch",
+            stored=self.stored_objects,
+        )
 
     @cached_property
     def intake(self) -> "Intake":

@@ -56,6 +56,8 @@ class StorageSettings(_Section):
     """Access key of the S3 server."""
     s3_secret_key: SecretStr = SecretStr("")
     """Secret of the S3 server; from the environment rather than the file."""
+    cache_gb: float = Field(default=20.0, ge=0)
+    """Packs of an S3 server kept on local disk, in GB, those read last; 0 keeps none."""
     segment_mb: int = 64
     """Size of a journal segment: large enough that a study rarely crosses, quick to zero-fill."""
 

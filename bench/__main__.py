@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import ingest, query, report, retrieve, size, start
+from bench import ingest, query, report, retrieve, s3, size, start
 from bench.machine import described
 from bench.row import Row
 from bench.table import as_text
@@ -22,6 +22,7 @@ MEASUREMENTS: Mapping[str, Callable[[Path], Iterator[Row]]] = {
     "ingest": ingest.measure,
     "query": query.measure,
     "retrieve": retrieve.measure,
+    "s3": s3.measure,
 }
 
 

@@ -27,7 +27,7 @@ from storage.arrivals import is_indexed as is_indexed
 from storage.arrivals import quarantine as quarantine
 from storage.engine import Database, Transaction
 from storage.journal import Journal, NoSuchPlace, Place
-from storage.objects import ObjectStore, digest_of
+from storage.objects import ObjectDiffers, ObjectStore, verified
 from storage.tables.archive import ARRIVALS, INSTANCES, MANIFESTS, SERIES, STUDIES
 
 
@@ -322,10 +322,21 @@ class Archive:
         if row["pack_key"] is None:
             place = Place(row["segment"], row["offset"], row["length"], row["sha256"])
             return self.journal.read(place)
-        data = self.objects.get(row["pack_key"], start=row["offset"], length=row["length"])
-        if digest_of(data)[0] != row["sha256"]:
-            raise InstanceDamaged("a pack does not hold the bytes that were received")
-        return data
+        return in_pack(self.objects, row["pack_key"], row["offset"], row["length"], row["sha256"])
+
+
+def in_pack(objects: ObjectStore, key: str, offset: int, length: int, sha256: str) -> bytes:
+    """Return the bytes of an instance from its pack.
+
+    Raises
+    ------
+    InstanceDamaged
+        They are not those that were received.
+    """
+    try:
+        return verified(objects, key, start=offset, length=length, sha256=sha256)
+    except ObjectDiffers as error:
+        raise InstanceDamaged("a pack does not hold the bytes that were received") from error
 
 
 def _unsettled(row: Mapping[str, Any]) -> Unsettled:

@@ -4,9 +4,8 @@ import hashlib
 import io
 from collections.abc import Iterator
 
-from storage.archive import Archive, InstanceDamaged
+from storage.archive import Archive, InstanceDamaged, in_pack
 from storage.journal import NoSuchPlace
-from storage.objects import digest_of
 from storage.series_queries import Held, held
 
 BUFFER = 64 * 1024
@@ -51,10 +50,9 @@ def whole(archive: Archive, instance: Held) -> bytes:
             return archive.journal.read(instance.place)
         except NoSuchPlace:
             return archive.read(instance.instance_uid)
-    data = archive.objects.get(instance.pack_key, start=instance.offset, length=instance.length)
-    if digest_of(data)[0] != instance.sha256:
-        raise InstanceDamaged("a pack does not hold the bytes that were received")
-    return data
+    return in_pack(
+        archive.objects, instance.pack_key, instance.offset, instance.length, instance.sha256
+    )
 
 
 def chunks(archive: Archive, instance: Held) -> Iterator[bytes]:

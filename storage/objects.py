@@ -79,6 +79,9 @@ class ObjectStore(Protocol):
     def delete(self, key: str) -> None:
         """Remove an object; removing what is not there is no error."""
 
+    def forget(self, key: str) -> None:
+        """Throw away a copy at hand, which turned out to be damaged; the object itself stays."""
+
     def probe(self) -> StoreAbilities:
         """Try the store; say what it can do."""
 
@@ -103,6 +106,24 @@ def digest_of(data: bytes | Path) -> tuple[str, int]:
     with data.open("rb") as file:
         hasher = hashlib.file_digest(file, "sha256")
     return hasher.hexdigest(), data.stat().st_size
+
+
+def verified(objects: ObjectStore, key: str, *, start: int, length: int, sha256: str) -> bytes:
+    """Return a range of an object that has a digest of its own.
+
+    A copy at hand that is damaged is thrown away and the object read again.
+
+    Raises
+    ------
+    ObjectDiffers
+        The object itself holds other bytes.
+    """
+    for _ in range(2):
+        data = objects.get(key, start=start, length=length)
+        if digest_of(data)[0] == sha256:
+            return data
+        objects.forget(key)
+    raise ObjectDiffers("an object does not hold the bytes that were stored", key=key)
 
 
 class LocalObjects:
@@ -146,6 +167,9 @@ class LocalObjects:
     def delete(self, key: str) -> None:
         """See `ObjectStore.delete`."""
         self._path(key).unlink(missing_ok=True)
+
+    def forget(self, key: str) -> None:
+        """See `ObjectStore.forget`: there are no copies."""
 
     def probe(self) -> StoreAbilities:
         """Write, read and remove one small object."""
@@ -219,6 +243,9 @@ class MemoryObjects:
     def delete(self, key: str) -> None:
         """See `ObjectStore.delete`."""
         self._objects.pop(checked_key(key), None)
+
+    def forget(self, key: str) -> None:
+        """See `ObjectStore.forget`: there are no copies."""
 
     def probe(self) -> StoreAbilities:
         """Say that nothing outlives the process."""

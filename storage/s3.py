@@ -122,6 +122,9 @@ class S3Objects:
         with _named_failures():
             self._client.remove_object(self._bucket, checked_key(key))
 
+    def forget(self, key: str) -> None:
+        """See `ObjectStore.forget`: there are no copies."""
+
     def probe(self) -> StoreAbilities:
         """Make the bucket if it is missing, try one object, and ask what the server can do.
 

@@ -235,7 +235,7 @@ def _verifications(parts: Parts) -> Iterator[tuple[str, Iterable[str]]]:
         yield "manifests", archive.verify_manifests(tx)
         signed = sum(1 for _ in store.all_sealed(tx))
     yield "journal", parts.archive.verify()
-    yield "packs", verify_packs(parts.database, parts.objects)
+    yield "packs", verify_packs(parts.database, parts.stored_objects)
     yield (
         "signatures",
         (

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from storage.cache import PackCache
 from storage.memory import MemoryObjects
 from storage.objects import (
     BadKey,
@@ -34,7 +35,7 @@ def _s3(swift: Swift, *, secret: str | None = None) -> S3Objects:
     )
 
 
-@pytest.fixture(params=["memory", "local", pytest.param("s3", marks=pytest.mark.service)])
+@pytest.fixture(params=["memory", "local", "cached", pytest.param("s3", marks=pytest.mark.service)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     """An empty store that was probed, as the engine does at its start."""
     made: ObjectStore
@@ -42,6 +43,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
         made = MemoryObjects()
     elif request.param == "local":
         made = LocalObjects(tmp_path / "objects")
+    elif request.param == "cached":
+        made = PackCache(MemoryObjects(), tmp_path / "cache", limit=1 << 20)
     else:
         made = _s3(request.getfixturevalue("swift"))
     made.probe()

@@ -16,7 +16,7 @@ from storage.journal import Journal, Place
 from storage.memory import MemoryObjects
 from storage.migrate import upgrade
 from storage.objects import ObjectStore
-from storage.packs import Packer, verify_packs
+from storage.packs import PackDamaged, Packer, verify_packs
 from storage.recovery import recover
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
@@ -275,3 +275,38 @@ def test_damaged_bytes_are_named_by_verify(room: Room, tmp_path: Path) -> None:
     (segment,) = (tmp_path / "journal").iterdir()
     segment.write_bytes(segment.read_bytes().replace(b"good bytes", b"evil bytes"))
     assert len(list(room.archive.verify())) == 1
+
+
+class _Lies(MemoryObjects):
+    """The twin, which gives one byte of a pack wrongly."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at = at
+
+    def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
+        data = bytearray(super().get(key, start=start, length=length))
+        if start <= self.at < start + len(data):
+            data[self.at - start] ^= 1
+        return bytes(data)
+
+
+@pytest.mark.parametrize("at", [None, 100, 9 << 20, (16 << 20) + 5, (27 << 20) - 1])
+def test_a_large_pack_is_verified_across_the_pieces_it_is_read_in(
+    database: Database, tmp_path: Path, at: int | None
+) -> None:
+    room = Room(database, tmp_path)
+    for number in range(3):
+        room.receive(f"1.2.3.1.{number}", bytes([number]) * (9 << 20))
+    room.freeze()
+    if at is not None:
+        room.objects = _Lies(at)
+    packer = Packer(database, room.journal, room.objects, tmp_path / "scratch")
+    if at is None:
+        packer.pack("1.2.3")
+        assert packer.free_segments()
+        return
+    with pytest.raises(PackDamaged):
+        packer.pack("1.2.3")
+    assert packer.free_segments() == []
+    assert room.archive.read("1.2.3.1.0") == bytes(9 << 20)
