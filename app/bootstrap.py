@@ -231,6 +231,7 @@ class Parts:
             started_at=self.clock(),
             demo=self.is_demo,
             ready_checks=self._checks(),
+            sees_all=frozenset(self.settings.dicom.views_all),
             web=WebTerms(secure_cookies=self.settings.web.secure_cookies),
         )
 

@@ -68,6 +68,8 @@ class Engine:
     """Further parts that must be well before this node is ready; each raises if its part is not,
     and may say more than that it is."""
     web: WebTerms = field(default_factory=WebTerms)
+    sees_all: frozenset[str] = frozenset()
+    """Organisations whose devices and programs may see every study (ADR 14)."""
 
     def key_file(self, reader_id: str) -> Path:
         """Return where the key of a reader lies; ids may hold what file names may not."""

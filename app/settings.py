@@ -80,7 +80,7 @@ class DicomSettings(_Section):
     tls_client_ca: str = ""
     """Authorities (PEM) whose certificates peers may show; empty: just those bound to peers."""
     plain_networks: tuple[str, ...] = PRIVATE_NETWORKS
-    """From where calls without TLS are answered; a title alone proves nothing (ADR 15)."""
+    """From where calls without TLS are answered; a title alone proves nothing (ADR 16)."""
     quiet_s: float = 20.0
     """A study is complete when nothing of it came for so long (no other evidence is at hand)."""
     max_associations: int = 64

@@ -182,6 +182,7 @@ def new_instance(arrival: Arrival, ref: PatientRef) -> NewInstance:
         frames=header.frames,
         received_at=arrival.received_at,
         source=source.name[:_MAX_SOURCE],
+        sender_organisation="" if source.route is Route.DIMSE else source.organisation_id,
     )
 
 

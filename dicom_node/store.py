@@ -13,7 +13,7 @@ from dicom_node.commitments import ASKED, Commitment
 from dicom_node.errors import StepUnknown
 from dicom_node.orders import CANCELLED, RECEIVED, UNPERFORMED, ScheduledStep, StepsWanted
 from dicom_node.peers import Peer
-from storage.archive_find import Scope
+from storage.archive_find import ASKER, Scope
 from storage.engine import Transaction
 from storage.tables.dicom_node import (
     COMMITMENTS,
@@ -318,15 +318,13 @@ def end_metadata(tx: Transaction, study_uid: str, manifest_version: int) -> None
 
 def sight_of(organisation_id: str) -> Scope:
     """Return which studies an organisation sees: of its devices, and of its open requests."""
-    return Scope(_DEVICES, _ASKED, {"asker": organisation_id})
+    return Scope(_DEVICES, _ASKED, {ASKER: organisation_id})
 
 
-_DEVICES = select(PEERS.c.ae_title).where(PEERS.c.organisation_id == bindparam("asker"))
+_DEVICES = select(PEERS.c.ae_title).where(PEERS.c.organisation_id == bindparam(ASKER))
 _ASKED = select(
     SCHEDULED_STEPS.c.study_uid, SCHEDULED_STEPS.c.accession, SCHEDULED_STEPS.c.patient_ref
-).where(
-    SCHEDULED_STEPS.c.organisation_id == bindparam("asker"), SCHEDULED_STEPS.c.state != CANCELLED
-)
+).where(SCHEDULED_STEPS.c.organisation_id == bindparam(ASKER), SCHEDULED_STEPS.c.state != CANCELLED)
 
 
 def _peer(row: Mapping[Any, Any]) -> Peer:

@@ -32,6 +32,11 @@ def scope_of(peer: Peer, views: Views) -> Scope | None:
     views
         By organisation; one that is not named sees its own.
     """
-    if views.get(peer.organisation_id, View.OWN) is View.ALL:
+    return scope_of_organisation(peer.organisation_id, views)
+
+
+def scope_of_organisation(organisation_id: str, views: Views) -> Scope | None:
+    """Return what an organisation may see, whichever way it asks; see `scope_of`."""
+    if views.get(organisation_id, View.OWN) is View.ALL:
         return None
-    return store.sight_of(peer.organisation_id)
+    return store.sight_of(organisation_id)

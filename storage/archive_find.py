@@ -39,6 +39,8 @@ _MAX_PATTERNS = 64
 
 Row = Mapping[str, Any]
 
+ASKER = "asker"
+
 
 class Level(StrEnum):
     """The levels of the query and retrieve information model (PS3.4 section C.6)."""
@@ -51,13 +53,15 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which studies the asker may see: those that came from its devices, or that it asked for.
+    """Which studies the asker may see: those that it sent, by its devices or else, or asked for.
 
     The queries are constants and the parameters name the asker, so that a statement around them
     is built once.
 
     Parameters
     ----------
+    parameters
+        What `devices` and `asked` are about, and `ASKER`: the organisation of the asker.
     devices
         AE titles whose studies are seen.
     asked
@@ -184,6 +188,16 @@ def studies_of_patients(
     for row in tx.execute(statement, scope.parameters if scope else None):
         found[row.patient_ref].append(row.study_uid)
     return found
+
+
+def sees(tx: Transaction, study_uid: str, scope: Scope | None) -> bool:
+    """Say whether a study is held that the asker may see."""
+    statement = select(STUDIES.c.study_uid).where(STUDIES.c.study_uid == bindparam("seen_study"))
+    parameters = {"seen_study": study_uid}
+    if scope is not None:
+        statement = statement.where(_seen(Level.STUDY, scope.devices, scope.asked))
+        parameters |= scope.parameters
+    return tx.execute(statement, parameters).first() is not None
 
 
 def classes_of(tx: Transaction, instance_uids: Sequence[str]) -> dict[str, str]:
@@ -325,7 +339,10 @@ def _seen(level: Level, devices: Select[Any], asked_by: Select[Any]) -> ColumnEl
         asked.c.patient_ref,
     )
     was_asked = exists(select(1).where(asked_of == STUDIES.c.patient_ref, same_order))
-    seen = or_(STUDIES.c.station_ae_title.in_(devices), was_asked)
+    sent = and_(
+        STUDIES.c.sender_organisation == bindparam(ASKER), STUDIES.c.sender_organisation != ""
+    )
+    seen = or_(STUDIES.c.station_ae_title.in_(devices), sent, was_asked)
     if level is Level.PATIENT:
         return exists(select(1).where(STUDIES.c.patient_ref == PATIENTS.c.ref, seen))
     return seen

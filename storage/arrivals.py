@@ -87,6 +87,8 @@ class NewInstance:
     frames: int | None
     received_at: datetime
     source: str
+    sender_organisation: str = ""
+    """Of a sender that is no registered device: those carry their organisation themselves."""
 
 
 Arrived = tuple[NewInstance, Place]
@@ -312,6 +314,7 @@ def _study(row: NewInstance) -> dict[str, Any]:
         "study_date": row.study_date,
         "study_time": row.study_time,
         "station_ae_title": row.station_ae_title,
+        "sender_organisation": row.sender_organisation,
         "first_arrival_at": row.received_at,
         "last_arrival_at": row.received_at,
         "unsettled": False,  # until an instance of it is stored, which may not happen

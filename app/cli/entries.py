@@ -374,13 +374,24 @@ def token() -> None:
 @data_option
 @click.option("--scopes", required=True, help="Such as 'dicomweb:read dicomweb:write fhir:read'.")
 @click.option("--name", default="machine", show_default=True, help="Who uses the token.")
-def _token_add(data: Path, scopes: str, name: str) -> None:
-    """Add a bearer token and print it; it is shown this once."""
+@click.option(
+    "--organisation", help="It sees and stores what this organisation may; without it, all."
+)
+def _token_add(data: Path, scopes: str, name: str, organisation: str | None) -> None:
+    """Add a bearer token and print it; it is shown this once.
+
+    A token with an organisation finds and retrieves what that one sent or asked for, as its
+    devices do; one without is for programs of the node itself.
+    """
+    import worklist
     from app.identity import commands
 
     parts = parts_of(data, migrate=True)
     with parts.database.transaction() as tx:
-        click.echo(commands.add_token(tx, name, scopes.split(), by=BY))
+        if organisation is not None:
+            worklist.get_organisation(tx, organisation)
+        token = commands.add_token(tx, name, scopes.split(), organisation_id=organisation, by=BY)
+    click.echo(token)
 
 
 def _password(from_stdin: bool) -> str:

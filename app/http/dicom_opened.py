@@ -1,7 +1,8 @@
 """What a DICOMweb address names, if it is open to the caller; seen and refused are both noted."""
 
 from app.engine import Engine
-from app.http.access import Caller, may_see_images, record_refusal
+from app.http.access import Caller, record_refusal
+from app.http.sight import sees
 from app.identity.errors import AccessRefused
 from kernel.ids import is_uid
 from storage import audit, series_queries
@@ -30,11 +31,13 @@ def opened(
     if not all(uid is None or is_uid(uid) for uid in asked):
         raise unknown("nothing is stored under this address")
     with engine.database.reading() as tx:
-        allowed = caller.visitor is None or may_see_images(tx, engine, caller.visitor, study_uid)
+        allowed = sees(tx, engine, caller, study_uid)
         found = series_queries.held(tx, study_uid, series_uid, instance_uid) if allowed else []
         case_id = _case_of(engine, study_uid) if found else None
     if not allowed:
         record_refusal(engine, caller.actor, f"study:{study_uid}")
+        if caller.visitor is None:  # a program of one site does not hear what others hold
+            raise unknown("nothing is stored under this address")
         raise AccessRefused("this study is not, or no longer, open to you", study_uid=study_uid)
     if not found:
         raise unknown("nothing is stored under this address")

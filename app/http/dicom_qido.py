@@ -16,6 +16,7 @@ from app.engine import Engine
 from app.http.access import Caller, ReadsDicom, Visitor, may_see_images
 from app.http.body import TheEngine
 from app.http.dicom_model import base_of, given
+from app.http.sight import scope_of
 from kernel.ids import is_uid
 from storage import audit
 from storage.archive import StudyUnknown
@@ -101,7 +102,7 @@ def _found(engine: Engine, caller: Caller, search: "Search") -> tuple[list["Foun
     finder = Finder(engine.database, ae_title="", views={}, max_matches=0)
     query, wanted = search.query(), search.limit + 1
     if caller.visitor is None:
-        found = finder.matches(query, None, offset=search.offset, limit=wanted)
+        found = finder.matches(query, scope_of(engine, caller), offset=search.offset, limit=wanted)
         page = list(islice(found, wanted))
     else:
         found = _seen(engine, caller.visitor, finder.matches(query, None))

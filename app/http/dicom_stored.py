@@ -90,11 +90,12 @@ class StoreReport:
 def source_of(caller: Caller) -> Source:
     """Return the sender of a request as the intake knows senders."""
     if caller.machine is not None:
-        return Source(Route.STOW, caller.machine.id, "", Defaults(unstated_issuer("")))
-    assert caller.visitor is not None
-    organisation = caller.visitor.person.organisation_id or ""
-    defaults = Defaults(unstated_issuer(organisation))
-    return Source(Route.STOW, caller.visitor.person.id, organisation, defaults)
+        name, organisation = caller.machine.id, caller.machine.organisation_id or ""
+    else:
+        assert caller.visitor is not None
+        person = caller.visitor.person
+        name, organisation = person.id, person.organisation_id or ""
+    return Source(Route.STOW, name, organisation, Defaults(unstated_issuer(organisation)))
 
 
 def store_all(

@@ -126,9 +126,11 @@ def _by_identifier(tx: Transaction, token: str) -> list[SealedDocument]:
 
 
 def _is_open(tx: Transaction, engine: Engine, caller: Caller, document: SealedDocument) -> bool:
-    if caller.visitor is None:
-        return True
     case = queries.get_case(tx, document.case_id)
+    if caller.visitor is None:
+        assert caller.machine is not None
+        organisation = caller.machine.organisation_id
+        return organisation in {None, case.site_id} or organisation in engine.sees_all
     return Right.SEE_REPORT in rights_in(tx, engine, caller.visitor, case)
 
 

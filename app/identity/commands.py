@@ -175,15 +175,24 @@ def close_account(tx: Transaction, person: Person, *, by: Actor) -> None:
     audit.record(tx, actor=by, action="user.closed", subject=f"user:{person.id}")
 
 
-def add_token(tx: Transaction, name: str, scopes: Iterable[str], *, by: Actor = ENGINE) -> str:
+def add_token(
+    tx: Transaction,
+    name: str,
+    scopes: Iterable[str],
+    *,
+    organisation_id: str | None = None,
+    by: Actor = ENGINE,
+) -> str:
     """Add a bearer token for a machine; return the token, which is shown this once.
+
+    With an organisation it sees what that one may see, and stores in its name.
 
     Raises
     ------
     ScopeUnknown
         A scope does not exist, or none is named.
     """
-    machine = Machine(fresh(), name, scopes_of(scopes))
+    machine = Machine(fresh(), name, scopes_of(scopes), organisation_id)
     token = new_token()
     store.add_token(tx, machine, digest(token))
     audit.record(
@@ -191,7 +200,7 @@ def add_token(tx: Transaction, name: str, scopes: Iterable[str], *, by: Actor = 
         actor=by,
         action="token.added",
         subject=f"token:{machine.id}",
-        detail={"scopes": sorted(machine.scopes)},
+        detail={"scopes": sorted(machine.scopes), "organisation": organisation_id},
     )
     return token
 

@@ -63,11 +63,13 @@ class Machine:
     id: str
     name: str
     scopes: frozenset[Scope]
+    organisation_id: str | None = None
+    """What it sees is what this organisation may see; None is the node's own, which sees all."""
 
     @property
     def actor(self) -> Actor:
         """The reference under which the acts of this machine are kept."""
-        return Actor(ref=f"token:{self.id}", role=Role.DEVICE)
+        return Actor(ref=f"token:{self.id}", role=Role.DEVICE, organisation=self.organisation_id)
 
 
 def scopes_of(names: Iterable[str]) -> frozenset[Scope]:

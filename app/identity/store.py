@@ -189,6 +189,7 @@ def add_token(tx: Transaction, machine: Machine, token_sha256: str) -> None:
             name=machine.name,
             token_sha256=token_sha256,
             scopes=sorted(scope.value for scope in machine.scopes),
+            organisation_id=machine.organisation_id,
             created_at=tx.at,
         )
     )
@@ -219,7 +220,8 @@ def machine(tx: Transaction, token_sha256: str) -> Machine | None:
     )
     if row is None:
         return None
-    return Machine(row["id"], row["name"], frozenset(Scope(name) for name in row["scopes"]))
+    scopes = frozenset(Scope(name) for name in row["scopes"])
+    return Machine(row["id"], row["name"], scopes, row["organisation_id"])
 
 
 def _person(row: RowMapping | dict[str, Any]) -> Person:

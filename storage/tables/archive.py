@@ -27,6 +27,13 @@ STUDIES = Table(
     Column("study_date", String(8), nullable=False, comment="as sent, DICOM DA"),
     Column("study_time", String(16), nullable=False, comment="as sent, DICOM TM"),
     Column("station_ae_title", String(16), nullable=False, comment="who sent the first instance"),
+    Column(
+        "sender_organisation",
+        String(64),
+        nullable=False,
+        server_default=text("''"),
+        comment="of who sent the first instance, where that was no registered device",
+    ),
     Column("first_arrival_at", UtcDateTime, nullable=False),
     Column("last_arrival_at", UtcDateTime, nullable=False),
     Column("unsettled", Boolean, nullable=False, comment="instances came since the last manifest"),

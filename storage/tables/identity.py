@@ -64,6 +64,7 @@ API_TOKENS = Table(
     Column("name", String(120), nullable=False),
     Column("token_sha256", String(64), nullable=False),
     Column("scopes", JsonValue, nullable=False),
+    Column("organisation_id", String(64), nullable=True, comment="whose view it has; null is all"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("revoked_at", UtcDateTime, nullable=True),
     UniqueConstraint("token_sha256"),

@@ -128,10 +128,10 @@ class Clinic:
             browser.sign_in(login)
         return browser
 
-    def program(self, scopes: str) -> httpx.Client:
-        """Return a client that shows a bearer token with these scopes."""
+    def program(self, scopes: str, organisation: str | None = None) -> httpx.Client:
+        """Return a client that shows a bearer token with these scopes, perhaps of a site."""
         with self.parts.database.transaction() as tx:
-            token = identity.add_token(tx, "test", scopes.split())
+            token = identity.add_token(tx, "test", scopes.split(), organisation_id=organisation)
         return self._client(headers={"Authorization": f"Bearer {token}"})
 
     def film(self, accession: str = "A-1", patient_id: str = "P-1") -> bytes:

@@ -55,6 +55,17 @@ def test_only_those_who_may_read_a_document_read_it(clinic: Clinic):
     assert clinic.program("dicomweb:read").get(path).status_code == 403
 
 
+def test_a_program_of_a_site_reads_the_documents_of_its_own_requests(clinic: Clinic):
+    case = signed(clinic)
+    path = f"/fhir/Bundle/{case.report_id}.{case.report_version}"
+
+    for organisation, status in {"east": 200, "west": 403, "alpha": 403}.items():
+        program = clinic.program("fhir:read", organisation)
+        assert program.get(path).status_code == status, organisation
+        found = program.get("/fhir/DiagnosticReport", params={"identifier": "A-1"}).json()
+        assert found["total"] == (1 if status == 200 else 0)
+
+
 def test_what_the_server_can_do_is_open_to_all(clinic: Clinic):
     statement = httpx.get(f"{clinic.server.url}/fhir/metadata").json()
 
