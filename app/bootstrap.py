@@ -260,6 +260,7 @@ class Parts:
         """Return who reacts to which fact: the whole table, from every package."""
         from ai_assist.reactions import reactions as ai_assist
         from app import returns
+        from app.readings import reactions as readings
         from dicom_node.examination import reactions as examination
         from dicom_node.reactions import reactions as dicom_node
         from health_record.reactions import reactions as health_record
@@ -269,6 +270,7 @@ class Parts:
             **dicom_node(),
             **examination(),
             **worklist(self.worklist),
+            **readings(),
             **ai_assist(self.shelf),
             **health_record(DESTINATIONS, returns.destinations),
         }

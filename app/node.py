@@ -91,6 +91,7 @@ def tell_of_start(parts: Parts) -> None:
 def listener(parts: Parts) -> "Listener":
     """Return the DICOM listener of the settings, not started yet."""
     from app import dicom_tls
+    from app.readings import Readings
     from dicom_node import commands
     from dicom_node.doors import PlainDoor, networks
     from dicom_node.listener import Listener, ListenerSettings
@@ -126,6 +127,7 @@ def listener(parts: Parts) -> "Listener":
                 zone=_zone(told.zone),
                 max_matches=told.max_matches,
                 secure=parts.secure,
+                performing=Readings(parts.worklist),
             ),
         ),
         door=PlainDoor(networks(told.plain_networks)),

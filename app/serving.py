@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from dicom_node.listener import Listener
 
 WEB_GRACE_S = 5
+_SOCKET_MESSAGE = 4096
+"""Clients of the event channel have nothing to say."""
 
 log = structlog.get_logger()
 
@@ -129,6 +131,8 @@ class _Web:
                 server_header=False,
                 timeout_graceful_shutdown=WEB_GRACE_S,
                 lifespan="off",
+                ws="websockets-sansio",
+                ws_max_size=_SOCKET_MESSAGE,
             )
         )
         self._thread = threading.Thread(

@@ -13,7 +13,11 @@ from xml.etree.ElementTree import Element, SubElement
 
 from pydicom.datadict import keyword_for_tag
 
+from dicom_node.errors import DataSetUnreadable
+
 _NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
+_NUMBERS = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD"})
+_MAX_DEPTH = 8
 _NAME_PARTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
 # XML 1.0 has no way to write these characters, escaped or not.
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -61,3 +65,66 @@ def _person(name: Element, groups: Mapping[str, str] | None) -> None:
 
 def _text(value: object) -> str:
     return "" if value is None else _UNWRITABLE.sub("\ufffd", str(value))
+
+
+def read_native(document: bytes) -> dict[str, Any]:
+    """Return the data set of a document of the Native DICOM Model, in the JSON model.
+
+    Raises
+    ------
+    DataSetUnreadable
+        It is no such document, declares entities, or nests deeper than any message needs.
+    """
+    try:
+        text = document.decode("utf-8-sig")
+        if "<!" in text.replace("<!--", ""):  # an entity can grow without bound
+            raise DataSetUnreadable("the XML document declares more than it holds")
+        root = ElementTree.fromstring(text)  # noqa: S314 - without declarations nothing expands
+    except (UnicodeDecodeError, ElementTree.ParseError, ValueError) as error:
+        raise DataSetUnreadable("the body is no XML document in UTF-8") from error
+    if _local(root) != "NativeDicomModel":
+        raise DataSetUnreadable("the XML document is no NativeDicomModel")
+    return _data_set(root, 0)
+
+
+def _data_set(parent: Element, depth: int) -> dict[str, Any]:
+    if depth > _MAX_DEPTH:
+        raise DataSetUnreadable(f"sequences lie more than {_MAX_DEPTH} deep in each other")
+    found: dict[str, Any] = {}
+    for each in parent:
+        tag, vr = each.get("tag", ""), each.get("vr", "UN")
+        if _local(each) != "DicomAttribute" or tag in found:
+            raise DataSetUnreadable("a data set has attributes, each once")
+        values = [_held(value, vr, depth) for value in each]
+        found[tag] = {"vr": vr, "Value": values} if values else {"vr": vr}
+    return found
+
+
+def _held(value: Element, vr: str, depth: int) -> Any:
+    kind = _local(value)
+    if kind == "Item":
+        return _data_set(value, depth + 1)
+    if kind == "PersonName":
+        return {_local(group): _name(group) for group in value}
+    if kind == "Value":
+        text = value.text or ""
+        return _number(text) if vr in _NUMBERS else text
+    raise DataSetUnreadable("a message has no bulk data")
+
+
+def _name(group: Element) -> str:
+    parts = {_local(part): part.text or "" for part in group}
+    return "^".join(parts.get(part, "") for part in _NAME_PARTS).rstrip("^")
+
+
+def _number(text: str) -> int | float | str:
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _local(element: Element) -> str:
+    return str(element.tag).rpartition("}")[2]

@@ -7,9 +7,11 @@ row in the audit chain before it is shown or refused.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from fastapi import Depends, Request
+from fastapi.requests import HTTPConnection
 
 from app.engine import Engine
 from app.http.body import Fields, TheEngine
@@ -84,12 +86,12 @@ def cookie_name(engine: Engine) -> str:
     return f"__Host-{SESSION_COOKIE}" if engine.web.secure_cookies else SESSION_COOKIE
 
 
-def session_token(request: Request, engine: Engine) -> str | None:
+def session_token(request: HTTPConnection, engine: Engine) -> str | None:
     """Return the session token that the browser shows, if any."""
     return request.cookies.get(cookie_name(engine))
 
 
-def find_visitor(request: Request, engine: TheEngine) -> Visitor | None:
+def find_visitor(request: HTTPConnection, engine: TheEngine) -> Visitor | None:
     """Return who is signed in in this browser; None if nobody is."""
     token = session_token(request, engine)
     if not token:
@@ -244,6 +246,27 @@ def caller_with(scope: Scope) -> Callable[..., Caller]:
         return Caller(None, visitor)
 
     return caller
+
+
+def socket_caller(connection: HTTPConnection, engine: Engine, scope: Scope) -> Caller:
+    """Return who opens a WebSocket: a bearer token, or a person from a page of this site.
+
+    A browser shows its cookies to a socket whatever page opened it, so the page has to be ours.
+
+    Raises
+    ------
+    TokenRefused, AccessRefused
+        Neither is shown.
+    """
+    kind, _, token = connection.headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and token:
+        return Caller(_machine(engine, token.strip(), scope), None)
+    origin = urlsplit(connection.headers.get("origin", "")).netloc
+    ours = bool(origin) and origin == connection.headers.get("host", "")
+    visitor = find_visitor(connection, engine) if ours else None
+    if visitor is None:
+        raise TokenRefused(f"show a bearer token with the scope {scope.value}")
+    return Caller(None, visitor)
 
 
 ReadsCases = Annotated[OpenedCase, Depends(case_for(Right.SEE_CASE, "case.viewed"))]

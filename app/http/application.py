@@ -38,6 +38,7 @@ def create_app(engine: Engine, *, web: Path = WEB) -> FastAPI:
     app.state.templates = environment()
     app.state.static = static_files(web)
     app.state.metrics = Metrics(engine)
+    app.state.event_channels = {}
     problems.install(app)
     for module in _MODULES:
         app.include_router(module.router)

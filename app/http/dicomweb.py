@@ -1,14 +1,33 @@
-"""DICOMweb: the addresses of searching, retrieving and storing under one prefix.
+"""DICOMweb: the addresses of searching, retrieving, storing and of workitems.
 
 References
 ----------
-DICOM PS3.18 sections 8 (conventions), 9 (URI service) and 10 (studies service).
+DICOM PS3.18 sections 8 (conventions), 9 (URI service) 10 (studies service) and 11 (worklist
+service).
 """
 
 from fastapi import APIRouter
 
-from app.http import dicom_frames, dicom_qido, dicom_rendered, dicom_stow, dicom_uri, dicom_wado
+from app.http import (
+    dicom_frames,
+    dicom_qido,
+    dicom_rendered,
+    dicom_stow,
+    dicom_uri,
+    dicom_wado,
+    ups,
+    ups_events,
+)
 
 router = APIRouter()
-for _part in (dicom_qido, dicom_wado, dicom_frames, dicom_rendered, dicom_stow, dicom_uri):
+for _part in (
+    dicom_qido,
+    dicom_wado,
+    dicom_frames,
+    dicom_rendered,
+    dicom_stow,
+    dicom_uri,
+    ups,
+    ups_events,
+):
     router.include_router(_part.router)

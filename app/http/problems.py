@@ -35,7 +35,7 @@ from storage.journal import JournalFull
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = 5
-_PROGRAM_PATHS = ("/dicomweb", "/fhir", "/metrics", "/api")
+_PROGRAM_PATHS = ("/dicomweb", "/ws", "/fhir", "/metrics", "/api")
 
 _NAMED: dict[type, HTTPStatus] = {
     NotSignedIn: HTTPStatus.UNAUTHORIZED,
@@ -73,7 +73,30 @@ _UNPROCESSABLE = frozenset(
         "dicom_node.picture_refused",
     }
 )
-_FORBIDDEN = frozenset({"worklist.not_holder", "worklist.not_offered_to_reader"})
+_FORBIDDEN = frozenset(
+    {
+        "worklist.not_holder",
+        "worklist.not_offered_to_reader",
+        "workitems.performer_refused",
+        "workitems.receiver_foreign",
+    }
+)
+# PS3.18 chapter 11: a request that is wrong in itself, whatever the workitem is.
+_BAD = frozenset(
+    {
+        "dicom_node.data_set_unreadable",
+        "workitems.action_inappropriate",
+        "workitems.attribute_fixed",
+        "workitems.attribute_missing",
+        "workitems.malformed",
+        "workitems.not_scheduled",
+        "workitems.receiver_unknown",
+        "workitems.transaction_missing",
+        "workitems.transaction_wrong",
+        "workitems.value_invalid",
+        "workitems.value_missing",
+    }
+)
 # FHIR R4 value set issue-type.
 _ISSUES = {
     HTTPStatus.NOT_FOUND: "not-found",
@@ -94,6 +117,8 @@ def status_of(error: EngineError) -> HTTPStatus:
             return _NAMED[kind]
     if error.code in _UNPROCESSABLE:
         return HTTPStatus.UNPROCESSABLE_ENTITY
+    if error.code in _BAD:
+        return HTTPStatus.BAD_REQUEST
     if error.code in _FORBIDDEN:
         return HTTPStatus.FORBIDDEN
     return next(
