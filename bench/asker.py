@@ -123,7 +123,8 @@ class Searcher:
 
     def ask(self, keys: Mapping[str, str]) -> int:
         """Return how many answers there were."""
-        target = f"{self._root}/studies?{urlencode(keys)}"
+        # Orthanc does not decode a wild card.
+        target = f"{self._root}/studies?{urlencode(keys, safe='*')}"
         self._connection.request("GET", target, headers=self._headers)
         answer = self._connection.getresponse()
         body = answer.read()

@@ -199,7 +199,9 @@ asked_keys = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(keys=asked_keys)
 def test_the_index_finds_what_an_oracle_finds(finder: Finder, keys: dict[str, str]) -> None:
     asked = [attribute("QueryRetrieveLevel", "STUDY")]
@@ -212,7 +214,9 @@ def test_the_index_finds_what_an_oracle_finds(finder: Finder, keys: dict[str, st
     assert set(found) == {held.uid for held in STUDIES if agrees(held, keys)}
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(keys=asked_keys, offset=st.integers(0, 15), limit=st.integers(1, 15))
 def test_a_part_of_what_is_found_is_that_part(
     finder: Finder, keys: dict[str, str], offset: int, limit: int
