@@ -19,7 +19,7 @@ from kernel.digest import digest_of_value
 from kernel.errors import Corrupt
 from storage.archive import Admission
 from storage.engine import Database, Transaction
-from storage.journal import Journal, NoSuchPlace, Place
+from storage.journal import Journal, NoSuchPlace, Place, PlaceLost
 from storage.objects import ObjectStore, digest_of
 from storage.tables.archive import ARRIVALS, INSTANCES, PACKS, STUDIES
 
@@ -27,6 +27,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a ZIP can name
 _LOCAL_HEADER_BYTES = 30
 _DUE_LIMIT = 50
 _VERIFIED_AT_ONCE = 16 << 20
+_PIECE_BYTES = 4 << 20
 
 
 class PackDamaged(Corrupt):
@@ -159,9 +160,25 @@ class Packer:
             for member in members:
                 entry = zipfile.ZipInfo(f"{member.instance_uid}.dcm", _EPOCH)
                 entry.external_attr = 0o644 << 16
-                pack.writestr(entry, self._journal.read(member.place))
+                entry.file_size = member.place.length  # as `writestr` does: the same bytes again
+                with pack.open(entry, "w") as file:
+                    for piece in self._pieces(member.place):
+                        file.write(piece)
             infos = pack.infolist()
         return [_data_offset(path, info) for info in infos]
+
+    def _pieces(self, place: Place) -> Iterable[bytes]:
+        """Yield an instance; a large one is never in memory as a whole."""
+        if place.length <= _PIECE_BYTES:
+            yield self._journal.read(place)
+            return
+        hasher = hashlib.sha256()
+        for start in range(0, place.length, _PIECE_BYTES):
+            piece = self._journal.read(place, start=start, length=_PIECE_BYTES)
+            hasher.update(piece)
+            yield piece
+        if hasher.hexdigest() != place.sha256:
+            raise PlaceLost("journal bytes do not match their digest", segment=place.segment)
 
     def _verify(self, key: str, length: int, members: list[_Member], offsets: list[int]) -> None:
         """Read the stored pack once, in long ranges: a request an instance takes minutes."""

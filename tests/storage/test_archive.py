@@ -12,12 +12,13 @@ from kernel.ids import UNIDENTIFIED, InstanceUID, SeriesUID, StudyUID
 from storage import archive, patients
 from storage.archive import Admission, Admitted, Archive, Conflict, Known, NewInstance
 from storage.engine import Database, Transaction
-from storage.journal import Journal, Place
+from storage.journal import Journal, Place, PlaceLost
 from storage.memory import MemoryObjects
 from storage.migrate import upgrade
 from storage.objects import ObjectStore
 from storage.packs import PackDamaged, Packer, verify_packs
 from storage.recovery import recover
+from storage.series_queries import held
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
@@ -235,6 +236,31 @@ def test_packing_twice_makes_one_pack_that_any_unzip_reads(room: Room) -> None:
     with zipfile.ZipFile(io.BytesIO(room.objects.get(keys[0]))) as pack:
         assert pack.testzip() is None
         assert pack.read("1.2.3.1.1.dcm") == b"one"
+
+
+def test_a_large_instance_is_packed_piece_by_piece_and_a_damaged_one_never(room: Room) -> None:
+    body = bytes(range(256)) * (9 << 12)
+    room.receive("1.2.3.1.1", body)
+    room.receive("1.2.3.1.2", b"small")
+    room.freeze()
+    room.packer.pack("1.2.3")
+
+    with room.database.reading() as tx:
+        (packed, _) = held(tx, "1.2.3")
+    pack = room.objects.get(str(packed.pack_key))
+    with zipfile.ZipFile(io.BytesIO(pack)) as unzipped:
+        assert unzipped.testzip() is None
+        assert unzipped.read("1.2.3.1.1.dcm") == body == room.archive.read("1.2.3.1.1")
+
+    room.receive("1.2.4.1.1", body, study="1.2.4")
+    room.freeze("1.2.4")
+    with room.database.reading() as tx:
+        (lost,) = held(tx, "1.2.4")
+    with (room.journal.directory / str(lost.segment)).open("r+b") as segment:
+        segment.seek(lost.offset + len(body) - 5)
+        segment.write(b"!")
+    with pytest.raises(PlaceLost):
+        room.packer.pack("1.2.4")
 
 
 def test_a_segment_with_unmoved_quarantine_is_kept_until_it_is_moved(room: Room) -> None:
