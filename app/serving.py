@@ -68,6 +68,8 @@ class Serving:
             tell_of_start(self._parts)
         dicom = self._listener.start() if self._listener else None
         http = self._web.start() if self._web else None
+        if self._web:
+            self._web.preload()
         if self._upkeep:
             self._upkeep.start()
         if self._followers:
@@ -141,6 +143,12 @@ class _Web:
         self._thread.start()
         port: int = bound.getsockname()[1]
         return port
+
+    def preload(self) -> None:
+        """Import, while the first request is awaited, what the first answers need."""
+        from app.http.dicomweb import preload
+
+        threading.Thread(target=preload, name="preload", daemon=True).start()
 
     def stop(self) -> None:
         if self._server and self._thread:

@@ -16,6 +16,7 @@ from app.engine import Engine
 from app.http.accept import ANY, ANYTHING, EXPLICIT_LITTLE, OCTETS, Taken, accept_of, asked_bulk
 from app.http.access import ReadsDicom
 from app.http.body import TheEngine
+from app.http.dicom_address import INSTANCE
 from app.http.dicom_opened import opened_instance
 from app.http.dicom_range import ranged
 from app.http.errors import BodyMalformed, NotAcceptable
@@ -32,7 +33,6 @@ _NUMBERS = re.compile(r"[1-9]\d{0,8}(,[1-9]\d{0,8})*")
 _PATH = re.compile(r"[0-9A-F]{8}(/[1-9]\d{0,5}/[0-9A-F]{8}){0,20}")
 _PIXEL_DATA = "7FE00010"
 _DOCUMENT = "00420011"
-_INSTANCE = "/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}"
 # What is stored may be anything: it is named for what it is only if no browser runs it.
 _HARMLESS = frozenset({"application/pdf", "model/stl", "model/obj", "model/mtl"})
 
@@ -45,7 +45,7 @@ class BulkUnknown(NotFound):
     code = "dicomweb.bulk_unknown"
 
 
-@router.get(_INSTANCE + "/frames/{numbers}")
+@router.get(INSTANCE + "/frames/{numbers}")
 def retrieve_frames(
     study_uid: str,
     series_uid: str,
@@ -65,7 +65,7 @@ def retrieve_frames(
     return _given(form, pieces)
 
 
-@router.get(_INSTANCE + "/bulkdata/{path:path}")
+@router.get(INSTANCE + "/bulkdata/{path:path}")
 def retrieve_bulk(
     study_uid: str,
     series_uid: str,

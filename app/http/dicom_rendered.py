@@ -6,8 +6,9 @@ DICOM PS3.18 sections 8.3.5 (rendering parameters), 10.4.1.1.3 (rendered), 10.4.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
@@ -15,10 +16,11 @@ from fastapi.responses import Response, StreamingResponse
 
 from app.engine import Engine
 from app.http.accept import accept_of, asked_picture, takes_parts
-from app.http.access import Caller, ReadsDicom
+from app.http.access import ReadsDicom
 from app.http.body import TheEngine
-from app.http.dicom_frames import BulkUnknown, frame_numbers
-from app.http.dicom_opened import opened, opened_instance
+from app.http.dicom_address import INSTANCE, SERIES, STUDY, Named
+from app.http.dicom_frames import MAX_FRAMES, BulkUnknown, frame_numbers
+from app.http.dicom_opened import opened
 from app.http.errors import BodyMalformed, NotAcceptable
 from app.http.multipart import joined
 from dicom_node.errors import PictureRefused
@@ -33,7 +35,6 @@ router = APIRouter(prefix="/dicomweb")
 MAX_SIDE = 4096
 THUMBNAIL_SIDE = 128
 MAX_INSTANCE_BYTES = 1 << 30
-_INSTANCE = "/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}"
 _DEFAULT_QUALITY = 90
 _VIEWPORT_SIZES = (2, 6)
 
@@ -49,74 +50,61 @@ class Shown:
     quality: int
 
 
-@router.get(_INSTANCE + "/rendered")
-def rendered_instance(
-    study_uid: str,
-    series_uid: str,
-    instance_uid: str,
+@router.get(INSTANCE + "/rendered")
+@router.get(INSTANCE + "/frames/{numbers}/rendered")
+def rendered(
+    named: Named,
     request: Request,
     engine: TheEngine,
     caller: ReadsDicom,
+    numbers: str = "1",
 ) -> Response:
-    """Give a picture of an instance, of its first frame where it has several."""
-    return _rendered(request, engine, caller, (study_uid, series_uid, instance_uid), "1")
+    """Give pictures of frames, of the first where none is named; several in parts."""
+    wanted = frame_numbers(numbers)
+    asked_picture(accept_of(request))
+    (row,) = opened(engine, caller, *named.uids)
+    if max(wanted) > (row.frames or 1):
+        raise BulkUnknown(f"the instance has {row.frames or 1} frames")
+    return _pictures(request, engine, [(row, number) for number in wanted])
 
 
-@router.get(_INSTANCE + "/frames/{numbers}/rendered")
-def rendered_frames(
-    study_uid: str,
-    series_uid: str,
-    instance_uid: str,
-    numbers: str,
-    request: Request,
-    engine: TheEngine,
-    caller: ReadsDicom,
+@router.get(STUDY + "/rendered")
+@router.get(SERIES + "/rendered")
+def rendered_all(named: Named, request: Request, engine: TheEngine, caller: ReadsDicom) -> Response:
+    """Give a picture of each image of a study or series, in parts, in reading order.
+
+    What is no image has none; what cannot be shown is left out.
+    """
+    asked_picture(accept_of(request))
+    rows = opened(engine, caller, *named.uids)
+    images = [(row, 1) for row in rows if row.rows]
+    if not images:
+        raise NotAcceptable("nothing of this can be shown as a picture")
+    if len(images) > MAX_FRAMES:
+        raise NotAcceptable(f"one request has at most {MAX_FRAMES} pictures: ask for a part")
+    return _pictures(request, engine, images)
+
+
+@router.get(STUDY + "/thumbnail")
+@router.get(SERIES + "/thumbnail")
+@router.get(INSTANCE + "/thumbnail")
+@router.get(INSTANCE + "/frames/{number}/thumbnail")
+def thumbnail(
+    named: Named, request: Request, engine: TheEngine, caller: ReadsDicom, number: str = "1"
 ) -> Response:
-    """Give pictures of frames; several in parts."""
-    return _rendered(request, engine, caller, (study_uid, series_uid, instance_uid), numbers)
-
-
-@router.get("/studies/{study_uid}/thumbnail")
-def study_thumbnail(
-    study_uid: str, request: Request, engine: TheEngine, caller: ReadsDicom
-) -> Response:
-    """Give a small picture that stands for a study."""
-    return _thumbnail(request, engine, caller, study_uid)
-
-
-@router.get("/studies/{study_uid}/series/{series_uid}/thumbnail")
-def series_thumbnail(
-    study_uid: str, series_uid: str, request: Request, engine: TheEngine, caller: ReadsDicom
-) -> Response:
-    """Give a small picture that stands for a series."""
-    return _thumbnail(request, engine, caller, study_uid, series_uid)
-
-
-@router.get(_INSTANCE + "/thumbnail")
-def instance_thumbnail(
-    study_uid: str,
-    series_uid: str,
-    instance_uid: str,
-    request: Request,
-    engine: TheEngine,
-    caller: ReadsDicom,
-) -> Response:
-    """Give a small picture of an instance."""
-    return _thumbnail(request, engine, caller, study_uid, series_uid, instance_uid)
-
-
-@router.get(_INSTANCE + "/frames/{number}/thumbnail")
-def frame_thumbnail(
-    study_uid: str,
-    series_uid: str,
-    instance_uid: str,
-    number: str,
-    request: Request,
-    engine: TheEngine,
-    caller: ReadsDicom,
-) -> Response:
-    """Give a small picture of a frame."""
-    return _thumbnail(request, engine, caller, study_uid, series_uid, instance_uid, number)
+    """Give a small picture that stands for a study or series, or is of an instance or frame."""
+    media_type = asked_picture(accept_of(request))
+    shown = shown_as(request.query_params)
+    (frame,) = frame_numbers(number)[:1]
+    rows = opened(engine, caller, *named.uids)
+    images = [row for row in rows if row.rows] or rows
+    row = images[len(images) // 2]  # the middle of a series shows more than its first slice
+    if frame > (row.frames or 1):
+        raise BulkUnknown(f"the instance has {row.frames or 1} frames")
+    made = picture_of(
+        engine, row, frame=frame, media_type=media_type, shown=shown, side=THUMBNAIL_SIDE
+    )
+    return Response(made.data, media_type=media_type)
 
 
 def picture_of(
@@ -217,50 +205,33 @@ def _real(text: str) -> float:
     return value
 
 
-def _rendered(
-    request: Request, engine: Engine, caller: Caller, uids: tuple[str, str, str], numbers: str
-) -> Response:
+def _pictures(request: Request, engine: Engine, wanted: Sequence[tuple[Held, int]]) -> Response:
+    """Give pictures of frames of instances: one alone, or as many as can be made in parts."""
     accept = accept_of(request)
-    media_type = asked_picture(accept)
-    shown = shown_as(request.query_params)
-    wanted = frame_numbers(numbers)
-    row = opened_instance(engine, caller, *uids)
-    if max(wanted) > (row.frames or 1):
-        raise BulkUnknown(f"the instance has {row.frames or 1} frames")
-
-    def picture(number: int) -> bytes:
-        return picture_of(engine, row, frame=number, media_type=media_type, shown=shown).data
-
+    media_type, shown = asked_picture(accept), shown_as(request.query_params)
     if len(wanted) == 1 and not takes_parts(accept):
-        return Response(picture(wanted[0]), media_type=media_type)
+        (row, number), *_ = wanted
+        made = picture_of(engine, row, frame=number, media_type=media_type, shown=shown)
+        return Response(made.data, media_type=media_type)
     if accept and not takes_parts(accept) and "*/*" not in accept:
         raise NotAcceptable("several pictures come as multipart/related")
-    boundary, first = f"telerad-{fresh()}", picture(wanted[0])
-    pieces = ((media_type, first if at == 0 else picture(n)) for at, n in enumerate(wanted))
+    boundary, whole = f"telerad-{fresh()}", len({row.instance_uid for row, _ in wanted}) > 1
+
+    def pictures() -> Iterator[tuple[str, bytes]]:
+        for row, number in wanted:
+            try:
+                made = picture_of(engine, row, frame=number, media_type=media_type, shown=shown)
+            except NotAcceptable:
+                if whole:
+                    continue
+                raise
+            yield media_type, made.data
+
+    pieces = pictures()
+    first = next(pieces, None)
+    if first is None:
+        raise NotAcceptable("nothing of this can be shown as a picture")
     return StreamingResponse(
-        joined(boundary, pieces),
+        joined(boundary, chain((first,), pieces)),
         media_type=f'multipart/related; type="{media_type}"; boundary="{boundary}"',
     )
-
-
-def _thumbnail(
-    request: Request,
-    engine: Engine,
-    caller: Caller,
-    study_uid: str,
-    series_uid: str | None = None,
-    instance_uid: str | None = None,
-    number: str = "1",
-) -> Response:
-    media_type = asked_picture(accept_of(request))
-    shown = shown_as(request.query_params)
-    (frame,) = frame_numbers(number)[:1]
-    rows = opened(engine, caller, study_uid, series_uid, instance_uid)
-    images = [row for row in rows if row.rows] or rows
-    row = images[len(images) // 2]  # the middle of a series shows more than its first slice
-    if frame > (row.frames or 1):
-        raise BulkUnknown(f"the instance has {row.frames or 1} frames")
-    made = picture_of(
-        engine, row, frame=frame, media_type=media_type, shown=shown, side=THUMBNAIL_SIDE
-    )
-    return Response(made.data, media_type=media_type)

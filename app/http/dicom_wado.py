@@ -22,8 +22,9 @@ from app.http.accept import (
     asked_instances,
     asked_model,
 )
-from app.http.access import Caller, ReadsDicom
+from app.http.access import ReadsDicom
 from app.http.body import TheEngine
+from app.http.dicom_address import INSTANCE, SERIES, STUDY, Named
 from app.http.dicom_model import as_xml, base_of
 from app.http.dicom_opened import opened
 from app.http.dicom_range import ranged
@@ -42,62 +43,58 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/dicomweb")
 
 
-@router.get("/studies/{study_uid}")
-def retrieve_study(
-    study_uid: str, request: Request, engine: TheEngine, caller: ReadsDicom
-) -> Response:
-    """Give every instance of a study."""
-    return _instances(request, engine, caller, study_uid)
+@router.get(STUDY)
+@router.get(SERIES)
+@router.get(INSTANCE)
+def retrieve(named: Named, request: Request, engine: TheEngine, caller: ReadsDicom) -> Response:
+    """Give every instance of a study or series, or one alone or as the only part."""
+    from dicom_node.outgoing import shown_of
+
+    form = asked_instances(accept_of(request), single=named.instance_uid is not None)
+    rows = opened(engine, caller, *named.uids)
+    if not form.multipart:
+        return alone(request, engine, form, rows[0])
+    targets = [target_of(form, row) for row in rows]
+    boundary = f"telerad-{fresh()}"
+    shown = shown_of(engine.archive, named.study_uid)
+    headers = {}
+    is_stored = (
+        row.transfer_syntax_uid == target for row, target in zip(rows, targets, strict=True)
+    )
+    if shown is None and all(is_stored):
+        headers["Content-Length"] = str(_length(boundary, rows))
+    return StreamingResponse(
+        read_ahead(prefetched(_parts(engine, boundary, rows, targets, shown))),
+        headers=headers,
+        media_type=f'multipart/related; type="{DICOM}"; boundary="{boundary}"',
+    )
 
 
-@router.get("/studies/{study_uid}/metadata")
-def study_metadata(
-    study_uid: str, request: Request, engine: TheEngine, caller: ReadsDicom
-) -> Response:
-    """Give the metadata of every instance of a study."""
-    return _metadata(request, engine, caller, study_uid)
+@router.get(STUDY + "/metadata")
+@router.get(SERIES + "/metadata")
+@router.get(INSTANCE + "/metadata")
+def metadata(named: Named, request: Request, engine: TheEngine, caller: ReadsDicom) -> Response:
+    """Give the metadata of every instance of a study or series, or of one."""
+    from dicom_node.outgoing import shown_of
+    from dicom_node.series_metadata import document, model_of
 
-
-@router.get("/studies/{study_uid}/series/{series_uid}")
-def retrieve_series(
-    study_uid: str, series_uid: str, request: Request, engine: TheEngine, caller: ReadsDicom
-) -> Response:
-    """Give every instance of a series."""
-    return _instances(request, engine, caller, study_uid, series_uid)
-
-
-@router.get("/studies/{study_uid}/series/{series_uid}/metadata")
-def series_metadata(
-    study_uid: str, series_uid: str, request: Request, engine: TheEngine, caller: ReadsDicom
-) -> Response:
-    """Give the metadata of every instance of a series."""
-    return _metadata(request, engine, caller, study_uid, series_uid)
-
-
-@router.get("/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}")
-def retrieve_instance(
-    study_uid: str,
-    series_uid: str,
-    instance_uid: str,
-    request: Request,
-    engine: TheEngine,
-    caller: ReadsDicom,
-) -> Response:
-    """Give one instance, alone or as the only part."""
-    return _instances(request, engine, caller, study_uid, series_uid, instance_uid)
-
-
-@router.get("/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}/metadata")
-def instance_metadata(
-    study_uid: str,
-    series_uid: str,
-    instance_uid: str,
-    request: Request,
-    engine: TheEngine,
-    caller: ReadsDicom,
-) -> Response:
-    """Give the metadata of one instance."""
-    return _metadata(request, engine, caller, study_uid, series_uid, instance_uid)
+    media_type = asked_model(accept_of(request))
+    rows = opened(engine, caller, *named.uids)
+    base, shown = base_of(request), shown_of(engine.archive, named.study_uid)
+    if media_type == DICOM_XML:
+        return as_xml(model_of(engine.archive, row, base=base, shown=shown) for row in rows)
+    pieces = document(
+        engine.archive,
+        rows,
+        base=base,
+        keep=lambda: _is_complete(engine, named.study_uid, rows),
+        shown=shown,
+    )
+    headers = {"Vary": "Accept, Accept-Encoding"}
+    if len(rows) > 1 and _takes_gzip(request):
+        headers["Content-Encoding"] = "gzip"
+        pieces = _gzipped(pieces)
+    return StreamingResponse(read_ahead(prefetched(pieces)), headers=headers, media_type=media_type)
 
 
 def alone(request: Request, engine: Engine, form: Form, row: Held) -> Response:
@@ -134,11 +131,11 @@ def target_of(form: Form, row: Held) -> str:
     NotAcceptable
         It is not, and none that is can be made.
     """
+    if form.takes(row.transfer_syntax_uid) or ANY in form.syntaxes:
+        return row.transfer_syntax_uid
     from dicom_node.apart import MAX_PIXEL_BYTES
     from dicom_node.transcode import COMPRESSIONS, TARGETS
 
-    if form.takes(row.transfer_syntax_uid) or ANY in form.syntaxes:
-        return row.transfer_syntax_uid
     for target in form.syntaxes:
         is_image = row.rows is not None
         if target in TARGETS and (is_image or target not in COMPRESSIONS):
@@ -146,37 +143,6 @@ def target_of(form: Form, row: Held) -> str:
                 raise NotAcceptable("an instance is too large to be given in another syntax")
             return target
     raise NotAcceptable("an instance cannot be given in any of the transfer syntaxes asked")
-
-
-def _instances(
-    request: Request,
-    engine: Engine,
-    caller: Caller,
-    study_uid: str,
-    series_uid: str | None = None,
-    instance_uid: str | None = None,
-) -> Response:
-    from dicom_node.outgoing import shown_of
-
-    single = instance_uid is not None
-    form = asked_instances(accept_of(request), single=single)
-    rows = opened(engine, caller, study_uid, series_uid, instance_uid)
-    if not form.multipart:
-        return alone(request, engine, form, rows[0])
-    targets = [target_of(form, row) for row in rows]
-    boundary = f"telerad-{fresh()}"
-    shown = shown_of(engine.archive, study_uid)
-    headers = {}
-    is_stored = (
-        row.transfer_syntax_uid == target for row, target in zip(rows, targets, strict=True)
-    )
-    if shown is None and all(is_stored):
-        headers["Content-Length"] = str(_length(boundary, rows))
-    return StreamingResponse(
-        read_ahead(prefetched(_parts(engine, boundary, rows, targets, shown))),
-        headers=headers,
-        media_type=f'multipart/related; type="{DICOM}"; boundary="{boundary}"',
-    )
 
 
 def _parts(
@@ -222,36 +188,6 @@ def _in_syntax(engine: Engine, row: Held, target: str, shown: "Shown | None") ->
         return transcoded(whole(engine.archive, row, shown), target)
     except PictureRefused as refusal:
         raise NotAcceptable(refusal.sentence) from refusal
-
-
-def _metadata(
-    request: Request,
-    engine: Engine,
-    caller: Caller,
-    study_uid: str,
-    series_uid: str | None = None,
-    instance_uid: str | None = None,
-) -> Response:
-    from dicom_node.outgoing import shown_of
-    from dicom_node.series_metadata import document, model_of
-
-    media_type = asked_model(accept_of(request))
-    rows = opened(engine, caller, study_uid, series_uid, instance_uid)
-    base, shown = base_of(request), shown_of(engine.archive, study_uid)
-    if media_type == DICOM_XML:
-        return as_xml(model_of(engine.archive, row, base=base, shown=shown) for row in rows)
-    pieces = document(
-        engine.archive,
-        rows,
-        base=base,
-        keep=lambda: _is_complete(engine, study_uid, rows),
-        shown=shown,
-    )
-    headers = {"Vary": "Accept, Accept-Encoding"}
-    if len(rows) > 1 and _takes_gzip(request):
-        headers["Content-Encoding"] = "gzip"
-        pieces = _gzipped(pieces)
-    return StreamingResponse(read_ahead(prefetched(pieces)), headers=headers, media_type=media_type)
 
 
 def _gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -31,3 +31,11 @@ for _part in (
     ups_events,
 ):
     router.include_router(_part.router)
+
+
+def preload() -> None:
+    """Import what the first answers need, so that nobody waits for it."""
+    import dicom_node.frames
+    import dicom_node.pictures
+    import dicom_node.series_metadata
+    import dicom_node.transcode  # noqa: F401

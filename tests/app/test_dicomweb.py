@@ -303,9 +303,11 @@ def test_the_staff_of_a_site_stores_from_its_own_page_only(clinic: Clinic):
 RESOURCES = (
     "",
     "/metadata",
+    "/rendered",
     "/thumbnail",
     "/series/{series}",
     "/series/{series}/metadata",
+    "/series/{series}/rendered",
     "/series/{series}/thumbnail",
     "/series/{series}/instances/{instance}",
     "/series/{series}/instances/{instance}/metadata",

@@ -313,6 +313,41 @@ def test_the_window_is_applied_as_its_function_says(stocked: Stocked):
 
 
 @pytest.mark.parametrize(
+    ("path", "count"),
+    [
+        (f"studies/{ROOT}.1/rendered", 3),
+        (f"studies/{ROOT}.3/rendered", 3),  # its document is no picture
+        (f"studies/{ROOT}.3/series/{ROOT}.3.1/rendered", 2),
+    ],
+)
+def test_all_images_of_a_study_or_series_are_rendered(stocked: Stocked, path: str, count: int):
+    given = parts_of(stocked.get(path, "multipart/related; type=image/png"))
+    small = parts_of(stocked.get(f"{path}?viewport=8,8"))
+
+    assert len(given) == len(small) == count
+    for part, less in zip(given, small, strict=True):
+        assert part.get_content_type() == "image/png"
+        assert Image.open(BytesIO(part.get_payload(decode=True))).format == "PNG"
+        assert max(Image.open(BytesIO(less.get_payload(decode=True))).size) == 8
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "status"),
+    [
+        (f"studies/{ROOT}.1/rendered", "image/png", 406),
+        (f"studies/{ROOT}.1/rendered", "application/dicom", 406),
+        (f"studies/{ROOT}.3/series/{ROOT}.3.3/rendered", "multipart/related; type=image/png", 406),
+        (f"studies/{ROOT}.77/rendered", "image/png", 404),
+        (f"studies/{ROOT}.3/series/{ROOT}.3.2/rendered", "image/png", 200),
+    ],
+)
+def test_pictures_of_a_whole_come_in_parts_or_not_at_all(
+    stocked: Stocked, path: str, accept: str, status: int
+):
+    assert stocked.get(path, accept).status_code == status
+
+
+@pytest.mark.parametrize(
     "query",
     [
         "viewport=0,10",
