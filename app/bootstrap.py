@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dicom_node.intake import Intake
     from dicom_node.orthanc import Bounds
     from dicom_node.tls import Secure
+    from dicom_node.views import Views
     from health_record.port import RecordAdapter
     from reporting.trust import Trust
     from worklist.settings import WorklistSettings
@@ -156,6 +157,13 @@ class Parts:
         return InFlight()
 
     @cached_property
+    def views(self) -> "Views":
+        """What the devices of an organisation see."""
+        from dicom_node.views import View
+
+        return dict.fromkeys(self.settings.dicom.views_all, View.ALL)
+
+    @cached_property
     def worklist(self) -> "WorklistSettings":
         """The worklist's settings in its own words."""
         from datetime import timedelta
@@ -262,6 +270,7 @@ class Parts:
         from app import returns
         from app.readings import reactions as readings
         from dicom_node.examination import reactions as examination
+        from dicom_node.notices import reactions as notices
         from dicom_node.reactions import reactions as dicom_node
         from health_record.reactions import reactions as health_record
         from worklist.reactions import reactions as worklist
@@ -269,6 +278,7 @@ class Parts:
         return {
             **dicom_node(),
             **examination(),
+            **notices(self.views),
             **worklist(self.worklist),
             **readings(),
             **ai_assist(self.shelf),
@@ -306,10 +316,16 @@ class Parts:
 
     def _commitments(self) -> Sequence[DueWork]:
         from dicom_node.commitment import CommitmentReports
+        from dicom_node.committing import CommitmentRequests
+        from dicom_node.notices import Notices
         from dicom_node.send import SendSettings
 
         settings = SendSettings(ae_title=self.settings.dicom.ae_title, secure=self.secure)
-        return CommitmentReports(self.database, settings).due_work()
+        return [
+            *CommitmentReports(self.database, settings).due_work(),
+            *CommitmentRequests(self.database, settings).due_work(),
+            *Notices(self.database, settings).due_work(),
+        ]
 
     def _workitems(self) -> Sequence[DueWork]:
         from dicom_node.send import SendSettings

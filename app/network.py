@@ -88,6 +88,7 @@ class PeerEntry(_Entry):
 
     `certificates` are those it shows over TLS, each the name of a file beside this one or its PEM
     text; with one it must use TLS unless `tls_required` is false.  `tls` says how we call it.
+    `notify` says that it is told which studies are here (instance availability).
     """
 
     ae_title: str
@@ -96,6 +97,7 @@ class PeerEntry(_Entry):
     organisation: str
     issuer: str | None = None
     character_set: str = ""
+    notify: bool = False
     certificates: tuple[str, ...] = ()
     tls: bool = False
     tls_required: bool | None = None
@@ -227,6 +229,7 @@ def _peer(entry: PeerEntry) -> Peer:
         organisation_id=entry.organisation,
         issuer=entry.issuer or unstated_issuer(entry.organisation),
         character_set=entry.character_set,
+        notify=entry.notify,
         tls=entry.tls,
         tls_required=bool(entry.certificates) if entry.tls_required is None else entry.tls_required,
     )

@@ -98,7 +98,6 @@ def listener(parts: Parts) -> "Listener":
     from dicom_node.peers import Peer
     from dicom_node.receive import ReceiveLimits
     from dicom_node.services import ServiceSettings, offers
-    from dicom_node.views import View
 
     def find_peer(title: str) -> Peer | None:
         with parts.database.reading() as tx:
@@ -123,7 +122,7 @@ def listener(parts: Parts) -> "Listener":
             parts.archive,
             ServiceSettings(
                 ae_title=told.ae_title,
-                views=dict.fromkeys(told.views_all, View.ALL),
+                views=parts.views,
                 zone=_zone(told.zone),
                 max_matches=told.max_matches,
                 secure=parts.secure,

@@ -15,15 +15,18 @@ from dicom_node.contexts import Proposed
 from dicom_node.dimse import (
     MAX_COMMAND_LENGTH,
     Question,
+    Request,
     Response,
+    parse_request,
     parse_response,
+    response,
     store_request,
 )
 from dicom_node.errors import AssociationRefused, PeerGone, PeerUnreachable, ProtocolBroken
 from dicom_node.messages import Pieces, send_message
-from dicom_node.pdu import AbortReason, PduType
+from dicom_node.pdu import AbortReason, PduType, command_data
 from dicom_node.peers import Peer
-from dicom_node.statuses import PENDING
+from dicom_node.statuses import PENDING, Status
 from dicom_node.tls import Secure, called, context_for
 from dicom_node.transport import Released, Transport
 from kernel.errors import EngineError
@@ -62,7 +65,7 @@ class Call:
         secure: Secure | None = None,
     ) -> None:
         self._peer = peer
-        self._last_message_id = 0
+        self._last_message_id = self._last_context = 0
         proposed = [
             Proposed(2 * at + 1, sop_class, (syntax,))
             for at, (sop_class, syntax) in enumerate(sorted(set(contexts)))
@@ -158,6 +161,31 @@ class Call:
             self.abort(broken.reason)
             raise self._unreachable("the peer broke the protocol") from broken
 
+    def hear(self, patience: timedelta) -> tuple[int, Request, bytes] | None:
+        """Wait for a request of the peer; return its context id, command and data set.
+
+        None if it asks nothing in time, or ends the association.
+        """
+        if not self.is_open or not self._transport.has_more(patience):
+            return None
+        try:
+            request = parse_request(self._parts(_COMMAND, MAX_COMMAND_LENGTH))
+            return (
+                self._last_context,
+                request,
+                self._parts(0, MAX_ANSWER_LENGTH) if request.has_data_set else b"",
+            )
+        except (PeerGone, Released):
+            self.is_open = False
+        except ProtocolBroken as broken:
+            self.abort(broken.reason)
+        return None
+
+    def reply(self, context_id: int, request: Request, status: Status) -> None:
+        """Answer a request of the peer; an association that is lost meanwhile is no matter."""
+        with contextlib.suppress(PeerGone):
+            self._transport.send(command_data(context_id, response(request, status)))
+
     def abort(self, reason: AbortReason | int = AbortReason.NOT_SPECIFIED) -> None:
         """End the association at once, whatever is under way."""
         if self.is_open:
@@ -221,7 +249,7 @@ class Call:
                 return bytes(whole)
 
     def _value(self) -> tuple[int, bytearray]:
-        _, control, length = self._transport.next_pdv(limit=_MAX_PDU)
+        self._last_context, control, length = self._transport.next_pdv(limit=_MAX_PDU)
         part = bytearray(length)
         self._transport.fill(memoryview(part))
         return control, part

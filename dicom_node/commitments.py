@@ -27,6 +27,12 @@ _LONGEST_PAUSE = timedelta(minutes=15)
 HORIZON = timedelta(days=3)
 
 
+def next_attempt(attempts: int, *, begun_at: datetime, at: datetime) -> datetime | None:
+    """Return when to try again what failed; None once the horizon has passed."""
+    pause = min(_FIRST_PAUSE * 2 ** min(attempts, 12), _LONGEST_PAUSE)
+    return at + pause if at + pause <= begun_at + HORIZON else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commitment:
     """One transaction: pairs of SOP class and SOP instance UID that a device asks about."""
@@ -40,8 +46,7 @@ class Commitment:
 
     def next_attempt(self, at: datetime) -> datetime | None:
         """Return when to report again after a failure; None once the horizon has passed."""
-        pause = min(_FIRST_PAUSE * 2 ** min(self.attempts, 12), _LONGEST_PAUSE)
-        return at + pause if at + pause <= self.asked_at + HORIZON else None
+        return next_attempt(self.attempts, begun_at=self.asked_at, at=at)
 
 
 @dataclass(frozen=True, slots=True)

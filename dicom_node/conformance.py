@@ -47,8 +47,8 @@ compares it with what is negotiated. After the template of PS3.2 Annex A.
 One application entity receives and keeps instances of every storage SOP class, verbatim in the
 transfer syntax in which they come; answers queries; sends back what it holds; tells modalities
 their worklist and hears what they did of it; and answers for what it stores. It opens associations
-of its own to send instances (C-MOVE, delivery), to report on storage commitment, and to verify that
-a peer is there.
+of its own to send instances (C-MOVE, delivery), to find and fetch priors, to report on storage
+commitment and to ask for it, to tell which studies are here, and to verify that a peer is there.
 """
 _ASSOCIATIONS = """\
 ## 2. Associations
@@ -65,7 +65,7 @@ _ASSOCIATIONS = """\
 | asynchronous operations | not negotiated: one operation at a time |
 | user identity | not negotiated |
 | extended negotiation | query and retrieve: relational queries; combined date and time matching |
-| role selection | accepted for storage classes beside a C-GET context |
+| role selection | accepted for storage classes beside a C-GET context, and for storage commitment |
 
 Of the transfer syntaxes that a context proposes, the first that is known is taken; big endian only
 where nothing else is offered. Storage classes that manufacturers registered under roots of their
@@ -113,6 +113,10 @@ association that the node opens, as SCP, to the address that the peer is registe
 tried again with growing pauses for three days. An instance is committed if the archive index has
 it, which it does only once its bytes are durable. Failure reasons: 0112H no such object instance,
 0119H class / instance conflict.
+
+The node asks peers as well (SCU): it takes the report on the same association within three seconds,
+or on one that the peer opens as SCP, matched by its transaction UID; a transaction without a report
+is asked again each hour, for three days.
 """
 _PERFORMED = """\
 ## 8. Modality performed procedure step (PS3.4 Annex F)
@@ -158,6 +162,9 @@ Instances that are UNAVAILABLE are left out. The same holds for the series that 
 lists, and for key objects that are a manifest (113030, DCM); what a storage commitment is asked for
 is waited for, and proves no end. Only the organisation of the device that sent the study, and those
 whose requests it answers, are believed.
+
+A registered peer that asked for it is told (SCU) of each manifest of a study that it may see, tried
+again with growing pauses for three days.
 """
 _LIMITS = """\
 ## 11. Not served

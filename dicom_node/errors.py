@@ -293,3 +293,9 @@ class AnnouncementInvalid(Refused):
 
     code = "dicom_node.announcement_invalid"
     clause = "DICOM PS3.4 table R.3.2-1"
+
+
+class ServiceLacking(Refused):
+    """A peer does not serve the SOP class that it is asked for."""
+
+    code = "dicom_node.service_lacking"

@@ -418,14 +418,21 @@ class Listener:
 def _roles(
     request: AssociateRequest, accepted: Mapping[int, Answered]
 ) -> tuple[RoleSelection, ...]:
-    """Answer the roles that the peer wants: it may take back what it can store with us (C-GET)."""
+    """Answer the roles that the peer wants.
+
+    It may take back what it can store with us (C-GET), and report on what we asked it to commit.
+    """
     classes = {each.abstract_syntax for each in accepted.values()}
     gets = bool(classes & contexts.GET_CLASSES)
     return tuple(
         RoleSelection(
             role.sop_class_uid,
             role.as_user,
-            role.as_provider and gets and contexts.is_storage(role.sop_class_uid),
+            role.as_provider
+            and (
+                role.sop_class_uid == contexts.STORAGE_COMMITMENT
+                or (gets and contexts.is_storage(role.sop_class_uid))
+            ),
         )
         for role in request.role_selections
         if role.sop_class_uid in classes

@@ -7,19 +7,11 @@ References
 DICOM PS3.4 sections C.4.1 (C-FIND), C.4.2 (C-MOVE) and C.6.2 (study root).
 """
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from dicom_node import data_sets
-from dicom_node.calling import Call
-from dicom_node.contexts import (
-    EXPLICIT_LITTLE,
-    IMPLICIT_LITTLE,
-    STUDY_ROOT_FIND,
-    STUDY_ROOT_MOVE,
-)
+from dicom_node.asking import asking
+from dicom_node.contexts import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
 from dicom_node.data_sets import UTF_8, Attributes, attribute
 from dicom_node.dimse import Command, Element, Question, Response
 from dicom_node.errors import AssociationRefused, PeerUnreachable, PriorsRefused
@@ -94,7 +86,7 @@ def find(peer: Peer, *, patient_id: str, issuer: str, settings: SendSettings) ->
     ------
     PeerUnreachable, AssociationRefused
         It cannot be asked now.
-    PriorsRefused
+    PriorsRefused, ServiceLacking
         It does not answer such queries.
     """
     if not patient_id or set(patient_id) & {"*", "?", "\\"}:
@@ -103,21 +95,16 @@ def find(peer: Peer, *, patient_id: str, issuer: str, settings: SendSettings) ->
     asked = [attribute(keyword) for keyword in _ASKED if keyword not in keys]
     asked += [attribute(keyword, value) for keyword, value in keys.items()]
     found: dict[str, PriorStudy] = {}
-    with _calling(peer, STUDY_ROOT_FIND, settings) as (call, context):
+    with asking(peer, STUDY_ROOT_FIND, settings) as archive:
         question = Question(command=Command.C_FIND_RQ, sop_class_uid=STUDY_ROOT_FIND)
-        data = data_sets.encode(asked, context[1])
-        for answer, told in call.ask(question, context, data):
+        for answer, told in archive.answers(question, asked):
             if answer.status not in PENDING:
                 _require_success(answer, peer)
             elif len(found) == MAX_PRIORS:
-                call.abort()
+                archive.call.abort()
                 break
-            else:
-                each = data_sets.decode(told, context[1], default_character_set=peer.character_set)
-                if _is_of(each, patient_id, issuer, peer) and is_uid(
-                    each.value("StudyInstanceUID")
-                ):
-                    found[each.value("StudyInstanceUID")] = _prior(each)
+            elif is_uid(told.value("StudyInstanceUID")) and _is_of(told, patient_id, issuer, peer):
+                found[told.value("StudyInstanceUID")] = _prior(told)
     return sorted(found.values(), key=lambda one: (one.study_date, one.study_time), reverse=True)
 
 
@@ -141,7 +128,7 @@ def fetch(
     ------
     PeerUnreachable, AssociationRefused
         It cannot be asked now, or is not done in time; asking again does no harm.
-    PriorsRefused
+    PriorsRefused, ServiceLacking
         It does not know this node, or does not serve retrieval.
     """
     deadline_s = monotonic_s() + within.total_seconds()
@@ -149,42 +136,22 @@ def fetch(
         attribute("QueryRetrieveLevel", "STUDY"),
         attribute("StudyInstanceUID", study_uid),
     ]
-    with _calling(peer, STUDY_ROOT_MOVE, settings, answer=within) as (call, context):
+    with asking(peer, STUDY_ROOT_MOVE, settings, answer=within) as archive:
         question = Question(
             command=Command.C_MOVE_RQ,
             sop_class_uid=STUDY_ROOT_MOVE,
             move_destination=settings.ae_title,
         )
-        data = data_sets.encode(identifier, context[1])
-        for answer, told in call.ask(question, context, data):
+        for answer, told in archive.answers(question, identifier):
             if answer.status not in PENDING:
                 _require_success(answer, peer)
-                return _fetched(answer, data_sets.decode(told, context[1]))
+                return _fetched(answer, told)
             if monotonic_s() > deadline_s:
-                call.abort()
+                archive.call.abort()
                 raise PeerUnreachable(
                     "the peer did not send the study in time", ae_title=peer.ae_title
                 )
     raise PeerUnreachable("the peer gave no account of its sending", ae_title=peer.ae_title)
-
-
-@contextmanager
-def _calling(
-    peer: Peer, sop_class_uid: str, settings: SendSettings, *, answer: timedelta | None = None
-) -> Iterator[tuple[Call, tuple[str, str]]]:
-    call = Call(
-        [(sop_class_uid, EXPLICIT_LITTLE), (sop_class_uid, IMPLICIT_LITTLE)],
-        peer,
-        calling=settings.ae_title,
-        connect=settings.connect,
-        answer=answer or settings.answer,
-        secure=settings.secure,
-    )
-    with closing(call):
-        context = call.context_of(sop_class_uid)
-        if context is None:
-            raise PriorsRefused("the peer does not serve this query", ae_title=peer.ae_title)
-        yield call, context
 
 
 def _require_success(answer: Response, peer: Peer) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 
 from dicom_node.availability import AvailabilityDesk
 from dicom_node.commitment import CommitmentDesk
+from dicom_node.committing import CommitmentAnswers
 from dicom_node.contexts import (
     AVAILABILITY,
     MODALITY_WORKLIST,
@@ -107,7 +108,11 @@ def offers(archive: Archive, settings: ServiceSettings) -> Mapping[str, Offer]:
             for uid, root in _GET.items()
         },
         MODALITY_WORKLIST: Offer(Command.C_FIND_RQ, worklist.find),
-        STORAGE_COMMITMENT: Offer(Command.N_ACTION_RQ, CommitmentDesk(archive.database).ask),
+        STORAGE_COMMITMENT: Offer(
+            Command.N_ACTION_RQ,
+            CommitmentDesk(archive.database).ask,
+            besides={Command.N_EVENT_REPORT_RQ: CommitmentAnswers(archive.database).hear},
+        ),
         PERFORMED_STEP: Offer(
             Command.N_CREATE_RQ, steps.create, besides={Command.N_SET_RQ: steps.set}
         ),

@@ -80,13 +80,16 @@ def context_of(held: Held) -> Context:
 
 
 class ToPeer:
-    """C-STORE to the move destination, on as many associations as the SOP classes need."""
+    """C-STORE to a peer, on as many associations as the SOP classes need.
+
+    `originator` is the C-MOVE that it belongs to, None where it belongs to none.
+    """
 
     def __init__(
         self,
         destination: Peer,
         settings: SendSettings,
-        originator: Originator,
+        originator: Originator | None,
         wanted: Sequence[Held],
     ) -> None:
         self._destination = destination

@@ -10,6 +10,7 @@ DICOM PS3.8 section 9.3.1 and 9.3.5.
 """
 
 import contextlib
+import select
 import socket
 import ssl
 import struct
@@ -65,6 +66,14 @@ class Transport:
         value = _TIMEVAL.pack(int(seconds), int(rest * 1_000_000))
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             self.sock.setsockopt(socket.SOL_SOCKET, option, value)
+
+    def has_more(self, patience: timedelta) -> bool:
+        """Say whether the peer sends something within a time."""
+        if isinstance(self.sock, ssl.SSLSocket) and self.sock.pending():
+            return True
+        waiting = select.poll()
+        waiting.register(self.sock, select.POLLIN)
+        return bool(waiting.poll(patience.total_seconds() * 1000))
 
     def read_pdu(self, *, limit: int) -> tuple[int, bytearray]:
         """Read one whole PDU of the negotiation; return its type and body.

@@ -180,6 +180,9 @@ def peer() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Certificate (PEM or DER) that it shows over TLS; can be given several times.",
 )
+@click.option(
+    "--notify/--no-notify", default=None, help="Tell it which studies are here; not unless told so."
+)
 @click.option("--tls/--no-tls", default=None, help="Call it over TLS; not unless told so.")
 @click.option(
     "--plain/--no-plain",
@@ -196,6 +199,7 @@ def _peer_add(
     charset: str,
     reader: str,
     certificates: tuple[Path, ...],
+    notify: bool | None,
     tls: bool | None,
     plain: bool | None,
 ) -> None:
@@ -228,6 +232,7 @@ def _peer_add(
                 issuer=issuer or unstated_issuer(site),
                 character_set=charset,
                 reader_id=reader,
+                notify=bool(before and before.notify) if notify is None else notify,
                 tls=bool(before and before.tls) if tls is None else tls,
                 tls_required=required,
             ),
@@ -301,6 +306,7 @@ def _peer_list(data: Path, as_json: bool) -> None:
                 "port": str(found.port),
                 "organisation": found.organisation_id,
                 "issuer": found.issuer,
+                "notified": "yes" if found.notify else "no",
                 "we_call": "tls" if found.tls else "plain",
                 "it_calls": "tls" if found.tls_required else "plain or tls",
             }

@@ -12,7 +12,12 @@ from pynetdicom import AE, evt
 
 from dicom_node import commands, priors, send
 from dicom_node.contexts import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
-from dicom_node.errors import AssociationRefused, PeerUnreachable, PriorsRefused
+from dicom_node.errors import (
+    AssociationRefused,
+    PeerUnreachable,
+    PriorsRefused,
+    ServiceLacking,
+)
 from dicom_node.part10 import split
 from dicom_node.peers import Peer
 from dicom_node.send import Outgoing, SendSettings
@@ -173,7 +178,7 @@ def test_a_peer_that_does_not_know_us_as_destination_says_so() -> None:
 
 
 def test_a_peer_without_the_service_is_named() -> None:
-    with scripted(serves=False) as (_, peer), pytest.raises((PriorsRefused, AssociationRefused)):
+    with scripted(serves=False) as (_, peer), pytest.raises(ServiceLacking):
         priors.find(peer, patient_id="P-7", issuer=ISSUER, settings=SETTINGS)
 
 

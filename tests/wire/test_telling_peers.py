@@ -1,0 +1,361 @@
+"""What the node tells its peers and asks of them: which studies are here, who answers for what."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydicom.dataset import Dataset
+from pynetdicom import AE, build_role, evt
+from pynetdicom.association import Association
+
+from dicom_node import commands, committing, errands
+from dicom_node.commitments import HORIZON, INSTANCE
+from dicom_node.committing import CommitmentRequests
+from dicom_node.contexts import AVAILABILITY, EXPLICIT_LITTLE, STORAGE_COMMITMENT, VERIFICATION
+from dicom_node.errands import ASKED, COMMITTED, FAILED, GIVEN_UP
+from dicom_node.notices import Notices, reactions
+from dicom_node.peers import Peer
+from dicom_node.send import SendSettings
+from dicom_node.study_sending import send_study
+from dicom_node.views import View
+from kernel.facts import StudyCompleted
+from kernel.people import ENGINE
+from storage import archive
+from storage.engine import Database
+from tests.dicom_node.samples import CT
+from tests.wire.conftest import Node, start
+from tests.wire.holdings import CR, HELD, stock
+from tests.wire.inquirer import without_delay
+from tests.wire.speaker import until
+from tests.wire.test_commitment import ahead
+
+SEND = SendSettings(ae_title="TELERAD", answer=timedelta(seconds=10))
+STUDY = HELD[2]
+
+
+@dataclass
+class Pacs:
+    """A foreign archive that stores, hears notices, and answers for what it took."""
+
+    port: int = 0
+    answer: int = 0
+    notices: list[Dataset] = field(default_factory=list)
+    taken: list[str] = field(default_factory=list)
+    asked: list[Dataset] = field(default_factory=list)
+    refuses: set[str] = field(default_factory=set)
+
+    def store(self, event: evt.Event) -> int:
+        uid = str(event.request.AffectedSOPInstanceUID)
+        if uid in self.refuses:
+            return 0xA700
+        self.taken.append(uid)
+        return 0
+
+    def create(self, event: evt.Event) -> tuple[int, None]:
+        if not self.answer:
+            self.notices.append(event.attribute_list)
+        return self.answer, None
+
+    def act(self, event: evt.Event) -> tuple[int, None]:
+        if not self.answer:
+            self.asked.append(event.action_information)
+        return self.answer, None
+
+    def report(self, node: Node, *failed: str, calling: str = "PACS") -> int:
+        """Answer the last request on an association of its own."""
+        asked = self.asked[-1]
+        told = Dataset()
+        told.TransactionUID = asked.TransactionUID
+        told.ReferencedSOPSequence = [
+            each
+            for each in asked.ReferencedSOPSequence
+            if each.ReferencedSOPInstanceUID not in failed
+        ]
+        entity = AE(ae_title=calling)
+        entity.add_requested_context(STORAGE_COMMITMENT)
+        association = entity.associate(
+            "127.0.0.1",
+            node.port,
+            ae_title="TELERAD",
+            ext_neg=[build_role(STORAGE_COMMITMENT, scp_role=True)],
+            evt_handlers=[(evt.EVT_CONN_OPEN, without_delay)],
+        )
+        assert association.is_established
+        status, _ = association.send_n_event_report(
+            told, 2 if failed else 1, STORAGE_COMMITMENT, INSTANCE
+        )
+        association.release()
+        return int(status.Status)
+
+
+@contextmanager
+def a_pacs(*contexts: str) -> Iterator[Pacs]:
+    pacs = Pacs()
+    entity = AE(ae_title="PACS")
+    for uid in contexts or (VERIFICATION, AVAILABILITY, STORAGE_COMMITMENT, CT, CR):
+        entity.add_supported_context(uid, EXPLICIT_LITTLE)
+    handlers = [
+        (evt.EVT_C_STORE, pacs.store),
+        (evt.EVT_N_CREATE, pacs.create),
+        (evt.EVT_N_ACTION, pacs.act),
+        (evt.EVT_CONN_OPEN, without_delay),
+    ]
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    pacs.port = server.socket.getsockname()[1]
+    try:
+        yield pacs
+    finally:
+        server.shutdown()
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Iterator[Node]:
+    """A node whose studies are frozen."""
+    node = start(tmp_path)
+    stock(node)
+    with node.database.transaction() as tx:
+        for held in HELD:
+            archive.freeze_manifest(tx, held.uid)
+    yield node
+    node.listener.stop(timedelta(seconds=5))
+    node.journal.close()
+    node.database.dispose()
+
+
+def register(node: Node, port: int, *, notify: bool = True, organisation: str = "o-1") -> Peer:
+    peer = Peer(
+        ae_title="PACS",
+        host="127.0.0.1",
+        port=port,
+        organisation_id=organisation,
+        issuer="site-1",
+        notify=notify,
+    )
+    with node.database.transaction() as tx:
+        return commands.add_peer(tx, peer, actor=ENGINE)
+
+
+def complete(node: Node, study_uid: str = STUDY.uid) -> None:
+    with node.database.transaction() as tx:
+        manifest = archive.manifest(tx, study_uid)
+        fact = StudyCompleted(
+            subject=study_uid,
+            at=tx.at,
+            actor="system:test",
+            study_uid=study_uid,
+            manifest_version=manifest.version,
+            manifest_digest=manifest.digest,
+            verdict="quiet_without_order",
+        )
+        ((reacts_to),) = reactions({"o-centre": View.ALL}).values()
+        for _ in range(2):  # told twice, it is one notice
+            reacts_to[StudyCompleted](tx, fact)
+
+
+def run_notices(database: Database) -> int:
+    (work,) = Notices(database, SEND).due_work()
+    with database.reading() as tx:
+        due = work.due(tx)
+    for each in due:
+        work.run(each)
+    return len(due)
+
+
+@pytest.mark.parametrize("organisation", ["o-1", "o-centre"])
+def test_a_peer_that_asked_for_it_is_told_of_a_complete_study(
+    stored: Node, organisation: str
+) -> None:
+    with a_pacs() as pacs:
+        register(stored, pacs.port, organisation=organisation)
+        complete(stored)
+        assert run_notices(stored.database) == 1
+        assert run_notices(stored.database) == 0
+
+    (notice,) = pacs.notices
+    assert notice.StudyInstanceUID == STUDY.uid
+    assert notice["ReferencedPerformedProcedureStepSequence"].value == []
+    told = {
+        (str(series.SeriesInstanceUID), str(each.ReferencedSOPInstanceUID))
+        for series in notice.ReferencedSeriesSequence
+        for each in series.ReferencedSOPSequence
+    }
+    assert told == {
+        (str(each.SeriesInstanceUID), str(each.SOPInstanceUID)) for each in STUDY.instances()
+    }
+    one = notice.ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
+    assert (one.InstanceAvailability, one.RetrieveAETitle) == ("ONLINE", "TELERAD")
+
+
+@pytest.mark.parametrize(
+    ("how", "study_uid"),
+    [
+        ({"notify": False}, STUDY.uid),
+        ({"organisation": "o-2"}, STUDY.uid),
+        ({"organisation": "o-1"}, HELD[5].uid),
+    ],
+)
+def test_who_did_not_ask_or_may_not_see_it_is_not_told(
+    stored: Node, how: dict[str, object], study_uid: str
+) -> None:
+    register(stored, 1, **how)  # type: ignore[arg-type]
+    complete(stored, study_uid)
+
+    assert run_notices(stored.database) == 0
+
+
+# pynetdicom leaves the socket of a refused connection to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("serves", [True, False])
+def test_a_notice_that_is_not_taken_is_told_later_and_at_last_given_up(
+    stored: Node, serves: bool
+) -> None:
+    database = stored.database
+    with a_pacs(*([] if serves else [VERIFICATION])) as pacs:
+        pacs.answer = 0x0110
+        register(stored, pacs.port)
+        complete(stored)
+        assert run_notices(database) == 1
+        assert run_notices(database) == 0
+        later = Database(database.url, clock=ahead(database.clock, timedelta(minutes=2)))
+        pacs.answer = 0
+        assert run_notices(later) == 1
+    assert len(pacs.notices) == serves
+    much_later = Database(database.url, clock=ahead(database.clock, 2 * HORIZON))
+    assert run_notices(much_later) == (not serves)
+    assert run_notices(much_later) == 0
+    later.dispose()
+    much_later.dispose()
+
+
+def test_every_instance_of_a_manifest_has_its_account(stored: Node) -> None:
+    with stored.database.reading() as tx:
+        manifest = archive.manifest(tx, STUDY.uid)
+    with a_pacs() as pacs:
+        peer = register(stored, pacs.port)
+        pacs.refuses = {manifest.entries[0].instance_uid}
+        accounts = list(send_study(stored.archive, manifest, peer, SEND))
+
+    ok = {each.instance_uid for each in accounts if each.ok}
+    assert {each.instance_uid for each in accounts} == {e.instance_uid for e in manifest.entries}
+    assert len(accounts) == len(manifest.entries)
+    assert ok == set(pacs.taken)
+    assert all(each.reason or each.status for each in accounts if not each.ok)
+
+
+def test_a_peer_that_is_gone_leaves_an_account_of_each_instance(stored: Node) -> None:
+    with stored.database.reading() as tx:
+        manifest = archive.manifest(tx, STUDY.uid)
+
+    accounts = list(send_study(stored.archive, manifest, register(stored, 1), SEND))
+
+    assert len(accounts) == len(manifest.entries)
+    assert not any(each.ok for each in accounts)
+
+
+PAIRS = [(CT, "1.2.3.1"), (CT, "1.2.3.2")]
+
+
+def run_requests(database: Database, linger: timedelta = timedelta()) -> int:
+    (work,) = CommitmentRequests(database, SEND, linger=linger).due_work()
+    with database.reading() as tx:
+        due = work.due(tx)
+    for each in due:
+        work.run(each)
+    return len(due)
+
+
+def asked(node: Node, peer: str = "PACS") -> str:
+    with node.database.transaction() as tx:
+        (transaction_uid,) = committing.ask(tx, peer, PAIRS)
+    return transaction_uid
+
+
+def state(node: Node, transaction_uid: str) -> tuple[str, tuple[str, ...]]:
+    with node.database.reading() as tx:
+        found = errands.find_asked(tx, transaction_uid)
+    assert found is not None
+    return found.state, found.failed
+
+
+@pytest.mark.parametrize(("failed", "outcome"), [((), COMMITTED), (("1.2.3.2",), FAILED)])
+def test_a_peer_answers_for_what_it_took_on_an_association_of_its_own(
+    stored: Node, failed: tuple[str, ...], outcome: str
+) -> None:
+    with a_pacs() as pacs:
+        register(stored, pacs.port)
+        transaction = asked(stored)
+        assert run_requests(stored.database) == 1
+        assert run_requests(stored.database) == 0
+        assert state(stored, transaction) == (ASKED, ())
+        assert pacs.report(stored, calling="VAN2") == 0x0110  # it was not asked
+        assert state(stored, transaction) == (ASKED, ())
+        for _ in range(2):
+            assert pacs.report(stored, *failed) == 0
+
+    assert pacs.asked[0].TransactionUID == transaction
+    assert len(pacs.asked[0].ReferencedSOPSequence) == 2
+    assert state(stored, transaction) == (outcome, failed)
+
+
+def test_an_answer_on_the_same_association_is_heard(stored: Node) -> None:
+    statuses: list[int] = []
+
+    asked_for: list[Dataset] = []
+
+    def act(event: evt.Event) -> tuple[int, None]:
+        asked_for.append(event.action_information)
+        return 0, None
+
+    def report(event: evt.Event) -> None:
+        if asked_for and type(event.pdu).__name__ == "P_DATA_TF":  # the request is answered
+            event.assoc.unbind(evt.EVT_PDU_SENT, report)
+            threading.Thread(target=answer, args=(event.assoc,)).start()
+
+    def answer(association: Association) -> None:
+        told = asked_for[0]
+        status, _ = association.send_n_event_report(told, 1, STORAGE_COMMITMENT, INSTANCE)
+        statuses.append(int(status.Status))
+
+    entity = AE(ae_title="PACS")
+    entity.add_supported_context(STORAGE_COMMITMENT, EXPLICIT_LITTLE)
+    server = entity.start_server(
+        ("127.0.0.1", 0),
+        block=False,
+        evt_handlers=[
+            (evt.EVT_N_ACTION, act),
+            (evt.EVT_PDU_SENT, report),
+            (evt.EVT_CONN_OPEN, without_delay),
+        ],
+    )
+    register(stored, server.socket.getsockname()[1])
+    transaction = asked(stored)
+    assert run_requests(stored.database, linger=timedelta(seconds=10)) == 1
+    until(lambda: bool(statuses))
+    server.shutdown()
+
+    assert statuses == [0]
+    assert state(stored, transaction) == (COMMITTED, ())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_is_not_answered_is_asked_again_and_at_last_given_up(stored: Node) -> None:
+    database = stored.database
+    with a_pacs() as pacs:
+        register(stored, pacs.port)
+        transaction = asked(stored)
+        pacs.answer = 0x0110
+        assert run_requests(database) == 1
+        later = Database(database.url, clock=ahead(database.clock, timedelta(minutes=2)))
+        pacs.answer = 0
+        assert run_requests(later) == 1
+        assert run_requests(later) == 0
+    much_later = Database(database.url, clock=ahead(database.clock, 2 * HORIZON))
+    assert run_requests(much_later) == 1
+    assert run_requests(much_later) == 0
+    assert state(stored, transaction) == (GIVEN_UP, tuple(uid for _, uid in PAIRS))
+    later.dispose()
+    much_later.dispose()
