@@ -17,9 +17,9 @@ from dicom_node import matching, store
 from dicom_node.data_sets import UTF_8, Attribute, Attributes, attribute, tag_of
 from dicom_node.exchange import Exchange
 from dicom_node.finding import ended_early
-from dicom_node.orders import ScheduledStep, StepsWanted
+from dicom_node.orders import ScheduledStep, StepsWanted, requested_study_uid
 from dicom_node.statuses import Status
-from kernel.ids import UNIDENTIFIED, derived_uid
+from kernel.ids import UNIDENTIFIED
 from kernel.people import Actor, Role
 from storage import archive_find, audit
 from storage.engine import Database
@@ -52,7 +52,7 @@ class Item:
     @property
     def study_uid(self) -> str:
         """The study that the modality shall make; the same each time it asks."""
-        return self.step.study_uid or str(derived_uid("requested-study", self.step.request_id))
+        return self.step.study_uid or requested_study_uid(self.step.request_id)
 
 
 Values = Callable[[Item], str]

@@ -11,10 +11,17 @@ DICOM PS3.4 Annex K; IHE Scheduled Workflow.
 from dataclasses import dataclass
 from datetime import datetime
 
+from kernel.ids import derived_uid
+
 RECEIVED = "received"
 CANCELLED = "cancelled"
 UNPERFORMED = ("", "STARTED")
 """Progress of a step that a worklist shows: nothing of it was done, or it goes on."""
+
+
+def requested_study_uid(request_id: str) -> str:
+    """Return the study that is made for a request which names none; always the same."""
+    return str(derived_uid("requested-study", request_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

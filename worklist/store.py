@@ -471,6 +471,12 @@ def queued_case_if_free(tx: Transaction, case_id: str) -> Case | None:
     return None if row is None else _case(row)
 
 
+def cases_of_request(tx: Transaction, request_id: str) -> list[Case]:
+    """Return the case of a request; none while its study is awaited."""
+    query = select(CASES).where(CASES.c.request_id == request_id).order_by(CASES.c.id)
+    return [_case(row) for row in tx.execute(query).mappings()]
+
+
 def cases_of_study(tx: Transaction, study_uid: str, *, lock: bool) -> list[Case]:
     """Return the cases of a study; `lock` keeps others from moving them."""
     query = select(CASES).where(CASES.c.study_uid == study_uid).order_by(CASES.c.id)

@@ -21,6 +21,7 @@ _WHERE = {
     "order": "app.cli.entries",
     "case": "app.cli.entries",
     "study": "app.cli.studies",
+    "import": "app.cli.imports",
     "peer": "app.cli.entries",
     "orthanc": "app.cli.orthanc",
     "fetch": "app.cli.moving",
@@ -38,6 +39,7 @@ _WHERE = {
     "verify": "app.cli.care",
     "demo": "app.cli.demo",
 }
+_NAMES = {"import": "import_"}  # a word of Python
 _SERVING = frozenset({"up", "serve", "listen", "relay", "work"})
 
 log = structlog.get_logger()
@@ -52,7 +54,9 @@ class _Telerad(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _WHERE:
             return None
-        command: click.Command = getattr(import_module(_WHERE[cmd_name]), cmd_name)
+        command: click.Command = getattr(
+            import_module(_WHERE[cmd_name]), _NAMES.get(cmd_name, cmd_name)
+        )
         return command
 
     def invoke(self, ctx: click.Context) -> object:

@@ -9,13 +9,16 @@ from starlette.types import Scope
 
 from app.engine import Engine
 from app.http import dicomweb, fhir, health, metrics, problems
+from app.http import requests as request_files
 from app.http.headers import RequestLog, SecurityHeaders
 from app.http.metrics import Metrics
 from app.pages import case, desk, notices, pictures, queue, reading, sign_in
+from app.pages import requests as request_page
 from app.pages.rendering import WEB, environment, static_files
 
 _MODULES = (
-    sign_in, queue, case, reading, pictures, desk, notices, dicomweb, fhir, health, metrics,
+    sign_in, queue, case, request_page, request_files, reading, pictures, desk, notices,
+    dicomweb, fhir, health, metrics,
 )  # fmt: skip
 _A_YEAR = "public, max-age=31536000, immutable"
 

@@ -1,5 +1,5 @@
-// Two islands: the image pane and the report that is being written.  Without them the pages work
-// by links and buttons.
+// Three islands: the image pane, the report that is being written, and files for a request.  Without
+// the first two the pages work by links and buttons.
 "use strict";
 
 // The report: a lost connection must be seen, and unsaved words must not be left by accident.
@@ -101,3 +101,53 @@ setInterval(() => {
   const paged = location.search.length > 0;
   if (!paged) lists.dispatchEvent(new Event("refresh"));
 }, 15000);
+
+// Files for a request: one after the other, each with its progress and what became of it.
+const files = document.querySelector("#files");
+if (files) {
+  const list = document.querySelector("#uploads");
+  const send = (file) => new Promise((done) => {
+    const line = document.createElement("li");
+    const words = document.createElement("span");
+    const bar = document.createElement("progress");
+    bar.max = 1;
+    bar.value = 0;
+    words.textContent = `${file.name}: sending `;
+    line.append(words, bar);
+    list.append(line);
+    const tell = (text, bad) => {
+      bar.remove();
+      words.textContent = `${file.name}: ${text}`;
+      line.className = bad ? "bad" : "ok";
+      done(!bad);
+    };
+    const call = new XMLHttpRequest();
+    call.open("POST", files.dataset.address);
+    call.setRequestHeader("X-Form-Token", files.dataset.token);
+    call.setRequestHeader("X-File-Name", encodeURIComponent(file.name));
+    call.setRequestHeader("Accept", "application/json");
+    call.upload.addEventListener("progress", (event) => {
+      if (event.lengthComputable) bar.value = event.loaded / event.total;
+    });
+    call.addEventListener("error", () => tell("not sent, the engine does not answer.", true));
+    call.addEventListener("load", () => {
+      let told = {};
+      try { told = JSON.parse(call.responseText); } catch { /* a proxy's page */ }
+      if (call.status >= 300) {
+        tell(`refused: ${told.detail ?? call.statusText}.`, true);
+        return;
+      }
+      const notes = told.remarks.map((remark) => ` Note: ${remark}.`).join("");
+      tell((told.duplicate ? "was here already." : "stored.") + notes, false);
+    });
+    call.send(file);
+  });
+  files.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const button = files.querySelector("button");
+    button.disabled = true;
+    for (const file of [...files.querySelector("#file").files]) await send(file);
+    button.disabled = false;
+    files.querySelector("#file").value = "";
+  });
+}
