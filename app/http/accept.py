@@ -151,6 +151,12 @@ def asked_picture(accept: str) -> str:
     raise NotAcceptable("pictures come as image/jpeg or image/png")
 
 
+def accepts(accept: str, media_type: str) -> bool:
+    """Say whether a client takes a media type; one that leaves it open takes all."""
+    ranges = {media_type, media_type.split("/")[0] + "/*", "*/*"}
+    return not accept or any(name in ranges for name, _ in _preferred(accept))
+
+
 def takes_parts(accept: str) -> bool:
     """Say whether the form that the client likes best is in parts."""
     preferred = _preferred(accept)

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from app.engine import Engine
-from app.http.accept import accept_of, asked_picture, takes_parts
+from app.http.accept import accept_of, accepts, asked_picture, takes_parts
 from app.http.access import ReadsDicom
 from app.http.body import TheEngine
 from app.http.dicom_address import INSTANCE, SERIES, STUDY, Named
@@ -24,6 +24,7 @@ from app.http.dicom_opened import opened
 from app.http.errors import BodyMalformed, NotAcceptable
 from app.http.multipart import joined
 from dicom_node.errors import PictureRefused
+from dicom_node.verbatim import holds_file
 from kernel.ids import fresh
 from storage import instance_file
 from storage.series_queries import Held
@@ -59,10 +60,15 @@ def rendered(
     caller: ReadsDicom,
     numbers: str = "1",
 ) -> Response:
-    """Give pictures of frames, of the first where none is named; several in parts."""
+    """Give pictures of frames, of the first where none is named; several in parts.
+
+    What holds a document or a video is given as that.
+    """
     wanted = frame_numbers(numbers)
-    asked_picture(accept_of(request))
     (row,) = opened(engine, caller, *named.uids)
+    if holds_file(row.sop_class_uid, row.transfer_syntax_uid):
+        return _file(request, engine, row)
+    asked_picture(accept_of(request))
     if max(wanted) > (row.frames or 1):
         raise BulkUnknown(f"the instance has {row.frames or 1} frames")
     return _pictures(request, engine, [(row, number) for number in wanted])
@@ -235,3 +241,22 @@ def _pictures(request: Request, engine: Engine, wanted: Sequence[tuple[Held, int
         joined(boundary, chain((first,), pieces)),
         media_type=f'multipart/related; type="{media_type}"; boundary="{boundary}"',
     )
+
+
+def _file(request: Request, engine: Engine, row: Held) -> Response:
+    """Give the document or video that an instance holds, so that nothing in it can act here."""
+    from dicom_node.verbatim import held_file
+
+    if row.length > MAX_INSTANCE_BYTES:
+        raise NotAcceptable("the instance is too large to be given out in one piece")
+    try:
+        held = held_file(instance_file.whole(engine.archive, row))
+    except PictureRefused as refusal:
+        raise NotAcceptable(refusal.sentence) from refusal
+    if not accepts(accept_of(request), held.media_type):
+        raise NotAcceptable(f"this instance is rendered as {held.media_type}")
+    headers = {
+        "Content-Disposition": f'attachment; filename="{row.instance_uid}.{held.suffix}"',
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+    return Response(held.data, media_type=held.media_type, headers=headers)
