@@ -15,7 +15,7 @@ from app.cli.options import data_option, json_option, parts_of
 
 @click.group()
 def orthanc() -> None:
-    """Orthancs whose studies are pulled, and that get the reports back."""
+    """Orthancs that are followed and get reports back."""
 
 
 @orthanc.command("add")
