@@ -1,6 +1,7 @@
 """One node of the engine: the listener, and the upkeep of the journal it writes."""
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -10,8 +11,10 @@ import structlog
 from app.bootstrap import Parts
 from kernel.errors import EngineError, Misconfigured
 from storage.packs import Packer
+from storage.scrub import Pace, Scrub, keep_on
 
 UPKEEP_PAUSE_S = 0.5
+_SLOWEST_MB_PER_S = 0.001
 FAULT_PAUSE_S = 5.0
 
 if TYPE_CHECKING:
@@ -67,6 +70,46 @@ class Upkeep:
                 log.exception("upkeep.failed")
                 pause = FAULT_PAUSE_S
             self._stop.wait(pause)
+
+
+class Scrubbing:
+    """Re-reads what this node keeps, while nobody has an association open."""
+
+    def __init__(self, parts: Parts, associations: Callable[[], int]) -> None:
+        told = parts.settings.storage
+        self._stop = threading.Event()
+        self._pace = Pace(
+            max(told.scrub_mb_per_s, _SLOWEST_MB_PER_S) * 1e6,
+            lambda: associations() > 0,
+            self._stop,
+        )
+        self._scrub = Scrub(
+            parts.database,
+            parts.archive,
+            parts.stored_objects,
+            period=timedelta(days=told.scrub_days),
+        )
+        self._thread = threading.Thread(target=self._run, name="scrub", daemon=True)
+
+    def start(self) -> None:
+        """Begin, or go on where the last start ended."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the pack in hand; the next start goes on there."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            keep_on(self._scrub, self._pace, self._stop, told=_scrub_waits)
+        except Exception:
+            log.exception("scrub.failed")
+
+
+def _scrub_waits(error: EngineError) -> None:
+    log.warning("scrub.waits", code=error.code, reason=error.sentence)
 
 
 def recover(parts: Parts) -> int:

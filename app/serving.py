@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from app.bootstrap import Parts
-from app.node import Upkeep, followers, listener, recover, tell_of_start
+from app.node import Scrubbing, Upkeep, followers, listener, recover, tell_of_start
 from app.relay import InProcess, Relay
 from kernel.errors import Misconfigured
 
@@ -56,6 +56,7 @@ class Serving:
         self._relay = _relay(parts) if relay else None
         self._upkeep = Upkeep(parts.packer, parts) if self._takes_in else None
         self._followers = followers(parts) if dicom else None
+        self._scrubbing = self._scrub() if self._takes_in else None
         self._web = _Web(parts, self._relay) if web else None
         self._relay_thread: threading.Thread | None = None
 
@@ -74,10 +75,18 @@ class Serving:
             self._upkeep.start()
         if self._followers:
             self._followers.start()
+        if self._scrubbing:
+            self._scrubbing.start()
         if self._relay:
             self._relay_thread = threading.Thread(target=self._relay.run, name="relay")
             self._relay_thread.start()
         return Ports(http, dicom, self._listener.tls_port if self._listener else None)
+
+    def _scrub(self) -> Scrubbing | None:
+        if not self._parts.settings.storage.scrub_mb_per_s:
+            return None
+        listening = self._listener
+        return Scrubbing(self._parts, listening.associations if listening else lambda: 0)
 
     def stop(self) -> None:
         """Take nothing new, finish what is in hand, and end."""
@@ -92,6 +101,8 @@ class Serving:
             self._relay_thread.join()
         if self._upkeep:
             self._upkeep.stop()
+        if self._scrubbing:
+            self._scrubbing.stop()
         if self._takes_in:
             self._parts.journal.close()
         self._parts.database.dispose()

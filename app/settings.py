@@ -58,6 +58,10 @@ class StorageSettings(_Section):
     """Secret of the S3 server; from the environment rather than the file."""
     cache_gb: float = Field(default=20.0, ge=0)
     """Packs of an S3 server kept on local disk, in GB, those read last; 0 keeps none."""
+    scrub_mb_per_s: float = Field(default=5.0, ge=0)
+    """How fast what is kept is re-read against its digests, in MB/s; 0 never."""
+    scrub_days: float = Field(default=30.0, gt=0)
+    """A pass begins so many days after the one before began, if that is over."""
     segment_mb: int = 64
     """Size of a journal segment: large enough that a study rarely crosses, quick to zero-fill."""
 

@@ -7,7 +7,7 @@ instance in it has its digest does the index point to it, and only then is journ
 
 import hashlib
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.digest import digest_of_value
-from kernel.errors import Corrupt
+from kernel.errors import Corrupt, NotFound, Transient
 from storage.archive import Admission
 from storage.engine import Database, Transaction
 from storage.journal import Journal, NoSuchPlace, Place, PlaceLost
@@ -28,12 +28,19 @@ _LOCAL_HEADER_BYTES = 30
 _DUE_LIMIT = 50
 _VERIFIED_AT_ONCE = 16 << 20
 _PIECE_BYTES = 4 << 20
+_READ_AT_ONCE = 1 << 20
 
 
 class PackDamaged(Corrupt):
     """A pack does not hold what was put into it."""
 
     code = "storage.pack_damaged"
+
+
+class ReadingStopped(Transient):
+    """A pack was not read to its end because its reader was told to end."""
+
+    code = "storage.reading_stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,11 +267,44 @@ def verify_packs(database: Database, objects: ObjectStore) -> Iterable[str]:
     with database.reading() as tx:
         rows = tx.execute(select(PACKS.c.pack_key, PACKS.c.sha256, PACKS.c.length)).all()
     for row in rows:
-        size = objects.size(row.pack_key)
-        if size is None:
-            yield f"pack {row.pack_key} is missing"
-        elif size != row.length or digest_of(objects.get(row.pack_key))[0] != row.sha256:
-            yield f"pack {row.pack_key} is not what was stored"
+        problem = pack_problem(objects, row.pack_key, row.sha256, row.length)
+        if problem is not None:
+            yield problem
+
+
+def pack_problem(
+    objects: ObjectStore,
+    key: str,
+    sha256: str,
+    length: int,
+    *,
+    go: Callable[[int], bool] = lambda _length: True,
+) -> str | None:
+    """Re-read a pack, in pieces; return what is wrong with it, None if nothing is.
+
+    Parameters
+    ----------
+    go
+        Asked before so many bytes are read; False ends the reading.
+
+    Raises
+    ------
+    ReadingStopped
+        `go` said so.
+    """
+    size = objects.size(key)
+    if size is None:
+        return f"pack {key} is missing"
+    hasher = hashlib.sha256()
+    try:
+        for start in range(0, size, _READ_AT_ONCE):
+            if not go(min(_READ_AT_ONCE, size - start)):
+                raise ReadingStopped("the reading was told to end")
+            hasher.update(objects.get(key, start=start, length=_READ_AT_ONCE))
+    except NotFound:
+        return f"pack {key} is missing"
+    whole = size == length and hasher.hexdigest() == sha256
+    return None if whole else f"pack {key} is not what was stored"
 
 
 def _damaged(key: str) -> PackDamaged:

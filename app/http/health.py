@@ -15,7 +15,7 @@ from app.http.problems import wants_page
 from app.pages.rendering import render
 from dicom_node import orthanc_store
 from kernel.errors import EngineError
-from storage import outbox
+from storage import outbox, scrub
 
 router = APIRouter(prefix="/health")
 log = structlog.get_logger()
@@ -52,7 +52,11 @@ def health_of(engine: Engine) -> Health:
         "objects": lambda: _objects(engine),
         **{name: _silent(check) for name, check in engine.ready_checks.items()},
     }
-    checks = (*(_tried(name, part) for name, part in parts.items()), *_orthancs(engine))
+    checks = (
+        *(_tried(name, part) for name, part in parts.items()),
+        *_orthancs(engine),
+        *_kept(engine),
+    )
     return Health(
         ready=all(check.ok for check in checks if check.vital),
         node=engine.node_name,
@@ -106,6 +110,26 @@ def _database(engine: Engine) -> str:
     with engine.database.reading() as tx:
         waiting, parked = outbox.waiting(tx), len(outbox.parked(tx))
     return f"{engine.database.dialect} answers; {waiting} waiting, {parked} parked"
+
+
+def _kept(engine: Engine) -> list[Check]:
+    """Say what was found when all that is kept was re-read; a node with damage still serves."""
+    try:
+        with engine.database.reading() as tx:
+            passes, found = scrub.passes(tx), scrub.damages(tx)
+    except EngineError:
+        return []
+    checks = [Check(f"kept by {held.node}", True, _pass(held), vital=False) for held in passes]
+    return checks + [
+        Check(f"kept by {each.node}", False, f"{each.sentence}, found {each.found_at:%Y-%m-%d}",
+              vital=False)
+        for each in found
+    ]  # fmt: skip
+
+
+def _pass(held: scrub.Pass) -> str:
+    whole = f"{held.ended_at:%Y-%m-%d %H:%M} UTC" if held.ended_at else "never yet"
+    return f"{held.bytes / 1e6:.0f} MB re-read since {held.began_at:%Y-%m-%d}; wholly: {whole}"
 
 
 def _objects(engine: Engine) -> str:

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from app.engine import Engine
 from kernel.errors import EngineError
-from storage import outbox
+from storage import outbox, scrub
 from worklist import queries
 
 router = APIRouter()
@@ -59,6 +59,7 @@ class _Backlog(Collector):
         cases = GaugeMetricFamily("telerad_cases", "Cases by state", labels=["state"])
         facts = GaugeMetricFamily("telerad_facts_waiting", "Facts and tellings still to be told")
         parked = GaugeMetricFamily("telerad_tellings_parked", "Tellings that need a person")
+        damaged = GaugeMetricFamily("telerad_damages", "Kept things that are not what was stored")
         up = GaugeMetricFamily("telerad_database_up", "Whether the database answers")
         try:
             with self._engine.database.reading() as tx:
@@ -66,10 +67,11 @@ class _Backlog(Collector):
                     cases.add_metric([state.value], count)
                 facts.add_metric([], outbox.waiting(tx))
                 parked.add_metric([], len(outbox.parked(tx)))
+                damaged.add_metric([], scrub.count_damages(tx))
             up.add_metric([], 1)
         except EngineError:
             up.add_metric([], 0)
-        yield from (cases, facts, parked, up)
+        yield from (cases, facts, parked, damaged, up)
 
 
 @router.get("/metrics")
