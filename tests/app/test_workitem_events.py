@@ -1,8 +1,13 @@
 """The event channel, with a WebSocket client of its own, and the states against the model."""
 
 import json
+import re
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,15 +17,21 @@ from hypothesis.stateful import run_state_machine_as_test
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from app.bootstrap import Parts
+from app.http.application import create_app
+from app.settings import AiSettings, Settings
 from dicom_node.workitems import store
 from dicom_node.workitems.subscriber import GLOBAL
 from kernel.clock import monotonic_s
 from tests.app.clinic import Clinic
 from tests.app.test_workitems import change, created, send, update, warning
+from tests.app.web_server import WebServer
 from tests.wire.performer import discontinued, performed
 from tests.wire.ups_machine import UpsMachine
 
+ROOT = Path(__file__).parents[2]
 LOCK = "1.2.3.77"
+_SERVES = re.compile(r"serves (http\S+) (.+)\s*")
 PATIENCE = 20
 
 
@@ -138,6 +149,48 @@ def test_a_cancel_request_reaches_the_performer_who_listens(program: httpx.Clien
     assert told(event)[:2] == (uid, 2)
     assert event["00741236"]["Value"] == ["DESK"]
     assert event["00741238"]["Value"] == ["wrong patient"]
+
+
+def test_what_was_answered_before_a_kill_is_told_after_it_in_order(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.app.victim", str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    found = (_SERVES.fullmatch(line) for line in process.stdout)
+    url, token = next(match.groups() for match in found if match)
+    drain = threading.Thread(target=process.stdout.read, daemon=True)
+    drain.start()
+    answered: list[tuple[str, int, str]] = []
+    try:
+        with httpx.Client(base_url=url, headers={"Authorization": token}) as client:
+            for _ in range(3):
+                uid = created(client)
+                send(client, "POST", f"/workitems/{uid}/subscribers/KILLED")
+                assert change(client, uid, "IN PROGRESS", LOCK).status_code == 200
+                answered += [(uid, 1, "SCHEDULED"), (uid, 1, "IN PROGRESS")]
+            with channel(client, "KILLED") as socket:
+                assert [told(each) for each in events(socket, 2)] == answered[:2]
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+    finally:
+        process.kill()
+        process.wait()
+        drain.join()
+        process.stdout.close()
+
+    parts = Parts(Settings(data=tmp_path, ai=AiSettings(enabled=False)))
+    server = WebServer(create_app(parts.engine()))
+    with httpx.Client(base_url=server.url, headers={"Authorization": token}) as client:
+        with channel(client, "KILLED") as socket:
+            again = [told(each) for each in events(socket, len(answered))]
+    server.close()
+    parts.journal.close()
+    parts.database.dispose()
+
+    assert again == answered
 
 
 def test_a_channel_is_for_who_subscribed(shared: Clinic, program: httpx.Client) -> None:
