@@ -83,7 +83,7 @@ def retrieve(uid: str, request: Request, engine: TheEngine, caller: ReadsDicom) 
 
     try:
         with engine.database.transaction() as tx:
-            asker = asker_of(caller)
+            asker = asker_of(engine, caller)
             item = seen_of(tx, engine, caller, commands.get(tx, asker, uid))
             audit.record(
                 tx, actor=caller.actor, action="workitem.viewed", subject=f"workitem:{uid}"
@@ -228,7 +228,7 @@ async def _done(
         from dicom_node.workitems.subscriber import WELL_KNOWN
 
         require_own_page(request, caller)
-        asker = asker_of(caller, title)
+        asker = asker_of(engine, caller, title)
         with engine.database.transaction() as tx:
             if uid is not None and uid not in WELL_KNOWN:
                 seen_of(tx, engine, caller, commands.get(tx, asker, uid))
@@ -247,7 +247,7 @@ def _seen(engine: Engine, caller: Caller, asked: Search) -> Iterator["Workitem"]
     from dicom_node.workitems.search import matches
     from dicom_node.workitems.serving import matching_items
 
-    for item in matching_items(engine.database, asker_of(caller), asked.keys):
+    for item in matching_items(engine.database, asker_of(engine, caller), asked.keys):
         if item.case_id is None or caller.visitor is None:
             yield item
             continue

@@ -24,8 +24,10 @@ _PATIENT = 0x0010
 _WORKING = frozenset({Role.ADMINISTRATOR, Role.CONSULTANT, Role.ATTENDING, Role.TECHNOLOGIST})
 
 
-def asker_of(caller: Caller, title: str = "") -> "Asker":
-    """Return who asks: a program sees all, a person what their organisation has to do with.
+def asker_of(engine: Engine, caller: Caller, title: str = "") -> "Asker":
+    """Return who asks: each sees what their organisation has to do with (ADR 14).
+
+    A program without an organisation is one of the node itself and sees all.
 
     Raises
     ------
@@ -39,7 +41,14 @@ def asker_of(caller: Caller, title: str = "") -> "Asker":
 
     told = commands.receiving_title(title) if title else WEB_TITLE
     if caller.visitor is None:
-        return Asker(actor=caller.actor, title=told, organisation_id=None, sees_all=True)
+        assert caller.machine is not None
+        organisation_id = caller.machine.organisation_id
+        return Asker(
+            actor=caller.actor,
+            title=told,
+            organisation_id=organisation_id,
+            sees_all=organisation_id is None or organisation_id in engine.sees_all,
+        )
     person = caller.visitor.person
     if not person.roles & _WORKING or person.organisation_id is None:
         raise AccessRefused("workitems are for those who work in an organisation")

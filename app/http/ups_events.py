@@ -131,7 +131,7 @@ def _subscriber(engine: Engine, caller: Caller, title: str) -> str:
     from dicom_node.workitems.subscriber import Channel
 
     with engine.database.transaction() as tx:
-        return commands.require_own(tx, asker_of(caller), Channel.WEB, title).id
+        return commands.require_own(tx, asker_of(engine, caller), Channel.WEB, title).id
 
 
 def _again(engine: Engine, subscriber_id: str) -> None:

@@ -183,9 +183,12 @@ def test_what_was_answered_before_a_kill_is_told_after_it_in_order(tmp_path: Pat
 
     parts = Parts(Settings(data=tmp_path, ai=AiSettings(enabled=False)))
     server = WebServer(create_app(parts.engine()))
-    with httpx.Client(base_url=server.url, headers={"Authorization": token}) as client:
-        with channel(client, "KILLED") as socket:
-            again = [told(each) for each in events(socket, len(answered))]
+    headers = {"Authorization": token}
+    with (
+        httpx.Client(base_url=server.url, headers=headers) as client,
+        channel(client, "KILLED") as socket,
+    ):
+        again = [told(each) for each in events(socket, len(answered))]
     server.close()
     parts.journal.close()
     parts.database.dispose()

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from dicom_node.dicom_xml import native_model
+from dicom_node.workitems import store
 from dicom_node.workitems.subscriber import FILTERED, GLOBAL
 from kernel.ids import derived_uid, fresh
 from tests.app.clinic import Clinic
@@ -270,3 +271,24 @@ def test_subscriptions_are_opened_under_a_title_and_belong_to_who_opened_them(
     assert send(program, "DELETE", path).status_code == 200
     assert send(program, "DELETE", f"/workitems/{GLOBAL}/subscribers/NOBODY").status_code == 404
     assert send(program, "DELETE", filtered).status_code == 200
+
+
+def test_a_program_of_an_organisation_sees_and_hears_of_its_own_workitems(
+    shared: Clinic, program: httpx.Client
+) -> None:
+    east = shared.program("dicomweb:read dicomweb:write", "east")
+    west = shared.program("dicomweb:read dicomweb:write", "west")
+    uid = created(east, WorklistLabel="EASTERN")
+
+    assert send(east, "GET", f"/workitems/{uid}").status_code == 200
+    assert send(program, "GET", f"/workitems/{uid}").status_code == 200
+    assert send(west, "GET", f"/workitems/{uid}").status_code == 404
+    assert send(west, "GET", "/workitems?WorklistLabel=EASTERN").json() == []
+    assert change(west, uid, "IN PROGRESS", LOCK).status_code == 404
+    assert update(west, uid, {}).status_code == 404
+    assert send(west, "POST", f"/workitems/{uid}/cancelrequest").status_code == 404
+    assert send(west, "POST", f"/workitems/{uid}/subscribers/WEST").status_code == 404
+    assert send(west, "POST", f"/workitems/{GLOBAL}/subscribers/WEST").status_code == 201
+    assert change(east, uid, "IN PROGRESS", LOCK).status_code == 200
+    with shared.parts.database.reading() as tx:
+        assert store.waiting(tx, "web:WEST") == []
