@@ -41,7 +41,11 @@ _REQUEST = element(0, struct.pack("<I", len(_COMMANDS))) + _COMMANDS
 
 
 class Asker(Protocol):
-    """Asks a server for studies."""
+    """Asks a server for studies, between `open` and `close`: no server waits for idle ones."""
+
+    def open(self) -> None:
+        """Open the connection."""
+        ...
 
     def ask(self, keys: Mapping[str, str]) -> int:
         """Return how many studies were found."""
@@ -56,9 +60,13 @@ class Finder:
     """Asks by C-FIND on the study root."""
 
     def __init__(self, server: Receiver) -> None:
-        self._speaker = Speaker(server.port, calling=CALLER, called=server.ae_title)
+        self._server = server
+
+    def open(self) -> None:
+        """Associate."""
+        self._speaker = Speaker(self._server.port, calling=CALLER, called=self._server.ae_title)
         if self._speaker.associate((STUDY_ROOT_FIND, IMPLICIT_LITTLE)) != 2:
-            raise RuntimeError(f"{server.name} does not take the association")
+            raise RuntimeError(f"{self._server.name} does not take the association")
 
     def ask(self, keys: Mapping[str, str]) -> int:
         """Return how many answers there were."""
@@ -75,7 +83,8 @@ class Finder:
         return answers
 
     def close(self) -> None:
-        """End the association without a word: the server may have ended it."""
+        """Release the association."""
+        self._speaker.release()
         self._speaker.sock.close()
 
     def _say(self, asked: list[Attribute]) -> None:
@@ -115,11 +124,14 @@ class Searcher:
         parts = urlsplit(root)
         self._root = parts.path
         self._connection = http.client.HTTPConnection(parts.netloc, timeout=60)
-        self._connection.connect()
-        self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._headers = {"Accept": "application/dicom+json"}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
+
+    def open(self) -> None:
+        """Connect."""
+        self._connection.connect()
+        self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def ask(self, keys: Mapping[str, str]) -> int:
         """Return how many answers there were."""

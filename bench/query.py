@@ -60,14 +60,10 @@ class Server:
 
     def round(self, protocol: str, case: str) -> None:
         """Ask for studies all over the archive, one after the other."""
-        asker, times = self.askers[protocol], []
-        for _ in range(A_ROUND):
-            keys = _keys_of(Study(secrets.randbelow(self.studies)))[case]
-            began = perf_counter()
-            found = asker.ask(keys)
-            times.append((perf_counter() - began) * 1000)
-            if found != _FOUND.get(case, 1):
-                raise RuntimeError(f"{self.name}: {protocol} by {case} found {found}")
+        asker = self.askers[protocol]
+        asker.open()
+        times = [self._ask_ms(asker, protocol, case) for _ in range(A_ROUND)]
+        asker.close()
         cuts = quantiles(times, n=100, method="inclusive")
         self.p50.setdefault((protocol, case), []).append(cuts[49])
         self.p99.setdefault((protocol, case), []).append(cuts[98])
@@ -76,6 +72,15 @@ class Server:
             f" {cuts[49]:.2f} ms, p99 {cuts[98]:.2f} ms\n"
         )
 
+    def _ask_ms(self, asker: Asker, protocol: str, case: str) -> float:
+        keys = _keys_of(Study(secrets.randbelow(self.studies)))[case]
+        began = perf_counter()
+        found = asker.ask(keys)
+        took = (perf_counter() - began) * 1000
+        if found != _FOUND.get(case, 1):
+            raise RuntimeError(f"{self.name}: {protocol} by {case} found {found}")
+        return took
+
 
 def measure(scratch: Path) -> Iterator[Row]:
     """Yield the rows of all searches; the servers are asked in turn."""
@@ -83,9 +88,6 @@ def measure(scratch: Path) -> Iterator[Row]:
         few, many = (_ours(stack, scratch, studies) for studies in (FEW, MANY))
         peers = [_orthanc(stack, studies) for studies in (FEW, ORTHANC_MANY)]
         servers = [few, many, *peers]
-        for server in servers:
-            for asker in server.askers.values():
-                stack.callback(asker.close)
         for number in range(ROUNDS + 1):
             for protocol in _PROTOCOLS:
                 for case in _CASES:
