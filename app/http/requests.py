@@ -65,11 +65,22 @@ def opened_request(engine: Engine, visitor: Visitor, request_id: str) -> Reading
 
 def _require_own(request: Request, engine: Engine, caller: Caller, request_id: str) -> None:
     if caller.visitor is None:
+        _require_own_token(engine, caller, request_id)
         return
     opened_request(engine, caller.visitor, request_id)
     shown = request.headers.get(FORM_TOKEN_HEADER, "")
     if not secret.same(shown, caller.visitor.form_token):
         raise FormForged("the request is not from a page of this session")
+
+
+def _require_own_token(engine: Engine, caller: Caller, request_id: str) -> None:
+    assert caller.machine is not None
+    site = caller.machine.organisation_id
+    with engine.database.reading() as tx:
+        found = worklist.get_request(tx, request_id)
+    if site not in (None, found.organisation_id):
+        record_refusal(engine, caller.actor, f"request:{request_id}")
+        raise AccessRefused("this request is not one of the token's organisation")
 
 
 async def _spooled(request: Request, engine: Engine, spool: IO[bytes]) -> None:

@@ -124,6 +124,8 @@ def test_only_the_site_that_asked_adds_files(clinic: Clinic) -> None:
         assert answer.status_code == 403
     assert add(clinic.browser().client, id, pdf()).status_code == 401
     assert add(clinic.program("dicomweb:read"), id, pdf()).status_code == 403
+    assert add(clinic.program("dicomweb:write", "west"), id, pdf()).status_code == 403
+    assert add(clinic.program("dicomweb:write", "east"), id, pdf(b"t")).status_code == 201
     own = clinic.browser("east")
     assert own.get(f"/requests/{id}").status_code == 200
     assert add(own.client, id, pdf(b"a")).status_code == 403
