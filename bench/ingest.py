@@ -8,11 +8,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.instances import CT, DX, SMALL, Kind, made, renewed
+from bench.instances import CT, DX, MULTIFRAME, SMALL, Kind, made, renewed
 from bench.row import Demand, Row, bounded, compared
 from bench.servers import (
     Engine,
     Receiver,
+    discarding_receivers,
     engine,
     orthanc_receiver,
     sent,
@@ -21,7 +22,14 @@ from bench.servers import (
 
 ROUNDS = 5
 CPU_S_PER_GB = 1.5
+BESIDE_NAGLE, BESIDE_IGNORE = 3.0, 0.95
+MEMORY_ROUNDS = 2
 MEMORY_MB, MEMORY_MB_PER_ASSOCIATION = 64, 8
+MEMORY_WORKS = (
+    ("1 association", CT, 1),
+    ("8 associations", CT, 8),
+    ("a multiframe of 1 GB", MULTIFRAME, 1),
+)
 # No study is packed while another server is measured: the settling waits until all is over.
 _SETTINGS = {"TELERAD_DICOM__QUIET_S": "3600"}
 
@@ -56,23 +64,58 @@ def measure(scratch: Path) -> Iterator[Row]:
     """Yield the rows of the work of receiving."""
     with ExitStack() as stack:
         ours = stack.enter_context(engine(scratch / "ingest", _SETTINGS))
-        receivers = [
-            ours.receiver,
-            stack.enter_context(orthanc_receiver()),
-            stack.enter_context(storescp_receiver()),
-        ]
+        orthanc = stack.enter_context(orthanc_receiver())
+        receivers = [ours.receiver, orthanc, stack.enter_context(storescp_receiver())]
         for work in WORKS:
             yield from _rows(work, _measured(work, ours, receivers, scratch))
-        most = max(work.associations for work in WORKS)
-        yield bounded(
-            f"peak memory of all of telerad up, {most} associations",
-            [ours.memory_mb("VmHWM")],
-            MEMORY_MB + MEMORY_MB_PER_ASSOCIATION * most,
-            unit="MB",
-        )
+        yield from _with_nagle(ours, orthanc, scratch)
+        yield from _memory("all of telerad up", ours, scratch)
+    with engine(scratch / "node", _SETTINGS, alone=True) as node:
+        yield from _memory("telerad listen", node, scratch)
+    with discarding_receivers() as (dropping, ignoring):
+        yield from _dropped(dropping, ignoring, scratch)
 
 
-def _measured(work: Work, ours: Engine, receivers: Sequence[Receiver], scratch: Path) -> _Measured:
+def _with_nagle(ours: Engine, orthanc: Receiver, scratch: Path) -> Iterator[Row]:
+    """Measure a sender that delays its small segments: what is lost is time, not processor."""
+    work = Work("C-STORE 400 CT slices, sender with Nagle on", CT, 1, BESIDE_NAGLE)
+    found = _measured(work, ours, [ours.receiver, orthanc], scratch, nagle=True).mb_per_s
+    demand = Demand("least", BESIDE_NAGLE)
+    mine, theirs = found[ours.receiver.name], found[orthanc.name]
+    yield compared(work.case, mine, orthanc.name, theirs, unit="MB/s", demand=demand)
+
+
+def _dropped(ours: Receiver, theirs: Receiver, scratch: Path) -> Iterator[Row]:
+    work = Work("receive and discard 400 CT slices, 1 association", CT, 1, BESIDE_IGNORE)
+    found = _measured(work, None, [ours, theirs], scratch).mb_per_s
+    demand = Demand("least", BESIDE_IGNORE)
+    yield compared(
+        work.case, found[ours.name], theirs.name, found[theirs.name], unit="MB/s", demand=demand
+    )
+
+
+def _memory(whose: str, ours: Engine, scratch: Path) -> Iterator[Row]:
+    for what, kind, associations in MEMORY_WORKS:
+        peaks = []
+        for _ in range(MEMORY_ROUNDS):
+            ours.forget_peak()
+            target = scratch / "to-send"
+            renewed(made(kind, scratch / "sets"), target, parts=associations)
+            sent(sorted(target.iterdir()), ours.receiver)
+            peaks.append(ours.memory_mb("VmHWM"))
+            shutil.rmtree(target)
+        bound = MEMORY_MB + MEMORY_MB_PER_ASSOCIATION * associations
+        yield bounded(f"peak memory of {whose}, {what}", peaks, bound, unit="MB")
+
+
+def _measured(
+    work: Work,
+    ours: Engine | None,
+    receivers: Sequence[Receiver],
+    scratch: Path,
+    *,
+    nagle: bool = False,
+) -> _Measured:
     """Send in turn to each, another one first in each round."""
     measured = _Measured({receiver.name: [] for receiver in receivers})
     source = made(work.kind, scratch / "sets")
@@ -82,10 +125,10 @@ def _measured(work: Work, ours: Engine, receivers: Sequence[Receiver], scratch: 
         folders = sorted(target.iterdir())
         turn = number % len(receivers)
         for receiver in (*receivers[turn:], *receivers[:turn]):
-            before = ours.cpu_s()
-            took = sent(folders, receiver)
+            before = ours.cpu_s() if ours else 0.0
+            took = sent(folders, receiver, nagle=nagle)
             measured.mb_per_s[receiver.name].append(size / took / 1e6)
-            if receiver is ours.receiver:
+            if ours and receiver is ours.receiver:
                 measured.cpu_s_per_gb.append((ours.cpu_s() - before) / size * 1e9)
             sys.stderr.write(f"  {receiver.name}: {size / took / 1e6:.0f} MB/s\n")
         shutil.rmtree(target)

@@ -5,6 +5,7 @@ with a fresh token, so that each round sends what no server has seen, at the cos
 """
 
 import secrets
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ class Kind:
     images: int
     shape: tuple[int, int]
     depth: int
+    frames: int = 1
 
 
 CT = Kind(
@@ -63,6 +65,17 @@ DX = Kind(
     images=1,
     shape=(2500, 2048),
     depth=2,
+)
+MULTIFRAME = Kind(
+    name="multiframe",
+    number=5,
+    sop_class="1.2.840.10008.5.1.4.1.1.3.1",
+    modality="US",
+    studies=1,
+    images=1,
+    shape=(1024, 1024),
+    depth=1,
+    frames=1000,
 )
 FEW = Kind(
     name="few",
@@ -108,11 +121,7 @@ def renewed(source: Path, target: Path, *, parts: int) -> int:
         folder = target / str(part)
         folder.mkdir(parents=True)
         for path in files[part * len(files) // parts : (part + 1) * len(files) // parts]:
-            data = bytearray(path.read_bytes())
-            head = data[:_HEAD_BYTES].replace(_TOKEN.encode(), token.encode())
-            data[:_HEAD_BYTES] = head
-            (folder / path.name).write_bytes(data)
-            total += len(data)
+            total += _copied(path, folder / path.name, token.encode())
     return total
 
 
@@ -138,6 +147,13 @@ def multiframe(path: Path, size: int) -> str:
     return str(data_set.StudyInstanceUID)
 
 
+def _copied(source: Path, target: Path, token: bytes) -> int:
+    with source.open("rb") as old, target.open("wb") as new:
+        new.write(old.read(_HEAD_BYTES).replace(_TOKEN.encode(), token))
+        shutil.copyfileobj(old, new, 1 << 20)
+        return new.tell()
+
+
 def _data_sets(kind: Kind) -> Iterator[Dataset]:
     noise = np.random.default_rng(kind.number)
     body = _body(*kind.shape)
@@ -145,6 +161,9 @@ def _data_sets(kind: Kind) -> Iterator[Dataset]:
         for image in range(kind.images):
             data_set = _header(kind, study, image)
             _fill(data_set, body + noise.normal(0, 20, kind.shape), kind.depth)
+            if kind.frames > 1:
+                data_set.NumberOfFrames = kind.frames
+                data_set.PixelData *= kind.frames
             yield data_set
 
 

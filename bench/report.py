@@ -28,8 +28,9 @@ consultant sees it, over HTTP, signed in; with 10 studies the page has 10 lines,
 storage, and to `storescp +B --fork`, which flushes nothing and keeps no index: a bound, not an
 archive. Each instance of ours is flushed to disk and has its index row before the sender is told.
 No study is packed while this is measured; that work comes once a study is complete, and competes
-for disk and processor with whatever arrives then. Processor time and memory are of all of
-`telerad up`, web and relay included.""",
+for disk and processor with whatever arrives then. Processor time is of all of `telerad up`, web and
+relay included; memory of that, and of the node alone. To discard, the pump and the answers of the
+node stand before nothing.""",
     "query": """The same client asks `telerad up` and Debian's Orthanc with its DICOMweb plugin:
 C-FIND on the study root over one association, QIDO-RS over one connection, for what a list of
 studies shows (name, id, date, accession number, description, modalities, counts). Each archive has

@@ -43,12 +43,17 @@ class Engine:
         Its data directory.
     settings
         Settings by their environment names.
+    alone
+        The node without web, relay and workers: ``telerad listen``.
     """
 
-    def __init__(self, data: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, data: Path, settings: Mapping[str, str] | None = None, *, alone: bool = False
+    ) -> None:
         began = monotonic()
         logged = data.parent / f"{data.name}.log"
-        command = [TELERAD, "up", "--data", data, "--http-port", "0", "--dicom-port", "0"]
+        command: list[str | Path] = [TELERAD, "listen" if alone else "up", "--data", data]
+        command += ["--dicom-port", "0", *([] if alone else ["--http-port", "0"])]
         with logged.open("ab") as log:
             self.process = subprocess.Popen(
                 [*map(str, command), "--ae-title", AE_TITLE, "--json"],
@@ -66,22 +71,22 @@ class Engine:
         self.http: str = told["http"]
         self.receiver = Receiver("telerad", AE_TITLE, told["dicom_port"], told["pid"])
 
+    def processes(self) -> list[int]:
+        """Return its process and those that it started."""
+        return [self.process.pid, *self.children()]
+
     def cpu_s(self) -> float:
-        """Return the processor time that it has used, in seconds."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        """Return the processor time that all of it has used, in seconds."""
+        return sum(_cpu_s(pid) for pid in self.processes())
 
     def memory_mb(self, name: str = "VmRSS") -> float:
-        """Return its resident memory, or with ``VmHWM`` the peak of it, in megabytes."""
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith(f"{name}:"):
-                return int(line.split()[1]) * 1024 / 1e6
-        raise RuntimeError(f"the kernel does not tell {name}")
+        """Return its resident memory, or with ``VmHWM`` the peaks of it, in megabytes."""
+        return sum(_memory_mb(pid, name) for pid in self.processes())
 
-    def begin_peak(self) -> float:
-        """Forget the peak of its memory so far; return what is resident now, in megabytes."""
-        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
-        return self.memory_mb()
+    def forget_peak(self) -> None:
+        """Begin a new peak with the memory that it has now (man 5 proc, clear_refs)."""
+        for pid in self.processes():
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
 
     def children(self) -> list[int]:
         """Return the processes that it started."""
@@ -102,6 +107,18 @@ class Engine:
             self.process.stdout.close()
 
 
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _memory_mb(pid: int, name: str) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise RuntimeError(f"the kernel does not tell {name}")
+
+
 def telerad(*arguments: str | Path) -> str:
     """Run one command of the engine; return what it prints."""
     command = [TELERAD, *map(str, arguments)]
@@ -109,10 +126,12 @@ def telerad(*arguments: str | Path) -> str:
 
 
 @contextmanager
-def engine(data: Path, settings: Mapping[str, str] | None = None) -> Iterator[Engine]:
-    """Run ``telerad up`` for the time of a block, with the sender of the measurements known."""
+def engine(
+    data: Path, settings: Mapping[str, str] | None = None, *, alone: bool = False
+) -> Iterator[Engine]:
+    """Run the engine for the time of a block, with the sender of the measurements known."""
     telerad("peer", "add", "--data", data, "--ae", CALLER, "--host", "127.0.0.1", "--port", "104")
-    running_one = Engine(data, settings)
+    running_one = Engine(data, settings, alone=alone)
     try:
         yield running_one
     finally:
@@ -134,24 +153,51 @@ def storescp_receiver(keeping: str = "+B") -> Iterator[Receiver]:
     It is the bound of what the machine can take in; with ``--ignore`` it drops what it takes.
     """
     folder = Path(tempfile.mkdtemp(prefix="storescp-"))
-    port = free_port()
-    recipe = Recipe(
-        name="storescp",
-        command=["storescp", keeping, "--fork", "-od", folder, str(port)],
-        cwd=folder,
-        log=folder.with_suffix(".log"),
-        environment={"TCP_NODELAY": "1"},
-        ready=lambda: accepts(port),
-    )
     try:
-        with running(recipe):
-            yield Receiver(f"storescp {keeping}", "STORESCP", port)
+        with _storescp("+B", "--fork", "-od", str(folder)) as port:
+            yield Receiver("storescp +B", "STORESCP", port)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def sent(folders: list[Path], receiver: Receiver) -> float:
+@contextmanager
+def discarding_receivers() -> Iterator[tuple[Receiver, Receiver]]:
+    """Run our receiving path and DCMTK's, each with nothing behind it."""
+    port = free_port()
+    ours = _recipe("discard", [sys.executable, "-m", "bench.discard", str(port)], port)
+    with running(ours), _storescp("--ignore", "--fork") as theirs:
+        yield (
+            Receiver("telerad", AE_TITLE, port),
+            Receiver("storescp --ignore", "STORESCP", theirs),
+        )
+
+
+@contextmanager
+def _storescp(*options: str) -> Iterator[int]:
+    port = free_port()
+    with running(_recipe("storescp", ["storescp", *options, str(port)], port)):
+        yield port
+
+
+def _recipe(name: str, command: list[str], port: int) -> Recipe:
+    return Recipe(
+        name=name,
+        command=command,
+        cwd=Path.cwd(),
+        log=Path(tempfile.gettempdir()) / f"{name}-{port}.log",
+        environment={"TCP_NODELAY": "1"},
+        ready=lambda: accepts(port),
+    )
+
+
+def sent(folders: list[Path], receiver: Receiver, *, nagle: bool = False) -> float:
     """Send each folder on an association of its own, all at once; return the seconds it took.
+
+    Parameters
+    ----------
+    nagle
+        Send as DCMTK does by itself, and as many devices do: small segments wait for an
+        acknowledgement.
 
     Raises
     ------
@@ -159,6 +205,9 @@ def sent(folders: list[Path], receiver: Receiver) -> float:
         A sender says that not everything was taken.
     """
     os.sync()  # what was written before is not to be paid for by who is measured now
+    environment = {**os.environ, "TCP_NODELAY": "1"}
+    if nagle:
+        del environment["TCP_NODELAY"]
     began = monotonic()
     senders = [
         subprocess.Popen(
@@ -166,7 +215,7 @@ def sent(folders: list[Path], receiver: Receiver) -> float:
              str(receiver.port), str(folder)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "TCP_NODELAY": "1"},
+            env=environment,
         )
         for folder in folders
     ]  # fmt: skip

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from datetime import date
 from enum import IntEnum
+from functools import lru_cache
 
 from dicom_node.charsets import CharacterSet, character_set
 from dicom_node.elements import (
@@ -29,6 +30,7 @@ MAX_NAME = 400
 MAX_TEXT = 64
 MAX_CODE = 16
 MAX_DATE = 8
+_MAX_REPEATED = 4096
 _DIGEST_TAIL = 17
 _MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 _INT32 = 2**31
@@ -153,8 +155,9 @@ def _header(
     if sop_class == _MEDIA_DIRECTORY:
         raise _not_an_instance()
     study = _uid(found, _Tag.STUDY_INSTANCE_UID)
-    terms = found.get(_Tag.SPECIFIC_CHARACTER_SET, b"").decode("ascii", "replace").split("\\")
-    charset = character_set([t.strip("\0 ") for t in terms], default=defaults.character_set)
+    charset = _charset_of(
+        found.get(_Tag.SPECIFIC_CHARACTER_SET, b"")[:MAX_NAME], defaults.character_set
+    )
     patient_id, issuer = _identity(found, charset, defaults, study)
     big = is_big_endian(transfer_syntax_uid)
     return InstanceHeader(
@@ -210,8 +213,8 @@ def _uid(found: dict[int, bytes], tag: _Tag) -> str:
     name = tag.name.lower().replace("_", " ")
     if not raw:
         raise Unreadable(UnreadableReason.UID_MISSING, f"the data set has no {name}")
-    uid = raw.decode("ascii", "replace")
-    if not is_uid(uid):
+    uid = _uid_of(raw[: MAX_IDENTIFIER + 1])
+    if uid is None:
         raise Unreadable(UnreadableReason.UID_INVALID, f"the {name} is not a UID")
     return uid
 
@@ -220,8 +223,27 @@ def _text(found: dict[int, bytes], tag: _Tag, charset: CharacterSet) -> str:
     raw = found.get(tag)
     if not raw:
         return ""
-    text = charset.decode(raw)
-    return _CONTROL.sub(" ", text).strip()
+    if len(raw) <= MAX_TEXT and raw.isascii() and b"\x1b" not in raw:
+        return _plain(raw)
+    return _CONTROL.sub(" ", charset.decode(raw)).strip()
+
+
+@lru_cache(maxsize=_MAX_REPEATED)
+def _plain(raw: bytes) -> str:
+    """Return ASCII text; most of it repeats from instance to instance of a series."""
+    return _CONTROL.sub(" ", raw.decode("ascii")).strip()
+
+
+@lru_cache(maxsize=_MAX_REPEATED)
+def _uid_of(raw: bytes) -> str | None:
+    uid = raw.decode("ascii", "replace")
+    return uid if is_uid(uid) else None
+
+
+@lru_cache(maxsize=256)
+def _charset_of(raw: bytes, default: str) -> CharacterSet:
+    terms = raw.decode("ascii", "replace").split("\\")
+    return character_set([term.strip("\0 ") for term in terms], default=default)
 
 
 def _identifier(text: str) -> str:

@@ -12,6 +12,7 @@ DICOM PS3.10 section 7.1.
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dicom_node.errors import Unreadable, UnreadableReason
 from dicom_node.pdu import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
@@ -43,11 +44,11 @@ def file_head(*, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid:
     What is announced but is not a UID stays out: the bytes must be kept even then.
     """
     body = struct.pack("<HH2sHI", 2, _VERSION, b"OB", 0, 2) + b"\0\1"
-    body += _short(_CLASS, b"UI", sop_class_uid, b"\0")
+    body += _repeated(_CLASS, b"UI", sop_class_uid, b"\0")
     body += _short(_INSTANCE, b"UI", sop_instance_uid, b"\0")
-    body += _short(_SYNTAX, b"UI", transfer_syntax_uid, b"\0")
-    body += _short(_IMPLEMENTATION, b"UI", IMPLEMENTATION_CLASS_UID, b"\0")
-    body += _short(_IMPLEMENTATION_NAME, b"SH", IMPLEMENTATION_VERSION, b" ")
+    body += _repeated(_SYNTAX, b"UI", transfer_syntax_uid, b"\0")
+    body += _repeated(_IMPLEMENTATION, b"UI", IMPLEMENTATION_CLASS_UID, b"\0")
+    body += _repeated(_IMPLEMENTATION_NAME, b"SH", IMPLEMENTATION_VERSION, b" ")
     length = struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(body))
     return bytes(PREAMBLE_LENGTH) + _PREFIX + length + body
 
@@ -108,3 +109,8 @@ def _short(element: int, vr: bytes, text: str, padding: bytes) -> bytes:
     raw = text.encode("ascii") if vr != b"UI" or is_uid(text) else b""
     raw += padding * (len(raw) % 2)
     return struct.pack("<HH2sH", 2, element, vr, len(raw)) + raw
+
+
+@lru_cache(maxsize=256)
+def _repeated(element: int, vr: bytes, text: str, padding: bytes) -> bytes:
+    return _short(element, vr, text, padding)

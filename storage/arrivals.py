@@ -198,9 +198,8 @@ _INSERT: Mapping[Table, Prepared] = {
 # Statements are made once: the database layer then finds them compiled.
 # A correction changes what a study is shown as, never what its next instance has to agree with.
 _RECEIVED = func.coalesce(STUDIES.c.received_patient_ref, STUDIES.c.patient_ref)
-_PATIENTS_OF = (
+_OWNER = (
     select(
-        STUDIES.c.study_uid,
         _RECEIVED.label("patient_ref"),
         (STUDIES.c.patient_ref == _RECEIVED).label("as_received"),
         PATIENTS.c.survivor,
@@ -208,8 +207,9 @@ _PATIENTS_OF = (
         STUDIES.c.corrected_at,
     )
     .join(PATIENTS, PATIENTS.c.ref == _RECEIVED)
-    .where(STUDIES.c.study_uid.in_(bindparam("uids", expanding=True)))
+    .where(STUDIES.c.study_uid == bindparam("uid"))
 )
+_OWNER_OF = Prepared({"sqlite": _OWNER, "postgresql": _OWNER})
 _WHERE_STORED = select(
     INSTANCES.c.instance_uid, INSTANCES.c.segment, INSTANCES.c.offset, INSTANCES.c.sha256
 ).where(INSTANCES.c.instance_uid.in_(bindparam("uids", expanding=True)))
@@ -227,11 +227,13 @@ def _misfiled(tx: Transaction, rows: Sequence[NewInstance], known: Known) -> fro
     unknown = {row.study_uid: row for row in reversed(rows) if not owners[row.study_uid]}
     if unknown:
         _insert_missing(tx, STUDIES, [_study(row) for row in unknown.values()])
-        found = tx.execute(_PATIENTS_OF, {"uids": list(unknown)}).all()
-        owners |= {row.study_uid: row.patient_ref for row in found}
-        for row in found:
-            if (row.survivor or row.described) and row.as_received and row.corrected_at is None:
-                _show_corrected(tx, row.study_uid, row.patient_ref, row.survivor)
+        for uid in unknown:
+            ((owner, as_received, survivor, described, corrected_at),) = tx.rows(
+                _OWNER_OF, {"uid": uid}
+            )
+            owners[uid] = owner
+            if (survivor or described) and as_received and corrected_at is None:
+                _show_corrected(tx, uid, owner, survivor)
         known.note(patients=owners, series=())
     return frozenset(
         row

@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 
 
 class Prepared:
-    """An insert or update of one kind of row.
+    """An insert or update of one kind of row, or a select by one.
 
     Parameters
     ----------
@@ -32,17 +32,28 @@ class Prepared:
 
         All rows have the same keys; columns that they do not name are left to the table.
         """
-        kind = (dialect.name, *rows[0])
-        text = self._texts.get(kind)
-        if text is None:
-            text = _Text(self._statements[dialect.name], dialect, list(rows[0]))
-            self._texts[kind] = text
+        text = self._text(dialect, rows[0])
         if len(rows) == 1:
             cursor.execute(text.sql, text.parameters(rows[0]))
         else:
             cursor.executemany(text.sql, [text.parameters(row) for row in rows])
         changed: int = cursor.rowcount
         return changed
+
+    def rows(self, cursor: Any, dialect: Dialect, row: Row) -> list[tuple[Any, ...]]:
+        """Run a select; return its rows with values as the driver has them."""
+        text = self._text(dialect, row)
+        cursor.execute(text.sql, text.parameters(row))
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+        return found
+
+    def _text(self, dialect: Dialect, row: Row) -> "_Text":
+        kind = (dialect.name, *row)
+        text = self._texts.get(kind)
+        if text is None:
+            text = _Text(self._statements[dialect.name], dialect, list(row))
+            self._texts[kind] = text
+        return text
 
 
 class _Text:

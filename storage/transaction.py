@@ -1,6 +1,7 @@
 """One open transaction: what commands are given, and what they never end themselves."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from typing import Any
 
@@ -30,13 +31,18 @@ class Transaction:
 
     def run(self, statement: Prepared, rows: Sequence[Mapping[str, Any]]) -> int:
         """Run a prepared statement for many rows; return how many it changed."""
+        with closing(self._cursor()) as cursor:
+            return statement.run(cursor, self.connection.dialect, rows)
+
+    def rows(self, statement: Prepared, row: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Return what a prepared select finds, with values as the driver has them."""
+        with closing(self._cursor()) as cursor:
+            return statement.rows(cursor, self.connection.dialect, row)
+
+    def _cursor(self) -> Any:
         if self._driver is None:
             self._driver = self.connection.connection.driver_connection
-        cursor = self._driver.cursor()
-        try:
-            return statement.run(cursor, self.connection.dialect, rows)
-        finally:
-            cursor.close()
+        return self._driver.cursor()
 
     def before_commit(self, name: str, act: Callable[[], None]) -> None:
         """Run `act` once, as the last thing inside this transaction.
