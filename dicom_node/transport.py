@@ -130,7 +130,7 @@ class Transport:
             The connection ended or the time for it ran out.
         """
         got, size = 0, len(view)
-        deadline = 0.0
+        began = self._before_waiting()
         while got < size:
             try:
                 count = self.sock.recv_into(view[got:], 0, self._wait_all)
@@ -141,11 +141,10 @@ class Transport:
             if not count:
                 raise PeerGone("the connection was closed")
             got += count
-            if got < size:
-                now = monotonic_s()
-                deadline = deadline or now + self._silence_s
-                if now > deadline:
-                    raise PeerGone("the peer is too slow")
+            waited = monotonic_s() - began
+            if got < size and waited > self._silence_s:
+                raise PeerGone("the peer is too slow")
+        self._watch_for_nagle(monotonic_s() - began)
 
     def send(self, data: bytes) -> None:
         """Write to the peer.
@@ -213,9 +212,7 @@ class Transport:
             self.sock.shutdown(socket.SHUT_RDWR)
 
     def _begin_pdu(self, limit: int) -> None:
-        began = monotonic_s()
-        if self._nagle_waits >= _NAGLE_WAITS:
-            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        began = self._before_waiting()
         got = self._first_bytes(began)
         self._watch_for_nagle(monotonic_s() - began)
         if got < HEADER_LENGTH:
@@ -262,10 +259,17 @@ class Transport:
             raise Released
         raise PeerGone("the peer aborted the association")
 
+    def _before_waiting(self) -> float:
+        """Ask for quick acknowledgement if this sender waits for it; return the time."""
+        if self._nagle_waits >= _NAGLE_WAITS:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        return monotonic_s()
+
     def _watch_for_nagle(self, waited: float) -> None:
         """Arm quick acknowledgement only for senders that evidently wait for it.
 
-        With senders that do not, it costs more than it gives.
+        With senders that do not, it costs more than it gives.  Mostly it is the last segment of a
+        message that waits, in the midst of a PDU.
         """
         shortest, longest = _NAGLE_WAIT_S
         if self._nagle_waits < _NAGLE_WAITS and shortest <= waited <= longest:
