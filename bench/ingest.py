@@ -13,7 +13,7 @@ from bench.row import Demand, Row, bounded, compared
 from bench.servers import (
     Engine,
     Receiver,
-    discarding_receivers,
+    discarding_receiver,
     engine,
     orthanc_receiver,
     sent,
@@ -72,7 +72,7 @@ def measure(scratch: Path) -> Iterator[Row]:
         yield from _memory("all of telerad up", ours, scratch)
     with engine(scratch / "node", _SETTINGS, alone=True) as node:
         yield from _memory("telerad listen", node, scratch)
-    with discarding_receivers() as (dropping, ignoring):
+    with discarding_receiver() as dropping, storescp_receiver("--ignore") as ignoring:
         yield from _dropped(dropping, ignoring, scratch)
 
 
@@ -98,7 +98,7 @@ def _memory(whose: str, ours: Engine, scratch: Path) -> Iterator[Row]:
     for what, kind, associations in MEMORY_WORKS:
         peaks = []
         for _ in range(MEMORY_ROUNDS):
-            ours.forget_peak()
+            ours.begin_peak()
             target = scratch / "to-send"
             renewed(made(kind, scratch / "sets"), target, parts=associations)
             sent(sorted(target.iterdir()), ours.receiver)

@@ -83,10 +83,11 @@ class Engine:
         """Return its resident memory, or with ``VmHWM`` the peaks of it, in megabytes."""
         return sum(_memory_mb(pid, name) for pid in self.processes())
 
-    def forget_peak(self) -> None:
-        """Begin a new peak with the memory that it has now (man 5 proc, clear_refs)."""
+    def begin_peak(self) -> float:
+        """Forget the peak of its memory so far; return what is resident now, in megabytes."""
         for pid in self.processes():
             Path(f"/proc/{pid}/clear_refs").write_text("5")
+        return self.memory_mb()
 
     def children(self) -> list[int]:
         """Return the processes that it started."""
@@ -153,30 +154,22 @@ def storescp_receiver(keeping: str = "+B") -> Iterator[Receiver]:
     It is the bound of what the machine can take in; with ``--ignore`` it drops what it takes.
     """
     folder = Path(tempfile.mkdtemp(prefix="storescp-"))
+    port = free_port()
+    command = ["storescp", keeping, "--fork", "-od", str(folder), str(port)]
     try:
-        with _storescp("+B", "--fork", "-od", str(folder)) as port:
-            yield Receiver("storescp +B", "STORESCP", port)
+        with running(_recipe("storescp", command, port)):
+            yield Receiver(f"storescp {keeping}", "STORESCP", port)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def discarding_receivers() -> Iterator[tuple[Receiver, Receiver]]:
-    """Run our receiving path and DCMTK's, each with nothing behind it."""
+def discarding_receiver() -> Iterator[Receiver]:
+    """Run our receiving path with nothing behind it."""
     port = free_port()
-    ours = _recipe("discard", [sys.executable, "-m", "bench.discard", str(port)], port)
-    with running(ours), _storescp("--ignore", "--fork") as theirs:
-        yield (
-            Receiver("telerad", AE_TITLE, port),
-            Receiver("storescp --ignore", "STORESCP", theirs),
-        )
-
-
-@contextmanager
-def _storescp(*options: str) -> Iterator[int]:
-    port = free_port()
-    with running(_recipe("storescp", ["storescp", *options, str(port)], port)):
-        yield port
+    command = [sys.executable, "-m", "bench.discard", str(port)]
+    with running(_recipe("discard", command, port)):
+        yield Receiver("telerad", AE_TITLE, port)
 
 
 def _recipe(name: str, command: list[str], port: int) -> Recipe:
