@@ -26,7 +26,6 @@ _WHERE = {
     "orthanc": "app.cli.orthanc",
     "fetch": "app.cli.moving",
     "send": "app.cli.moving",
-    "commitments": "app.cli.moving",
     "user": "app.cli.entries",
     "token": "app.cli.entries",
     "network": "app.cli.network",

@@ -315,6 +315,29 @@ def _peer_list(data: Path, as_json: bool) -> None:
     _table(rows, as_json=as_json)
 
 
+@peer.command("commitments")
+@data_option
+@json_option
+def _peer_commitments(data: Path, as_json: bool) -> None:
+    """Show what peers were asked to answer for."""
+    from dicom_node import errands
+
+    parts = parts_of(data)
+    with parts.database.reading() as tx:
+        rows = [
+            {
+                "asked_at": each.asked_at.isoformat(timespec="seconds"),
+                "ae_title": each.ae_title,
+                "state": each.state,
+                "instances": str(len(each.asked)),
+                "failed": str(len(each.failed)),
+                "transaction": each.transaction_uid,
+            }
+            for each in errands.list_asked(tx)
+        ]
+    _table(rows, as_json=as_json)
+
+
 @click.group()
 def user() -> None:
     """People who can sign in."""

@@ -39,7 +39,7 @@ def send(study_uid: str, data: Path, title: str, commit: bool, as_json: bool) ->
     """Send a study to a peer.
 
     Each instance of its latest manifest has an account.  With --commit the peer is then asked to
-    answer for them; 'telerad commitments' shows what it said.
+    answer for them; 'telerad peer commitments' shows what it said.
     """
     from dicom_node import commands, committing
     from dicom_node.study_sending import send_study
@@ -77,30 +77,6 @@ def send(study_uid: str, data: Path, title: str, commit: bool, as_json: bool) ->
     if len(taken) < len(accounts):
         worst = next(each for each in accounts if not each.ok)
         raise NotAllSent(f"{len(accounts) - len(taken)} were left, such as: {worst.reason}")
-
-
-@click.command()
-@data_option
-@json_option
-def commitments(data: Path, as_json: bool) -> None:
-    """Show what peers were asked to answer for."""
-    from app.cli.entries import _table
-    from dicom_node import errands
-
-    parts = parts_of(data)
-    with parts.database.reading() as tx:
-        rows = [
-            {
-                "asked_at": each.asked_at.isoformat(timespec="seconds"),
-                "ae_title": each.ae_title,
-                "state": each.state,
-                "instances": str(len(each.asked)),
-                "failed": str(len(each.failed)),
-                "transaction": each.transaction_uid,
-            }
-            for each in errands.list_asked(tx)
-        ]
-    _table(rows, as_json=as_json)
 
 
 @click.command()
