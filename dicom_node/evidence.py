@@ -1,6 +1,6 @@
 """Rows of what speaks for a study being whole: performed steps, announcements, learnt pauses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from sqlalchemy import or_, select, update
@@ -139,9 +139,22 @@ def manifests_read(tx: Transaction, instance_uids: Sequence[str]) -> frozenset[s
 
 def pauses_of(tx: Transaction, ae_title: str) -> Pauses:
     """Return what is known of the pauses of a device."""
-    row = tx.execute(select(PAUSES.c.counts).where(PAUSES.c.ae_title == ae_title)).first()
-    counts = tuple(row.counts) if row is not None else ()
-    return Pauses(counts) if len(counts) == len(Pauses().counts) else Pauses()
+    return pauses_among(tx, {ae_title}).get(ae_title, Pauses())
+
+
+def pauses_among(tx: Transaction, ae_titles: Set[str]) -> dict[str, Pauses]:
+    """Return what is known of the pauses of some devices; of one that is new, nothing."""
+    if not ae_titles:
+        return {}
+    found = tx.execute(
+        select(PAUSES.c.ae_title, PAUSES.c.counts).where(PAUSES.c.ae_title.in_(sorted(ae_titles)))
+    )
+    known = {row.ae_title: tuple(row.counts) for row in found}
+    return {
+        title: Pauses(counts)
+        for title, counts in known.items()
+        if len(counts) == len(Pauses().counts)  # else the classes were others
+    }
 
 
 def save_pauses(tx: Transaction, ae_title: str, pauses: Pauses) -> None:

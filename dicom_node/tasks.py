@@ -1,7 +1,7 @@
 """Work of the DICOM node that is found by looking: studies that may be complete."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from dicom_node import evidence, orthanc_store, store, testimony
 from dicom_node.completeness import (
@@ -80,14 +80,17 @@ class Settling:
     def _judged(self, tx: Transaction) -> Iterator[tuple[str, Verdict]]:
         studies = archive.unsettled(tx, arrived_before=tx.at)
         announced = evidence.announced_among(tx, [study.study_uid for study in studies])
+        taught = evidence.pauses_among(tx, {study.station_ae_title for study in studies})
         for study in studies:
-            if study.study_uid in announced or self._may_be_due(study, tx.at):
+            learnt = testimony.learnt_quiet(taught.get(study.station_ae_title), self._policy)
+            if study.study_uid in announced or self._may_be_due(study, learnt, tx.at):
                 yield study.study_uid, self._verdict(tx, study)
 
-    def _may_be_due(self, study: Unsettled, at: datetime) -> bool:
+    def _may_be_due(self, study: Unsettled, learnt: timedelta | None, at: datetime) -> bool:
         """Pass over, without a query, the studies that cannot be due yet."""
         policy = self._policy
-        shortest = min(policy.quiet, policy.shortest_learnt, policy.unordered_quiet or policy.quiet)
+        quiet = learnt or policy.quiet
+        shortest = min(quiet, policy.unordered_quiet or quiet)
         return (
             at >= study.last_arrival_at + shortest
             or at >= study.first_arrival_at + policy.longest_wait

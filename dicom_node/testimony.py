@@ -5,12 +5,13 @@ those whose requests it answers.  Another could else hold up a study by announci
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from dicom_node import evidence, store
 from dicom_node.announcements import Announcement, Kind
 from dicom_node.completeness import CompletenessPolicy, Told
 from dicom_node.orders import ScheduledStep
-from dicom_node.pauses import longest
+from dicom_node.pauses import Pauses, longest
 from dicom_node.performed_steps import StepState
 from storage import held
 from storage.archive import Unsettled
@@ -31,10 +32,17 @@ def of(
         missing=missing,
         whole=whole,
         performing=any(step.state is StepState.IN_PROGRESS for step in performed),
-        learnt=evidence.pauses_of(tx, study.station_ae_title).quiet(
-            floor=min(policy.quiet, policy.shortest_learnt),
-            ceiling=max(policy.quiet, policy.longest_learnt),
-        ),
+        learnt=learnt_quiet(evidence.pauses_of(tx, study.station_ae_title), policy),
+    )
+
+
+def learnt_quiet(pauses: Pauses | None, policy: CompletenessPolicy) -> timedelta | None:
+    """Return the quiet time that a device has taught, within the bounds of the policy."""
+    if pauses is None:
+        return None
+    return pauses.quiet(
+        floor=min(policy.quiet, policy.shortest_learnt),
+        ceiling=max(policy.quiet, policy.longest_learnt),
     )
 
 

@@ -294,3 +294,33 @@ def _args(number: int):  # type: ignore[no-untyped-def]
 def _due(database: Database, settling: Settling) -> list[str]:
     with database.reading() as tx:
         return settling.due_studies(tx)
+
+
+def test_a_device_teaches_by_its_studies_how_long_to_wait(
+    database: Database, intake: Intake
+) -> None:
+    clock = database.clock = intake._clock = Ticking()
+    policy = CompletenessPolicy(quiet=timedelta(seconds=60))
+    settling = Settling(database, policy)
+
+    def a_study(number: int) -> None:
+        for instance in (1, 2):
+            announced, data = as_sent(as_file(a_slice(instance, study=number)))
+            assert intake.store(announced, a_source(), data).reason == ""
+            clock.now += timedelta(seconds=4)
+
+    for number in range(FEWEST):
+        a_study(number + 100)
+        clock.now += policy.quiet
+        for study_uid in _due(database, settling):
+            settling.settle_study(study_uid)
+    a_study(200)
+    assert _due(database, settling) == []
+    clock.now += timedelta(seconds=5)  # 7.5 s is half as much again as the class of 4 s
+
+    (due,) = _due(database, settling)
+    settling.settle_study(due)
+    with database.reading() as tx:
+        (completed,) = outbox.facts_of(tx, due)
+        assert isinstance(completed, StudyCompleted)
+        assert completed.verdict == "learnt_quiet_without_order"

@@ -23,7 +23,7 @@ from tests.wire.test_commitment import ask, information
 from tests.wire.test_performed_steps import begun, ended, item, modality
 
 POLICY = CompletenessPolicy(
-    quiet=timedelta(minutes=5),
+    quiet=timedelta(minutes=4),
     idle_association=timedelta(minutes=5),
     longest_wait=timedelta(days=1),
 )
