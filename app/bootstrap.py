@@ -276,6 +276,7 @@ class Parts:
         from worklist.reactions import reactions as worklist
 
         return {
+            **self._prefetched(),
             **dicom_node(),
             **examination(),
             **notices(self.views),
@@ -289,6 +290,7 @@ class Parts:
         """Return all work that is found by looking."""
         return [
             *self._settling(),
+            *self._prefetching(),
             *self._commitments(),
             *self._examination(),
             *self._workitems(),
@@ -297,6 +299,20 @@ class Parts:
             *self._triage(),
             *self._deliveries(),
         ]
+
+    def _prefetched(self) -> Reactions:
+        from storage.cache import PackCache
+        from storage.prefetch import reactions
+
+        return reactions() if isinstance(self.objects, PackCache) else {}
+
+    def _prefetching(self) -> Sequence[DueWork]:
+        from storage.cache import PackCache
+        from storage.prefetch import Prefetch
+
+        if not isinstance(self.objects, PackCache):
+            return []
+        return Prefetch(self.database, self.objects).due_work()
 
     def _settling(self) -> Sequence[DueWork]:
         from datetime import timedelta
