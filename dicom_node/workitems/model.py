@@ -26,7 +26,8 @@ _INTEGERS = frozenset({"IS", "US", "SS", "UL", "SL", "UV", "SV"})
 _REALS = frozenset({"DS", "FL", "FD"})
 _BINARY = {"US": 16, "SS": -16, "UL": 32, "SL": -32, "UV": 64, "SV": -64}
 _ONE_VALUE = frozenset({"LT", "ST", "UT", "UR"})
-_SINGLE = {"FL", "FD"}
+_SINGLE = frozenset({"FL", "FD"})
+_LARGEST_SINGLE = 3.4028234663852886e38
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
@@ -151,13 +152,19 @@ def _text(vr: str, value: object) -> str:
 def _binary(vr: str, text: str) -> str:
     try:
         if vr in _SINGLE:
-            return str(float(text))
+            return _real(vr, float(text))
         number, bits = int(text), _BINARY[vr]
     except ValueError:
         raise WorkitemMalformed(f"a value of VR {vr} is a number") from None
     low, high = (-(1 << -bits - 1), (1 << -bits - 1) - 1) if bits < 0 else (0, (1 << bits) - 1)
     if not low <= number <= high:
         raise WorkitemMalformed(f"a value of VR {vr} lies between {low} and {high}")
+    return str(number)
+
+
+def _real(vr: str, number: float) -> str:
+    if vr == "FL" and math.isfinite(number) and abs(number) > _LARGEST_SINGLE:
+        raise WorkitemMalformed("a value of VR FL fits in 32 bits")
     return str(number)
 
 

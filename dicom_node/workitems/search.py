@@ -16,6 +16,7 @@ from dicom_node.workitems.errors import ValueInvalid
 NOT_KEYS = frozenset({"SpecificCharacterSet", "TimezoneOffsetFromUTC", "TransactionUID"})
 _ALWAYS = ("SOPClassUID", "SOPInstanceUID")
 _OFFSET = re.compile(r"[+-]\d{4}$")
+_WEST = re.compile(r"-(0\d|1[0-2])\d\d")
 _MOMENT = re.compile(r"\d{4}(\d{2}(\d{2}(\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?)?)?)?")
 _DATE, _SECONDS = 8, 14
 _EARLIEST, _LATEST = "00010101000000", "99991231235959"
@@ -82,10 +83,12 @@ def _within(wanted: Sequence[str], held: Sequence[str]) -> bool:
 
 
 def _ends(value: str) -> tuple[str, str]:
-    """Split a range; a hyphen may also begin an offset, which has four digits and ends a moment."""
+    """Split a range; a hyphen may also begin an offset, and no year that is meant is so early."""
     text = value.strip()
     for at, character in enumerate(text):
-        if character == "-" and _is_end(text[:at]) and _is_end(text[at + 1 :]):
+        if character != "-" or (at and _WEST.fullmatch(text[at:])):
+            continue
+        if _is_end(text[:at]) and _is_end(text[at + 1 :]):
             return text[:at], text[at + 1 :]
     if _is_moment(text):
         return text, text
