@@ -94,7 +94,7 @@ def fetch(
     study_uids: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Find prior studies at a peer, and fetch them.
+    """Find and fetch priors at a peer.
 
     With --patient it lists what the peer has; with --study it fetches.  The peer sends to this
     node, which has to be up, and known to the peer by its AE title.
