@@ -12,6 +12,8 @@ SERVICES := .venv-services
 WORKERS ?= 2
 # Progress goes to standard error: the rows of `make -s bench-NAME` own standard output.
 SAY := >&2 printf '%s\n'
+# Independent JavaScript clients of the wire tests; xhr2 stands in for what a browser has.
+NPM_CLIENTS := dcmjs-dimse@0.3.3 dicomweb-client@0.11.3 xhr2@0.2.1
 PIP := -m pip --disable-pip-version-check install -qq --progress-bar off
 
 .PHONY: help
@@ -35,7 +37,7 @@ demo: setup ## Do the main job once in a scratch folder and show each stage
 ## --- for those who change it --------------------------------------------------------------------
 
 .PHONY: setup-dev
-setup-dev: $(VENV)/.dev $(VENV)/.web $(SERVICES)/.done test-packages ## Set up what the tests and checks need, system packages included
+setup-dev: $(VENV)/.dev $(VENV)/.web $(SERVICES)/.done $(SERVICES)/.npm test-packages ## Set up what the tests and checks need, system packages included
 
 .PHONY: test-packages
 test-packages: ## Install the system packages that the tests use (Debian and Ubuntu, as root)
@@ -126,5 +128,11 @@ $(VENV)/.web: tools/web_assets.json tools/fetch_web_assets.py | $(BIN)/python
 
 $(SERVICES)/.done: constraints-services.txt | $(SERVICES)/bin/python
 	@$(SAY) "setup: OpenStack Swift and a FHIR server for the tests, in $(SERVICES)"
-	@$(SERVICES)/bin/python $(PIP) -c constraints-services.txt swift sekmet-fhir || \
+	@$(SERVICES)/bin/python $(PIP) -c constraints-services.txt swift sekmet-fhir dicom-echo || \
+		{ $(SAY) "setup: they could not be installed; the tests that need them will say so"; exit 0; } && touch $@
+
+$(SERVICES)/.npm: Makefile | $(SERVICES)/bin/python
+	@command -v npm >/dev/null || tools/system_packages.sh tools/packages/fetch.txt
+	@$(SAY) "setup: JavaScript clients for the tests, in $(SERVICES)/npm"
+	@npm install --prefix $(SERVICES)/npm --no-audit --no-fund --ignore-scripts --silent $(NPM_CLIENTS) || \
 		{ $(SAY) "setup: they could not be installed; the tests that need them will say so"; exit 0; } && touch $@

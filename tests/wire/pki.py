@@ -3,6 +3,7 @@
 import ssl
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -16,6 +17,7 @@ from dicom_node.peers import Peer
 from dicom_node.tls import Secure, TlsFiles, client_context
 from kernel.clock import system_clock
 
+LOOPBACK = ip_address("127.0.0.1")
 YEAR = timedelta(days=365)
 
 
@@ -82,6 +84,7 @@ def make(
         .not_valid_before(now + valid[0])
         .not_valid_after(now + valid[1])
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(LOOPBACK)]), critical=False)
         .sign(issuer.key if issuer else key, hashes.SHA256())
     )
     pair = Pair(folder / f"{name}.pem", folder / f"{name}.key", certificate, key)
