@@ -15,7 +15,7 @@ from app.cli.options import data_option, json_option, parts_of
 @click.option("--request", "request_id", required=True, help="Id as 'telerad order list' shows it.")
 @json_option
 def import_(file: Path, data: Path, request_id: str, as_json: bool) -> None:
-    """Make a JPEG, PNG, PDF or MP4 an object of the study of a request.
+    """Make a picture, PDF or film a DICOM object.
 
     What the file is, its content decides.  The same file again changes nothing.
     """

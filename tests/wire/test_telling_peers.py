@@ -27,6 +27,8 @@ from kernel.people import ENGINE
 from storage import archive
 from storage.engine import Database
 from tests.dicom_node.samples import CT
+from tests.services.missing import required
+from tests.services.orthanc import orthanc
 from tests.wire.conftest import Node, start
 from tests.wire.holdings import CR, HELD, stock
 from tests.wire.inquirer import without_delay
@@ -359,3 +361,23 @@ def test_what_is_not_answered_is_asked_again_and_at_last_given_up(stored: Node) 
     assert state(stored, transaction) == (GIVEN_UP, tuple(uid for _, uid in PAIRS))
     later.dispose()
     much_later.dispose()
+
+
+@pytest.mark.service
+def test_an_orthanc_answers_for_what_it_took(stored: Node) -> None:
+    with stored.database.reading() as tx:
+        manifest = archive.manifest(tx, STUDY.uid)
+    with required(), orthanc(ae_title="PACS", listens=True) as server:
+        server.knows("node", ae_title="TELERAD", port=stored.port)
+        assert server.dicom_port is not None
+        peer = register(stored, server.dicom_port)
+        assert all(each.ok for each in send_study(stored.archive, manifest, peer, SEND))
+        pairs = [(entry.sop_class_uid, entry.instance_uid) for entry in manifest.entries]
+        with stored.database.transaction() as tx:
+            (whole,) = committing.ask(tx, "PACS", pairs)
+            (partly,) = committing.ask(tx, "PACS", [*pairs, (CT, "1.2.3.4.5")])
+        assert run_requests(stored.database) == 2
+        until(lambda: ASKED not in (state(stored, whole)[0], state(stored, partly)[0]))
+
+    assert state(stored, whole) == (COMMITTED, ())
+    assert state(stored, partly) == (FAILED, ("1.2.3.4.5",))
