@@ -27,6 +27,7 @@ from dicom_node.workitems.errors import (
     WorkitemUnknown,
 )
 from dicom_node.workitems.events import Event
+from dicom_node.workitems.model import require_storable
 from dicom_node.workitems.subscriber import (
     FILTERED,
     GLOBAL,
@@ -94,6 +95,7 @@ def create(tx: Transaction, asker: Asker, uid: str, given: Attributes) -> Done:
         organisation_id=asker.organisation_id,
         at=tx.at,
     )
+    require_storable(made.attributes)
     keep_new(tx, made, told)
     _note(tx, asker.actor, "workitem.created", made)
     return Done(made, remark)
@@ -177,6 +179,7 @@ def update(
     """
     item = get(tx, asker, uid, lock=True)
     moved = workitem.update(item, given, transaction_uid, at=tx.at)
+    require_storable(moved[0].attributes)
     if item.case_id is not None and item.state is StepState.SCHEDULED:
         raise AttributeFixed("a reading is scheduled by the worklist and by nobody else")
     return _keep(tx, asker.actor, "workitem.updated", item, moved)
@@ -193,6 +196,7 @@ def request_cancel(tx: Transaction, asker: Asker, uid: str, why: Attributes) -> 
     item = get(tx, asker, uid, lock=True)
     if item.case_id is not None and item.state is StepState.SCHEDULED:
         raise PerformerDeclines("a reading is called off by the site that asked for it")
+    require_storable(why)
     requirements.require_reason(why)
     own = {subscriber_id(channel, asker.title) for channel in Channel}
     heard = bool(set(store.subscribed(tx, uid)) - own)
@@ -364,6 +368,8 @@ def _subscribe_broadly(
         raise ActionInappropriate("a filtered global subscription names what must match")
     if keys is not None and requirements.size(keys) > MAX_FILTER:
         raise TooMany(f"a filter has at most {MAX_FILTER} keys")
+    if keys is not None:
+        require_storable(keys)
     broad = replace(
         subscriber,
         breadth=Breadth.FILTERED if filtered else Breadth.ALL,

@@ -47,6 +47,17 @@ def from_model(model: object) -> Attributes:
     return _Reader().data_set(model, 0)
 
 
+def require_storable(attributes: Attributes) -> None:
+    """Check that attributes can be kept and read again, whichever binding brought them.
+
+    Raises
+    ------
+    WorkitemMalformed
+        They are too many, too deep, too long, or hold what no text does.
+    """
+    from_model(to_model(attributes))
+
+
 def _element(each: Attribute) -> Model:
     if each.vr == "SQ":
         return (

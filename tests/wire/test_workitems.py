@@ -429,3 +429,18 @@ def test_who_watches_all_is_told_once_that_the_node_was_started_anew(node: Node)
 
     ((_, kind, told),) = [each for each in watcher.heard if each[0] == GLOBAL]
     assert (kind, told.SCPStatus, told.SubscriptionListStatus) == (4, "RESTARTED", "WARM START")
+
+
+def test_what_could_not_be_read_again_is_not_kept(client: Performer) -> None:
+    many = Sequence([coded(str(at), "x") for at in range(4000)])
+    uid = begun(client)
+    told = Dataset()
+    told.CommentsOnTheScheduledProcedureStep = "a\x01b"
+    filtered = {"WorklistLabel": "a\x01b"}
+
+    assert client.create(a_workitem(ScheduledWorkitemCodeSequence=many))[0] == 0x0106
+    assert client.set(uid, told, LOCK) == 0x0106
+    assert client.ask_cancel(uid, "a\x01b") == 0x0106
+    assert client.watch(FILTERED, 3, "VAN1", **filtered) == 0x0106
+    assert client.find(SOPInstanceUID=uid)[0] == SUCCESS
+    created(client)
