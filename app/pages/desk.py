@@ -57,6 +57,17 @@ def desk_page(request: Request, engine: TheEngine, visitor: Dispatcher) -> Respo
     """Show the desk."""
     with engine.database.reading() as tx:
         page = page_for(tx)
+    if page.alike:  # names are shown, of people whose cases are not this person's
+        with engine.database.transaction() as tx:
+            audit.record(
+                tx,
+                actor=visitor.person.actor,
+                action="patients.compared",
+                subject="desk",
+                detail={
+                    "patients": [ref for pair in page.alike for ref in (pair[0].ref, pair[1].ref)]
+                },
+            )
     return render(request, "desk.html", {"page": page})
 
 

@@ -11,7 +11,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from kernel.people import Actor, Role
-from storage import corrections, patients
+from storage import audit, corrections, patients
 from tests.app.stocked import ROOT, Stocked, instance_path, stocked_clinic
 from tests.dicom_node.samples import CT
 
@@ -94,7 +94,10 @@ def test_the_desk_reconciles_and_takes_back(stocked: Stocked) -> None:
             )
         ((one, two),) = patients.lookalikes(tx)
     desk = stocked.clinic.browser("head")
-    assert "Patients who may be one" in desk.get("/desk").text
+    assert "Some One" in desk.get("/desk").text
+    with stocked.clinic.parts.database.reading() as tx:
+        shown = [entry for entry in audit.latest(tx) if entry.action == "patients.compared"]
+    assert shown[0].detail == {"patients": [one.ref, two.ref]}
     said = {"one": one.ref, "two": two.ref, "reason": "same card", "decision": "same"}
     assert desk.post("/desk/reconcile", **said).status_code in {200, 303}
     with stocked.clinic.parts.database.reading() as tx:
