@@ -371,7 +371,7 @@ def test_what_is_not_taken_is_told_later_in_the_same_order_and_given_up_in_the_e
 
 def test_what_changed_before_a_kill_is_told_after_it_in_order(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.wire.victim", str(tmp_path)],
+        [sys.executable, "-m", "tests.wire.lone", str(tmp_path)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
