@@ -1,6 +1,6 @@
 """Storage commitment: asked on one association, reported on another, whatever happens between."""
 
-import re
+import os
 import signal
 import subprocess
 import sys
@@ -217,11 +217,16 @@ def test_what_was_asked_survives_a_kill(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.wire.lone", str(tmp_path)],
         cwd=ROOT,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
+    assert process.stdin is not None
     assert process.stdout is not None
-    port = int(next(m[1] for line in process.stdout if (m := re.fullmatch(r"port (\d+)\s*", line))))
+    process.stdin.write("start\n")
+    process.stdin.flush()
+    said = next(line for line in process.stdout if line.startswith("node "))
+    port, node = map(int, said.split()[1:])
     threading.Thread(target=process.stdout.read, daemon=True).start()
     try:
         announced, data = as_sent(as_file(a_slice(study=70)))
@@ -230,7 +235,8 @@ def test_what_was_asked_survives_a_kill(tmp_path: Path) -> None:
             assert speaker.store(announced, data) == 0
         assert ask(port, information("1.2.3.8", (CT, announced.sop_instance_uid))) == 0
     finally:
-        process.send_signal(signal.SIGKILL)
+        os.kill(node, signal.SIGKILL)
+        process.stdin.close()
         process.wait()
         process.stdout.close()
 

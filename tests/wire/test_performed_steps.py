@@ -348,7 +348,7 @@ def test_a_request_that_is_told_after_its_step_began_knows_of_it(planned: Node) 
     )
     with modality(planned) as device:
         device.create(step, "1.2.9.13")
-    ((kinds,),) = [tuple(reactions.reactions().values())]
+    kinds = reactions.reactions()[reactions.CONSUMER]
     with planned.database.transaction() as tx:
         fact = RequestReceived(
             subject="r-late", at=tx.at, actor="system:test", request_id="r-late",
@@ -372,17 +372,22 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.wire.lone", str(tmp_path)],
         cwd=ROOT,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ,
     )
+    assert process.stdin is not None
     assert process.stdout is not None
-    port = next(int(line.split()[1]) for line in process.stdout if line.startswith("port "))
+    process.stdin.write("start\n")
+    process.stdin.flush()
+    said = next(line for line in process.stdout if line.startswith("node "))
+    port, node = map(int, said.split()[1:])
     threading.Thread(target=process.stdout.read, daemon=True).start()
     device = Modality(port)
     assert device.create(begun(), "1.2.9.14") == SUCCESS
     assert device.set(ended(), "1.2.9.14") == SUCCESS
-    process.send_signal(signal.SIGKILL)
+    os.kill(node, signal.SIGKILL)
+    process.stdin.close()
     process.wait()
     process.stdout.close()
     device.association.abort()
