@@ -41,8 +41,16 @@ function find (kind, keys) {
   const { CFindRequest } = from('dcmjs-dimse').requests
   const request = CFindRequest[kind](keys)
   // With a key that the node does not hold the answers are FF01, which this client takes for the
-  // end: it then releases before the answers are through.
-  delete request.getDataset().getElements().StudyID
+  // end: it then releases before the answers are through.  So none but common keys are asked for.
+  const elements = request.getDataset().getElements()
+  const common = ['PatientID', 'PatientName', 'StudyInstanceUID', 'AccessionNumber',
+    'QueryRetrieveLevel', 'StudyDate']
+  for (const name of Object.keys(elements)) if (!common.includes(name)) delete elements[name]
+  if (kind === 'createWorklistFindRequest') {
+    delete elements.QueryRetrieveLevel
+    delete elements.StudyDate
+    elements.ScheduledProcedureStepSequence = [{ Modality: '', ScheduledStationAETitle: '' }]
+  }
   dimse([request])
 }
 
