@@ -30,6 +30,7 @@ def add_performed(tx: Transaction, step: PerformedStep) -> PerformedStep | None:
             changed_at=tx.at,
         )
         .on_conflict_do_nothing()
+        .execution_options(preserve_rowcount=True)
     )
     if not made.rowcount:
         return find_performed(tx, step.uid, lock=True)
