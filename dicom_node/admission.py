@@ -172,6 +172,8 @@ def new_instance(arrival: Arrival, ref: PatientRef) -> NewInstance:
         study_description=header.study_description,
         study_date=header.study_date,
         study_time=header.study_time,
+        study_id=header.study_id,
+        referring_physician=header.referring_physician,
         series_number=header.series_number,
         series_description=header.series_description,
         instance_number=header.instance_number,

@@ -45,6 +45,7 @@ class _Tag(IntEnum):
     STUDY_TIME = 0x00080030
     ACCESSION_NUMBER = 0x00080050
     MODALITY = 0x00080060
+    REFERRING_PHYSICIAN_NAME = 0x00080090
     STUDY_DESCRIPTION = 0x00081030
     SERIES_DESCRIPTION = 0x0008103E
     PATIENT_NAME = 0x00100010
@@ -54,6 +55,7 @@ class _Tag(IntEnum):
     PATIENT_SEX = 0x00100040
     BODY_PART_EXAMINED = 0x00180015
     STUDY_INSTANCE_UID = 0x0020000D
+    STUDY_ID = 0x00200010
     SERIES_INSTANCE_UID = 0x0020000E
     SERIES_NUMBER = 0x00200011
     INSTANCE_NUMBER = 0x00200013
@@ -96,6 +98,8 @@ class InstanceHeader:
     study_description: str
     study_date: str
     study_time: str
+    study_id: str
+    referring_physician: str
     series_number: str
     series_description: str
     body_part: str
@@ -169,13 +173,15 @@ def _header(
         modality=_text(found, _Tag.MODALITY, charset)[:MAX_CODE],
         issuer=issuer,
         patient_id=patient_id,
-        patient_name=_text(found, _Tag.PATIENT_NAME, charset).rstrip("=^ ")[:MAX_NAME],
+        patient_name=_name(found, _Tag.PATIENT_NAME, charset),
         sex=_text(found, _Tag.PATIENT_SEX, charset)[:MAX_CODE],
         birth_date=calendar_date(_text(found, _Tag.PATIENT_BIRTH_DATE, charset)),
         accession=_identifier(_text(found, _Tag.ACCESSION_NUMBER, charset)),
         study_description=_text(found, _Tag.STUDY_DESCRIPTION, charset)[:MAX_TEXT],
         study_date=_text(found, _Tag.STUDY_DATE, charset).replace(".", "")[:MAX_DATE],
         study_time=_text(found, _Tag.STUDY_TIME, charset)[:MAX_CODE],
+        study_id=_text(found, _Tag.STUDY_ID, charset)[:MAX_CODE],
+        referring_physician=_name(found, _Tag.REFERRING_PHYSICIAN_NAME, charset),
         series_number=_text(found, _Tag.SERIES_NUMBER, charset)[:MAX_CODE],
         series_description=_text(found, _Tag.SERIES_DESCRIPTION, charset)[:MAX_TEXT],
         body_part=_text(found, _Tag.BODY_PART_EXAMINED, charset)[:MAX_CODE],
@@ -244,6 +250,10 @@ def _uid_of(raw: bytes) -> str | None:
 def _charset_of(raw: bytes, default: str) -> CharacterSet:
     terms = raw.decode("ascii", "replace").split("\\")
     return character_set([term.strip("\0 ") for term in terms], default=default)
+
+
+def _name(found: dict[int, bytes], tag: _Tag, charset: CharacterSet) -> str:
+    return _text(found, tag, charset).rstrip("=^ ")[:MAX_NAME]
 
 
 def _identifier(text: str) -> str:

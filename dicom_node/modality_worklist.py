@@ -73,7 +73,10 @@ class Asked:
             *((each, STEP_KEYS) for each in self.step_keys.by_tag.values()),
         ]
         return all(
-            each.keyword in known or each.keyword in _NO_KEYS or not any(each.values)
+            each.keyword in known
+            or each.keyword in _NO_KEYS
+            or not each.tag & 0xFFFF  # a group length
+            or matching.is_universal(each.values)
             for each, known in wanted
         )
 

@@ -320,6 +320,8 @@ KEYS: Mapping[str, Key] = {
     "StudyDate": Key(Level.STUDY, _column("study_date")),
     "StudyTime": Key(Level.STUDY, _column("study_time")),
     "AccessionNumber": Key(Level.STUDY, _column("accession")),
+    "StudyID": Key(Level.STUDY, _column("study_id")),
+    "ReferringPhysicianName": Key(Level.STUDY, _column("referring_physician")),
     "StudyDescription": Key(Level.STUDY, _column("study_description")),
     "ModalitiesInStudy": Key(Level.STUDY, _several("modalities"), counted=True),
     "SOPClassesInStudy": Key(Level.STUDY, _several("sop_classes"), counted=True),

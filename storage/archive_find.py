@@ -254,6 +254,8 @@ _STUDY_COLUMNS = (
     STUDIES.c.description.label("study_description"),
     STUDIES.c.study_date,
     STUDIES.c.study_time,
+    STUDIES.c.study_id,
+    STUDIES.c.referring_physician,
 )
 _SERIES_COLUMNS = (
     SERIES.c.series_uid,

@@ -77,6 +77,8 @@ class NewInstance:
     study_description: str
     study_date: str
     study_time: str
+    study_id: str = ""
+    referring_physician: str = ""
     series_number: str
     series_description: str
     instance_number: str
@@ -315,6 +317,8 @@ def _study(row: NewInstance) -> dict[str, Any]:
         "description": row.study_description,
         "study_date": row.study_date,
         "study_time": row.study_time,
+        "study_id": row.study_id,
+        "referring_physician": row.referring_physician,
         "station_ae_title": row.station_ae_title,
         "sender_organisation": row.sender_organisation,
         "first_arrival_at": row.received_at,

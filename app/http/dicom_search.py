@@ -39,6 +39,7 @@ _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 _STUDY = (
     "StudyDate", "StudyTime", "AccessionNumber", "ModalitiesInStudy", "StudyDescription",
+    "ReferringPhysicianName", "StudyID",
     "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex",
     "StudyInstanceUID", "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances",
 )  # fmt: skip
@@ -55,8 +56,6 @@ _GIVEN: Mapping[Level, tuple[str, ...]] = {
     Level.SERIES: _SERIES,
     Level.IMAGE: _IMAGE,
 }
-# Every study has these in its answer though the index does not know them (table 10.6.3-3).
-_WITHOUT_VALUE = ("ReferringPhysicianName", "StudyID")
 
 
 class QueryRefused(BodyMalformed):
@@ -146,8 +145,6 @@ def answered(found: Found, search: Search, base: str) -> dict[str, Any]:
         tag_of(keyword): element(vr_of(tag_of(keyword)), KEYS[keyword].values(found))
         for keyword in search.given
     }
-    if "StudyDate" in search.given:
-        told |= {tag_of(name): {"vr": vr_of(tag_of(name))} for name in _WITHOUT_VALUE}
     if "NumberOfFrames" in search.given and found.row["frames"] in {None, 1}:
         del told[tag_of("NumberOfFrames")]  # an attribute of multi-frame images alone
     told[tag_of("InstanceAvailability")] = element("CS", ["ONLINE"])

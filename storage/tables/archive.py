@@ -26,6 +26,14 @@ STUDIES = Table(
     Column("description", String(200), nullable=False),
     Column("study_date", String(8), nullable=False, comment="as sent, DICOM DA"),
     Column("study_time", String(16), nullable=False, comment="as sent, DICOM TM"),
+    Column("study_id", String(16), nullable=False, server_default=text("''")),
+    Column(
+        "referring_physician",
+        String(400),
+        nullable=False,
+        server_default=text("''"),
+        comment="as sent, DICOM PN",
+    ),
     Column("station_ae_title", String(16), nullable=False, comment="who sent the first instance"),
     Column(
         "sender_organisation",

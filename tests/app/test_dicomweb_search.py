@@ -210,7 +210,7 @@ def test_fuzzy_matching_finds_words_by_their_beginnings_in_any_order(
 @pytest.mark.parametrize(
     "query",
     [
-        "ReferringPhysicianName=M*",
+        "InstitutionName=M*",
         "SeriesNumber=1",
         "StudyDate=yesterday",
         "StudyDate=-",

@@ -40,17 +40,9 @@ function dimse (requests) {
 function find (kind, keys) {
   const { CFindRequest } = from('dcmjs-dimse').requests
   const request = CFindRequest[kind](keys)
-  // With a key that the node does not hold the answers are FF01, which this client takes for the
-  // end: it then releases before the answers are through.  So none but common keys are asked for.
-  const elements = request.getDataset().getElements()
-  const common = ['PatientID', 'PatientName', 'StudyInstanceUID', 'AccessionNumber',
-    'QueryRetrieveLevel', 'StudyDate']
-  for (const name of Object.keys(elements)) if (!common.includes(name)) delete elements[name]
-  if (kind === 'createWorklistFindRequest') {
-    delete elements.QueryRetrieveLevel
-    delete elements.StudyDate
-    elements.ScheduledProcedureStepSequence = [{ Modality: '', ScheduledStationAETitle: '' }]
-  }
+  // It writes an empty number as a zero, which asks for a value; and it takes the answer to that,
+  // FF01, for the end, so that it releases before the answers are through.
+  delete request.getDataset().getElements().PregnancyStatus
   dimse([request])
 }
 

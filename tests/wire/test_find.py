@@ -148,12 +148,12 @@ def test_a_name_in_another_character_set_is_found(stocked: Node) -> None:
 
 
 def test_keys_that_are_not_supported_are_left_out_and_said(stocked: Node) -> None:
-    asked = identifier("STUDY", StudyInstanceUID=HELD[0].uid, ReferringPhysicianName="x*")
+    asked = identifier("STUDY", StudyInstanceUID=HELD[0].uid, InstitutionName="x*")
 
     _, (answer,), pending = ask(stocked, asked)
 
     assert pending == [PENDING_WARNING]
-    assert "ReferringPhysicianName" not in answer
+    assert "InstitutionName" not in answer
 
 
 def test_patients_are_found_on_the_patient_root(stocked: Node) -> None:
@@ -370,7 +370,7 @@ def test_an_identifier_without_end_and_a_request_too_early_break_the_association
         speaker.say(pdu(4, pdv(1, 3, request)))
         endless = pdu(4, pdv(1, 0, bytes(100_000)))
         with pytest.raises(OSError):  # noqa: PT011 - however the connection ends
-            for _ in range(20_000):
+            while True:  # what comes after the abort is passed over for a moment
                 speaker.say(endless)
     assert stocked.answers()
 
