@@ -4,7 +4,7 @@ Whatever serves an instance asks here, so that no way out shows what another has
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -12,11 +12,13 @@ from dicom_node.contexts import DEFLATED_LITTLE
 from dicom_node.corrected import Rewritten, corrected, rewritten
 from dicom_node.messages import Pieces
 from dicom_node.part10 import split
+from kernel.errors import EngineError
 from storage import corrections, instance_file
 from storage.archive import Archive, InstanceDamaged
 from storage.corrections import Shown
 from storage.instance_file import WHOLE
 from storage.series_queries import Held
+from storage.together import read_together
 
 _CHUNK = 1 << 20
 
@@ -26,7 +28,7 @@ class Leaving:
     """A file that leaves, in pieces, and its length (bytes)."""
 
     length: int
-    pieces: Iterator[bytes]
+    pieces: Iterator[bytes | memoryview]
 
     def begun(self) -> "Leaving":
         """Return it with its first piece read, so that what cannot be read at all is known now."""
@@ -85,6 +87,31 @@ def outgoing(archive: Archive, instance: Held, shown: Shown | None) -> Leaving:
         lambda length: instance_file.stretch(archive, instance, 0, length), instance.length, shown
     )
     return Leaving(len(made.head) + instance.length - made.tail, _pieces(archive, instance, made))
+
+
+def all_outgoing(
+    archive: Archive, instances: Sequence[Held], shown: Callable[[str], Shown | None]
+) -> Iterator[tuple[Held, Leaving | EngineError]]:
+    """Yield each instance as it leaves, begun; in place of an unreadable one the reason.
+
+    The caller bounds their bytes: those side by side are read at once.
+
+    Parameters
+    ----------
+    shown
+        Tells how a study is shown, None if it leaves as it came.
+    """
+    files = read_together(archive, instances)
+    for each in instances:
+        try:
+            as_it_came = shown(each.study_uid) is None
+            file = files.pop(each.instance_uid, None)
+            if file is not None and as_it_came:
+                yield each, Leaving(each.length, iter((file,)))
+            else:
+                yield each, outgoing(archive, each, shown(each.study_uid)).begun()
+        except EngineError as error:
+            yield each, error
 
 
 def _pieces(archive: Archive, instance: Held, made: Rewritten) -> Iterator[bytes]:

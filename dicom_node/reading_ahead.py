@@ -1,6 +1,6 @@
 """Instances read while those before them are on their way, within a bound."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from dicom_node.outgoing import Leaving
@@ -14,15 +14,15 @@ Opened = tuple[Held, Leaving | EngineError]
 
 
 def read_ahead(
-    wanted: Sequence[Held], opened: Callable[[Held], Leaving]
+    wanted: Sequence[Held], opened: Callable[[Sequence[Held]], Iterable[Opened]]
 ) -> Generator[Opened, None, None]:
-    """Yield each instance, opened; one that cannot be read with the reason in its place."""
+    """Yield each instance as `opened` opens it, called with a batch of them in another thread."""
     batches = _batches(wanted)
     with ThreadPoolExecutor(max_workers=1) as reader:
-        ahead = reader.submit(_read, next(batches, []), opened)
+        ahead = reader.submit(_all, opened, next(batches, []))
         for batch in batches:
             ready = ahead.result()
-            ahead = reader.submit(_read, batch, opened)
+            ahead = reader.submit(_all, opened, batch)
             yield from ready
         yield from ahead.result()
 
@@ -40,11 +40,7 @@ def _batches(wanted: Sequence[Held]) -> Iterator[list[Held]]:
         yield batch
 
 
-def _read(batch: Sequence[Held], opened: Callable[[Held], Leaving]) -> list[Opened]:
-    read: list[Opened] = []
-    for held in batch:
-        try:
-            read.append((held, opened(held)))
-        except EngineError as error:
-            read.append((held, error))
-    return read
+def _all(
+    opened: Callable[[Sequence[Held]], Iterable[Opened]], batch: Sequence[Held]
+) -> list[Opened]:
+    return list(opened(batch))

@@ -18,12 +18,12 @@ from dicom_node.data_sets import Attribute, Attributes, attribute, tag_of
 from dicom_node.errors import QueryRefused
 from dicom_node.exchange import Exchange
 from dicom_node.finding import Finder, ended_early
-from dicom_node.outgoing import Leaving, outgoing, shown_of
+from dicom_node.outgoing import Leaving, all_outgoing, shown_of
 from dicom_node.query import LEVELS, UNIQUE, Root
-from dicom_node.reading_ahead import read_ahead
+from dicom_node.reading_ahead import Opened, read_ahead
 from dicom_node.send import Delivered, Originator, SendSettings
 from dicom_node.statuses import Status
-from dicom_node.sub_operations import Back, Tally, ToPeer, Way, context_of
+from dicom_node.sub_operations import Back, Context, Tally, ToPeer, Way, context_of
 from dicom_node.views import Views
 from kernel.clock import monotonic_s
 from kernel.errors import EngineError
@@ -81,7 +81,7 @@ class Retriever:
                 Status.DESTINATION_UNKNOWN, comment="the move destination is not registered"
             )
             return
-        wanted = sorted(self._selected(exchange, root), key=context_of)
+        wanted = sorted(self._selected(exchange, root), key=_order)
         originator = Originator(exchange.terms.peer.ae_title, exchange.request.message_id)
         with ToPeer(destination, self._send, originator, wanted) as way:
             self._retrieve(exchange, wanted, way, destination.ae_title)
@@ -94,7 +94,7 @@ class Retriever:
         QueryRefused, DataSetUnreadable
             The identifier names nothing; the answer is A900.
         """
-        wanted = list(self._selected(exchange, root))
+        wanted = sorted(self._selected(exchange, root), key=_order)
         self._retrieve(exchange, wanted, Back(exchange), exchange.terms.peer.ae_title)
 
     def _retrieve(
@@ -124,9 +124,9 @@ class Retriever:
         )
         self._note(exchange, sent, destination)
 
-    def _opener(self) -> Callable[[Held], Leaving]:
+    def _opener(self) -> Callable[[Sequence[Held]], Iterator[Opened]]:
         shown = cache(partial(shown_of, self._archive))
-        return lambda held: outgoing(self._archive, held, shown(held.study_uid)).begun()
+        return lambda batch: all_outgoing(self._archive, batch, shown)
 
     def _selected(self, exchange: Exchange, root: Root) -> Iterator[Held]:
         relational = exchange.terms.agreed(exchange.context.abstract_syntax, RELATIONAL)
@@ -149,6 +149,11 @@ class Retriever:
                     outcome="success" if instances else "failed",
                     detail={"destination": destination, "instances": instances},
                 )
+
+
+def _order(held: Held) -> tuple[Context, str, int]:
+    """Keep together what needs one association, and within it what lies side by side."""
+    return context_of(held), held.pack_key or held.segment or "", held.offset
 
 
 def _delivered(held: Held, leaving: Leaving | EngineError, way: Way) -> Delivered:
