@@ -10,6 +10,7 @@ import structlog
 
 from app.bootstrap import Parts
 from kernel.errors import EngineError, Misconfigured
+from storage.courtesy import Courtesy
 from storage.packs import Packer
 from storage.scrub import Pace, Scrub, keep_on
 
@@ -30,6 +31,7 @@ class Upkeep:
     def __init__(self, packer: Packer, parts: Parts) -> None:
         self._packer = packer
         self._database = parts.database
+        self._courtesy = Courtesy(parts.in_flight.is_busy)
         self._looked = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
@@ -45,11 +47,16 @@ class Upkeep:
             self._thread.join()
 
     def turn(self) -> int:
-        """Pack what is due; return how many studies that were."""
+        """Pack what is due; return how many studies that were.
+
+        Instances that arrive go first: a study waits for its pack while they do, within a bound.
+        """
+        if self._courtesy.steps_aside():
+            return 0
         with self._database.reading() as tx:
             due = self._packer.due(tx)
         for study_uid in due:
-            if self._stop.is_set():
+            if self._stop.is_set() or self._courtesy.steps_aside():
                 break
             self._packer.pack(study_uid)
         self._packer.move_quarantine()

@@ -15,12 +15,14 @@ import structlog
 from kernel.clock import monotonic_s
 from kernel.errors import EngineError, Transient
 from storage import outbox
+from storage.courtesy import Courtesy
 from storage.engine import Database
 from storage.outbox import Telling
 from storage.work import DueWork, Queue, Reactions
 
 SHORTEST_PAUSE_S = 0.01
 LONGEST_PAUSE_S = 0.4
+COURTEOUS_PAUSE_S = 2.0
 FAULT_PAUSE_S = 2.0
 STANDS_AFTER_S = 30.0
 THREADS: Mapping[Queue, int] = {"default": 2, "ai": 1, "outward": 4}
@@ -119,8 +121,11 @@ class Relay:
         dispatch: Dispatch,
         *,
         lease: timedelta = outbox.LEASE,
+        courtesy: Courtesy | None = None,
     ) -> None:
         self._database = database
+        self._courtesy = courtesy or Courtesy()
+        self._aside = False
         self._due_work = tuple(due_work)
         self._dispatch = dispatch
         self._lease = lease
@@ -134,7 +139,10 @@ class Relay:
         tellings = self._claim()
         for telling in tellings:
             self._hand_over(telling)
-        started = sum(self._start(work) for work in self._due_work)
+        self._aside = self._courtesy.steps_aside()
+        started = sum(
+            self._start(work) for work in self._due_work if not (self._aside and work.can_wait)
+        )
         self.last_turn_s = monotonic_s()
         return len(tellings) + started
 
@@ -144,7 +152,7 @@ class Relay:
         while not self._stop.is_set():
             try:
                 # What was just done often makes something else due; a quiet engine may doze.
-                pause = SHORTEST_PAUSE_S if self.turn() else min(LONGEST_PAUSE_S, pause * 1.5)
+                pause = SHORTEST_PAUSE_S if self.turn() else min(self._doze(), pause * 1.5)
             except EngineError as error:
                 log.warning("relay.waits", code=error.code, reason=error.sentence)
                 pause = FAULT_PAUSE_S
@@ -175,6 +183,10 @@ class Relay:
         """End `run` after the turn under way."""
         self._stop.set()
         self._wake.set()
+
+    def _doze(self) -> float:
+        """Return how long to sleep at most: to look is felt by those whose instances arrive."""
+        return COURTEOUS_PAUSE_S if self._aside else LONGEST_PAUSE_S
 
     def _start(self, work: DueWork) -> int:
         try:

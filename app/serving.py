@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import signal
 import socket
 import threading
@@ -17,6 +18,7 @@ from app.bootstrap import Parts
 from app.node import Scrubbing, Upkeep, followers, listener, recover, tell_of_start
 from app.relay import InProcess, Relay
 from kernel.errors import Misconfigured
+from storage.courtesy import Courtesy
 
 if TYPE_CHECKING:
     import uvicorn
@@ -80,6 +82,7 @@ class Serving:
         if self._relay:
             self._relay_thread = threading.Thread(target=self._relay.run, name="relay")
             self._relay_thread.start()
+        gc.freeze()  # what lives as long as the process need not be gone through again and again
         return Ports(http, dicom, self._listener.tls_port if self._listener else None)
 
     def _scrub(self) -> Scrubbing | None:
@@ -212,7 +215,10 @@ def _relay(parts: Parts) -> Relay:
     lease = timedelta(seconds=parts.settings.relay.lease_s)
     if not parts.settings.broker.url:
         in_process = InProcess(parts.database, reactions)
-        return Relay(parts.database, reactions, due_work, in_process, lease=lease)
+        courtesy = Courtesy(parts.in_flight.is_busy)
+        return Relay(
+            parts.database, reactions, due_work, in_process, lease=lease, courtesy=courtesy
+        )
     from app.worker import ToCelery, celery_app
 
     to_celery = ToCelery(celery_app(parts.settings.broker.url))

@@ -35,7 +35,8 @@ class Examination:
     def due_work(self) -> Sequence[DueWork]:
         """Return what the relay drives."""
         name = "dicom_node.examine_studies"
-        return [DueWork(name=name, queue="default", due=kept.due, run=self.examine)]
+        run = self.examine
+        return [DueWork(name=name, queue="default", due=kept.due, run=run, can_wait=True)]
 
     def examine(self, study_uid: str) -> None:
         """Note what is odd in a study."""

@@ -33,6 +33,7 @@ class MetadataWork:
                 queue="default",
                 due=store.metadata_due,
                 run=self.prepare,
+                can_wait=True,
             )
         ]
 

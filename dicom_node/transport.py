@@ -14,7 +14,7 @@ import select
 import socket
 import ssl
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from dicom_node.errors import PeerGone, ProtocolBroken
@@ -46,10 +46,20 @@ class Transport:
         How long a peer may need for one PDU once it has begun it.
     idle
         How long a peer may stay silent between PDUs.
+    clock
+        Seconds that only grow.
     """
 
-    def __init__(self, sock: socket.socket, *, silence: timedelta, idle: timedelta) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        silence: timedelta,
+        idle: timedelta,
+        clock: Callable[[], float] = monotonic_s,
+    ) -> None:
         self.sock = sock
+        self._clock = clock
         self._idle_s = idle.total_seconds()
         self._wait_all = 0 if isinstance(sock, ssl.SSLSocket) else socket.MSG_WAITALL
         self._head = memoryview(bytearray(HEADER_LENGTH + _PDV_HEAD_LENGTH))
@@ -141,10 +151,10 @@ class Transport:
             if not count:
                 raise PeerGone("the connection was closed")
             got += count
-            waited = monotonic_s() - began
+            waited = self._clock() - began
             if got < size and waited > self._silence_s:
                 raise PeerGone("the peer is too slow")
-        self._watch_for_nagle(monotonic_s() - began)
+        self._watch_for_nagle(self._clock() - began)
 
     def send(self, data: bytes) -> None:
         """Write to the peer.
@@ -195,9 +205,9 @@ class Transport:
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_WR)
             self.be_patient(_PARTING)
-            deadline = monotonic_s() + _PARTING.total_seconds()
+            deadline = self._clock() + _PARTING.total_seconds()
             waste = bytearray(_PARTING_READ)
-            while self.sock.recv_into(waste) and monotonic_s() < deadline:
+            while self.sock.recv_into(waste) and self._clock() < deadline:
                 pass
         self.sock.close()
 
@@ -214,7 +224,7 @@ class Transport:
     def _begin_pdu(self, limit: int) -> None:
         began = self._before_waiting()
         got = self._first_bytes(began)
-        self._watch_for_nagle(monotonic_s() - began)
+        self._watch_for_nagle(self._clock() - began)
         if got < HEADER_LENGTH:
             self.fill(self._head[got:HEADER_LENGTH])
             got = HEADER_LENGTH
@@ -233,7 +243,7 @@ class Transport:
             try:
                 got = self.sock.recv_into(self._head)
             except (BlockingIOError, ssl.SSLWantReadError):
-                if monotonic_s() - began > self._idle_s:
+                if self._clock() - began > self._idle_s:
                     raise PeerGone("the peer was idle for too long") from None
                 continue
             except OSError as error:
@@ -263,7 +273,7 @@ class Transport:
         """Ask for quick acknowledgement if this sender waits for it; return the time."""
         if self._nagle_waits >= _NAGLE_WAITS:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        return monotonic_s()
+        return self._clock()
 
     def _watch_for_nagle(self, waited: float) -> None:
         """Arm quick acknowledgement only for senders that evidently wait for it.

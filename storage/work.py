@@ -24,3 +24,5 @@ class DueWork:
     queue: Queue
     due: Callable[[Transaction], list[str]]
     run: Callable[[str], None]
+    can_wait: bool = False
+    """Nobody waits for it: it steps aside while instances arrive, for a bounded time."""

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,11 +11,27 @@ from app.relay import InProcess, Relay, RelayStands
 from kernel.errors import Refused, Transient
 from kernel.facts import CaseCompleted, CaseQueued, Fact
 from storage import outbox
+from storage.courtesy import ASIDE_S, Courtesy
 from storage.engine import Database, Transaction
+from storage.outbox import Telling
 from storage.work import DueWork, Reactions
 
 DUE = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ENOUGH_TURNS = 50
+
+
+class AtOnce:
+    """Does work in the turn that finds it."""
+
+    def tell(self, telling: Telling) -> None:
+        raise AssertionError(telling)
+
+    def start(self, work: DueWork, id: str) -> bool:
+        work.run(id)
+        return True
+
+    def close(self) -> None:
+        pass
 
 
 class Clock:
@@ -220,6 +237,33 @@ def test_work_under_way_is_not_started_twice(database: Database) -> None:
     dispatch.close()
 
     assert started == ["w-1"]
+
+
+def test_work_that_can_wait_steps_aside_while_instances_arrive_and_never_starves(
+    database: Database,
+) -> None:
+    now, busy, done = [100.0], [True], list[str]()
+    courtesy = Courtesy(lambda: busy[0], clock=lambda: now[0])
+    work = [
+        due_work("urgent", lambda _tx: ["urgent"], done.append),
+        replace(due_work("patient", lambda _tx: ["patient"], done.append), can_wait=True),
+    ]
+    relay = Relay(database, {}, work, AtOnce(), courtesy=courtesy)
+
+    def turn() -> set[str]:
+        done.clear()
+        relay.turn()
+        return set(done)
+
+    assert turn() == {"urgent"}
+    now[0] += ASIDE_S - 1
+    assert turn() == {"urgent"}
+    now[0] += 1  # instances still arrive, and the bound is reached
+    assert turn() == {"urgent", "patient"}
+    now[0] += ASIDE_S
+    assert turn() == {"urgent"}
+    busy[0] = False
+    assert turn() == {"urgent", "patient"}
 
 
 def test_a_relay_that_stands_says_so(database: Database) -> None:
