@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dicom_node.views import Views
     from health_record.port import RecordAdapter
     from reporting.trust import Trust
+    from storage.retention import Retention
     from worklist.settings import WorklistSettings
 
 DESTINATIONS = ("record", "requester")
@@ -121,6 +122,21 @@ class Parts:
         from dicom_node.intake import Intake
 
         return Intake(self.database, self.journal, clock=self.clock)
+
+    @cached_property
+    def retention(self) -> "Retention":
+        """How long what is kept."""
+        from datetime import timedelta
+
+        from storage.retention import Retention
+
+        told = self.settings.retention
+        return Retention(
+            years=told.years,
+            by_modality=told.by_modality,
+            by_organisation=told.by_organisation,
+            grace=timedelta(days=told.grace_days),
+        )
 
     @property
     def orthanc_bounds(self) -> "Bounds":

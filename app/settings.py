@@ -66,6 +66,19 @@ class StorageSettings(_Section):
     """Size of a journal segment: large enough that a study rarely crosses, quick to zero-fill."""
 
 
+class RetentionSettings(_Section):
+    """How long studies are kept, and how long a withdrawal can be undone."""
+
+    years: int = Field(default=25, ge=1, le=200)
+    """Of a study without another figure; set what the law of the place asks for."""
+    by_modality: dict[str, int] = {}
+    """Years by modality, such as ``{ MG = 30 }``; goes before that of the organisation."""
+    by_organisation: dict[str, int] = {}
+    """Years by the id of the organisation that sent the study."""
+    grace_days: float = Field(default=30.0, ge=0)
+    """So long a withdrawal can be undone; then the bytes are removed."""
+
+
 class DicomSettings(_Section):
     """The DICOM node."""
 
@@ -197,6 +210,7 @@ class Settings(BaseSettings):
     production: bool = False
     """On: JSON logs, and neither twins nor the demo authority are accepted."""
     storage: StorageSettings = StorageSettings()
+    retention: RetentionSettings = RetentionSettings()
     dicom: DicomSettings = DicomSettings()
     orthanc: OrthancSettings = OrthancSettings()
     web: WebSettings = WebSettings()

@@ -35,6 +35,7 @@ _REASONS = {
     None: "",
     Conflict.OTHER_CONTENT: "this SOP instance UID has other content here",
     Conflict.OTHER_PATIENT: "this study instance UID is of another patient here",
+    Conflict.WITHDRAWN: "this SOP instance was withdrawn here",
 }
 
 log = structlog.get_logger()

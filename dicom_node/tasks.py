@@ -141,7 +141,10 @@ def _tell(tx: Transaction, manifest: Manifest, verdict: Verdict) -> None:
                 study_uid=manifest.study_uid,
                 manifest_version=manifest.version,
                 manifest_digest=manifest.digest,
-                added=len(manifest.entries) - len(before.entries),
+                added=len(
+                    {each.instance_uid for each in manifest.entries}
+                    - {each.instance_uid for each in before.entries}
+                ),
             ),
         )
     audit.record(

@@ -120,6 +120,31 @@ class StudyCorrected(Fact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StudyWithdrawn(Fact):
+    """Instances were withdrawn from sight, with a coded reason; subject: the study.
+
+    `reason` is a code value of DCM; `whole` says that nothing of the study is shown any more.
+    """
+
+    kind = "StudyWithdrawn"
+    study_uid: str
+    withdrawal: int
+    reason: str
+    instances: int
+    whole: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRestored(Fact):
+    """A withdrawal was undone in time; subject: the study."""
+
+    kind = "StudyRestored"
+    study_uid: str
+    withdrawal: int
+    instances: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class CaseOpened(Fact):
     """A request and its complete study became a case; subject: the case."""
 
@@ -265,6 +290,8 @@ FACTS: tuple[type[Fact], ...] = (
     ProcedureStepStarted,
     ProcedureStepEnded,
     StudyCorrected,
+    StudyWithdrawn,
+    StudyRestored,
     CaseOpened,
     TriageSettled,
     CaseQueued,

@@ -26,8 +26,9 @@ from storage.arrivals import admit_many as admit_many
 from storage.arrivals import is_indexed as is_indexed
 from storage.arrivals import quarantine as quarantine
 from storage.engine import Database, Transaction
+from storage.hidden import INSTANCE_SHOWN
 from storage.journal import Journal, NoSuchPlace, Place
-from storage.objects import ObjectDiffers, ObjectStore, verified
+from storage.objects import ObjectDiffers, ObjectMissing, ObjectStore, verified
 from storage.tables.archive import ARRIVALS, INSTANCES, MANIFESTS, SERIES, STUDIES
 
 
@@ -41,6 +42,12 @@ class InstanceUnknown(NotFound):
     """No such instance."""
 
     code = "archive.instance_unknown"
+
+
+class InstanceWithdrawn(InstanceUnknown):
+    """The instance was withdrawn."""
+
+    code = "archive.instance_withdrawn"
 
 
 class InstanceDamaged(Corrupt):
@@ -171,6 +178,9 @@ def freeze_manifest(tx: Transaction, study_uid: str) -> Manifest | None:
     if not study["unsettled"]:
         return None
     entries = _entries(tx, study_uid)
+    if not entries:  # all that came was withdrawn: there is nothing that could be frozen
+        tx.execute(update(STUDIES).where(STUDIES.c.study_uid == study_uid).values(unsettled=False))
+        return None
     version = study["manifest_version"] + 1
     body = [list(asdict(entry).values()) for entry in entries]
     tx.execute(
@@ -263,23 +273,33 @@ class Archive:
         Raises
         ------
         InstanceUnknown
-            No such instance.
+            No such instance, or it was withdrawn.
         InstanceDamaged
             The stored bytes are not those that were received.
         SegmentElsewhere
             They lie in another node's journal and are not packed yet: try later.
         """
         row = self._row(instance_uid)
+        if row["withdrawn"] is not None:
+            raise InstanceWithdrawn("this instance was withdrawn", instance_uid=instance_uid)
+        return self._found(row)
+
+    def read_kept(self, instance_uid: str) -> bytes | None:
+        """Return an instance also if it was withdrawn; None if it was purged."""
+        row = self._row(instance_uid)
+        return None if _is_tombstone(row) else self._found(row)
+
+    def _found(self, row: Mapping[str, Any]) -> bytes:
         try:
             return self._read(row)
-        except NoSuchPlace:
-            return self._read(self._row(instance_uid))  # packed in between
+        except (NoSuchPlace, ObjectMissing):  # packed, or its pack rewritten, in between
+            return self._read(self._row(row["instance_uid"]))
 
     def instances_of(self, study_uid: str, series_uid: str | None = None) -> list[str]:
         """Return the instance UIDs of a study, or of one series, in instance number order."""
         with self.database.reading() as tx:
             query = select(INSTANCES.c.instance_uid, INSTANCES.c.number, INSTANCES.c.series_uid)
-            query = query.where(INSTANCES.c.study_uid == study_uid)
+            query = query.where(INSTANCES.c.study_uid == study_uid, INSTANCE_SHOWN)
             if series_uid is not None:
                 query = query.where(INSTANCES.c.series_uid == series_uid)
             found = tx.execute(query).all()
@@ -302,7 +322,7 @@ class Archive:
                 return
             for uid in uids:
                 try:
-                    self.read(uid)
+                    self.read_kept(uid)
                 except (Corrupt, NotFound) as error:
                     yield f"instance {uid}: {error.sentence}"
             last = uids[-1]
@@ -319,6 +339,8 @@ class Archive:
         return dict(row)
 
     def _read(self, row: Mapping[str, Any]) -> bytes:
+        if _is_tombstone(row):
+            raise InstanceWithdrawn("this instance was withdrawn", instance_uid=row["instance_uid"])
         if row["pack_key"] is None:
             place = Place(row["segment"], row["offset"], row["length"], row["sha256"])
             return self.journal.read(place)
@@ -339,6 +361,11 @@ def in_pack(objects: ObjectStore, key: str, offset: int, length: int, sha256: st
         raise InstanceDamaged("a pack does not hold the bytes that were received") from error
 
 
+def _is_tombstone(row: Mapping[str, Any]) -> bool:
+    """Say whether only the row of an instance is left, with its digest and why it went."""
+    return row["pack_key"] is None and row["segment"] is None
+
+
 def _unsettled(row: Mapping[str, Any]) -> Unsettled:
     return Unsettled(**{name: row[name] for name in Unsettled.__dataclass_fields__})
 
@@ -355,7 +382,7 @@ def _entries(tx: Transaction, study_uid: str) -> list[ManifestEntry]:
             INSTANCES.c.length,
         )
         .join(SERIES, SERIES.c.series_uid == INSTANCES.c.series_uid)
-        .where(INSTANCES.c.study_uid == study_uid)
+        .where(INSTANCES.c.study_uid == study_uid, INSTANCE_SHOWN)
         .order_by(INSTANCES.c.instance_uid)
     )
     return [ManifestEntry(*tuple(row)) for row in found]

@@ -15,7 +15,6 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Select,
-    Table,
     and_,
     bindparam,
     exists,
@@ -27,6 +26,7 @@ from sqlalchemy import (
 
 from storage import patient_names
 from storage.engine import Transaction
+from storage.hidden import INSTANCE_SHOWN, SERIES_SHOWN, STUDY_SHOWN, hide_some
 from storage.like import ESCAPE, bounds, like
 from storage.patients import Patient
 from storage.tables.archive import INSTANCES, SERIES, STUDIES
@@ -160,10 +160,13 @@ def contents_of_studies(tx: Transaction, study_uids: Sequence[str]) -> dict[str,
     """Return modalities, SOP classes and numbers of series and instances by study."""
     held = {uid: Contents(studies=1) for uid in study_uids}
     uids = {"uids": list(study_uids)}
-    for row in tx.execute(_SERIES_OF_STUDIES, uids):
+    series, instances = _SERIES_OF_STUDIES, _INSTANCES_OF_STUDIES
+    if hide_some(tx, uids["uids"]):  # else counted in the indexes alone
+        series, instances = series.where(SERIES_SHOWN), instances.where(INSTANCE_SHOWN)
+    for row in tx.execute(series, uids):
         held[row.study_uid].modalities.add(row.modality)
         held[row.study_uid].series += row.number
-    for row in tx.execute(_INSTANCES_OF_STUDIES, uids):
+    for row in tx.execute(instances, uids):
         held[row.study_uid].sop_classes.add(row.sop_class_uid)
         held[row.study_uid].instances += row.number
     return held
@@ -180,7 +183,7 @@ def studies_of_patients(
 ) -> dict[str, list[str]]:
     """Return the study UIDs that the asker may see, by patient."""
     statement = select(STUDIES.c.patient_ref, STUDIES.c.study_uid).where(
-        STUDIES.c.patient_ref.in_(patient_refs)
+        STUDIES.c.patient_ref.in_(patient_refs), STUDY_SHOWN
     )
     if scope is not None:
         statement = statement.where(_seen(Level.STUDY, scope.devices, scope.asked))
@@ -192,7 +195,9 @@ def studies_of_patients(
 
 def sees(tx: Transaction, study_uid: str, scope: Scope | None) -> bool:
     """Say whether a study is held that the asker may see."""
-    statement = select(STUDIES.c.study_uid).where(STUDIES.c.study_uid == bindparam("seen_study"))
+    statement = select(STUDIES.c.study_uid).where(
+        STUDIES.c.study_uid == bindparam("seen_study"), STUDY_SHOWN
+    )
     parameters = {"seen_study": study_uid}
     if scope is not None:
         statement = statement.where(_seen(Level.STUDY, scope.devices, scope.asked))
@@ -201,7 +206,7 @@ def sees(tx: Transaction, study_uid: str, scope: Scope | None) -> bool:
 
 
 def classes_of(tx: Transaction, instance_uids: Sequence[str]) -> dict[str, str]:
-    """Return the SOP classes of the instances that are indexed, by instance UID."""
+    """Return the SOP classes of the instances that are here, by instance UID."""
     held: dict[str, str] = {}
     for at in range(0, len(instance_uids), MAX_LISTED):
         uids = {"uids": list(instance_uids[at : at + MAX_LISTED])}
@@ -233,11 +238,11 @@ _INSTANCES_OF_STUDIES = (
     .group_by(INSTANCES.c.study_uid, INSTANCES.c.sop_class_uid)
 )
 _CLASSES = select(INSTANCES.c.instance_uid, INSTANCES.c.sop_class_uid).where(
-    INSTANCES.c.instance_uid.in_(_UIDS)
+    INSTANCES.c.instance_uid.in_(_UIDS), INSTANCE_SHOWN
 )
 _INSTANCES_OF_SERIES = (
     select(INSTANCES.c.series_uid, func.count().label("number"))
-    .where(INSTANCES.c.series_uid.in_(_UIDS))
+    .where(INSTANCES.c.series_uid.in_(_UIDS), INSTANCE_SHOWN)
     .group_by(INSTANCES.c.series_uid)
 )
 _PATIENT_COLUMNS = (
@@ -346,7 +351,8 @@ def _seen(level: Level, devices: Select[Any], asked_by: Select[Any]) -> ColumnEl
     )
     seen = or_(STUDIES.c.station_ae_title.in_(devices), sent, was_asked)
     if level is Level.PATIENT:
-        return exists(select(1).where(STUDIES.c.patient_ref == PATIENTS.c.ref, seen))
+        of_patient = select(1).where(STUDIES.c.patient_ref == PATIENTS.c.ref, STUDY_SHOWN, seen)
+        return exists(of_patient)
     return seen
 
 
@@ -357,8 +363,10 @@ def _conditions(tx: Transaction, level: Level, narrowing: Narrowing) -> list[Col
         wanted.append(patient_names.found_by(patient_names.NAME, narrowing.name_keys))
     wanted += [patient_names.found_by(patient_names.WORD, each) for each in narrowing.name_words]
     if level is Level.PATIENT:
-        return [*wanted, exists(select(1).where(STUDIES.c.patient_ref == PATIENTS.c.ref))]
+        of_patient = select(1).where(STUDIES.c.patient_ref == PATIENTS.c.ref, STUDY_SHOWN)
+        return [*wanted, exists(of_patient)]
     wanted += _of_study(tx, narrowing)
+    wanted.append(_SHOWN[level])
     if level in (Level.SERIES, Level.IMAGE):
         wanted += _listed(SERIES.c.series_uid, narrowing.series_uids)
         wanted += _listed(SERIES.c.modality, narrowing.modalities)
@@ -373,7 +381,7 @@ def _of_study(tx: Transaction, narrowing: Narrowing) -> list[ColumnElement[bool]
     wanted += _like(tx, STUDIES.c.accession, narrowing.accession_pattern)
     wanted += _dated(narrowing.date_from, narrowing.date_until)
     if narrowing.modalities_in_study:
-        wanted.append(_holds(SERIES, SERIES.c.modality, narrowing.modalities_in_study))
+        wanted.append(_holds_series(narrowing.modalities_in_study))
     return wanted
 
 
@@ -387,11 +395,18 @@ def _dated(first: str, last: str) -> list[ColumnElement[bool]]:
     return [from_first, STUDIES.c.study_date <= last] if last else [from_first]
 
 
-def _holds(table: Table, column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
-    held = table.alias()
-    return exists(
-        select(1).where(held.c.study_uid == STUDIES.c.study_uid, held.c[column.key].in_(values))  # type: ignore[index]
+def _holds_series(modalities: Sequence[str]) -> ColumnElement[bool]:
+    of_study = select(1).where(
+        SERIES.c.study_uid == STUDIES.c.study_uid, SERIES.c.modality.in_(modalities), SERIES_SHOWN
     )
+    return exists(of_study.correlate(STUDIES))
+
+
+_SHOWN: Mapping[Level, ColumnElement[bool]] = {
+    Level.STUDY: STUDY_SHOWN,
+    Level.SERIES: SERIES_SHOWN,
+    Level.IMAGE: INSTANCE_SHOWN,
+}
 
 
 def _listed(column: ColumnElement[str], values: Sequence[str]) -> list[ColumnElement[bool]]:

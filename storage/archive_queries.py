@@ -9,6 +9,7 @@ from sqlalchemy.engine import RowMapping
 
 from storage.archive import InstanceUnknown
 from storage.engine import Transaction
+from storage.hidden import INSTANCE_SHOWN, SERIES_SHOWN, STUDY_SHOWN
 from storage.tables.archive import INSTANCES, SERIES, STUDIES
 from storage.tables.patients import PATIENTS
 
@@ -87,9 +88,12 @@ class StudyQuery:
 def series_of(tx: Transaction, study_uid: str) -> list[SeriesRow]:
     """Return the series of a study in the order of their numbers, with their instances."""
     held: dict[str, list[InstanceRow]] = {}
-    for row in tx.execute(select(INSTANCES).where(INSTANCES.c.study_uid == study_uid)).mappings():
+    shown = select(INSTANCES).where(INSTANCES.c.study_uid == study_uid, INSTANCE_SHOWN)
+    for row in tx.execute(shown).mappings():
         held.setdefault(row["series_uid"], []).append(_instance(row))
-    found = tx.execute(select(SERIES).where(SERIES.c.study_uid == study_uid)).mappings()
+    found = tx.execute(
+        select(SERIES).where(SERIES.c.study_uid == study_uid, SERIES_SHOWN)
+    ).mappings()
     series = [
         SeriesRow(
             series_uid=row["series_uid"],
@@ -117,7 +121,7 @@ def instance(tx: Transaction, instance_uid: str) -> InstanceRow:
     InstanceUnknown
         No instance has this UID.
     """
-    query = select(INSTANCES).where(INSTANCES.c.instance_uid == instance_uid)
+    query = select(INSTANCES).where(INSTANCES.c.instance_uid == instance_uid, INSTANCE_SHOWN)
     row = tx.execute(query).mappings().first()
     if row is None:
         raise InstanceUnknown("no instance has this UID", instance_uid=instance_uid)
@@ -129,7 +133,7 @@ def find_studies(tx: Transaction, query: StudyQuery) -> list[StudyRow]:
     statement = (
         select(STUDIES, PATIENTS)
         .join(PATIENTS, PATIENTS.c.ref == STUDIES.c.patient_ref)
-        .where(*_conditions(query, tx.dialect))
+        .where(*_conditions(query, tx.dialect), STUDY_SHOWN)
         .order_by(STUDIES.c.study_date.desc(), STUDIES.c.study_uid)
         .limit(query.limit)
         .offset(query.offset)
@@ -199,7 +203,7 @@ def _series_counts(
     counts: dict[str, int] = {}
     found = tx.execute(
         select(SERIES.c.study_uid, SERIES.c.modality, func.count().label("number"))
-        .where(SERIES.c.study_uid.in_(uids))
+        .where(SERIES.c.study_uid.in_(uids), SERIES_SHOWN)
         .group_by(SERIES.c.study_uid, SERIES.c.modality)
     )
     for row in found:
@@ -211,7 +215,7 @@ def _series_counts(
 def _instance_counts(tx: Transaction, uids: Sequence[str]) -> dict[str, int]:
     found = tx.execute(
         select(INSTANCES.c.study_uid, func.count().label("number"))
-        .where(INSTANCES.c.study_uid.in_(uids))
+        .where(INSTANCES.c.study_uid.in_(uids), INSTANCE_SHOWN)
         .group_by(INSTANCES.c.study_uid)
     )
     return {row.study_uid: int(row.number) for row in found}

@@ -39,6 +39,7 @@ class Conflict(StrEnum):
 
     OTHER_CONTENT = "archive.uid_conflict"
     OTHER_PATIENT = "archive.patient_conflict"
+    WITHDRAWN = "archive.was_withdrawn"
 
     @property
     def sentence(self) -> str:
@@ -51,6 +52,8 @@ _SENTENCES = {
     "it is kept",
     Conflict.OTHER_PATIENT: "the study was received before for another patient; "
     "reports never mix the two",
+    Conflict.WITHDRAWN: "this instance was withdrawn and does not come back by being sent again; "
+    "'study restore' undoes a withdrawal",
 }
 
 
@@ -186,6 +189,7 @@ def is_indexed(tx: Transaction, place: Place) -> bool:
 _STORED = Admitted(Admission.STORED)
 _DUPLICATE = Admitted(Admission.DUPLICATE)
 _OTHER_CONTENT = Admitted(Admission.QUARANTINED, Conflict.OTHER_CONTENT)
+_WITHDRAWN = Admitted(Admission.QUARANTINED, Conflict.WITHDRAWN)
 _REFUSED_PATIENT = Admitted(Admission.QUARANTINED, Conflict.OTHER_PATIENT)
 
 _INSERT: Mapping[Table, Prepared] = {
@@ -213,7 +217,11 @@ _OWNER = (
 )
 _OWNER_OF = Prepared({"sqlite": _OWNER, "postgresql": _OWNER})
 _WHERE_STORED = select(
-    INSTANCES.c.instance_uid, INSTANCES.c.segment, INSTANCES.c.offset, INSTANCES.c.sha256
+    INSTANCES.c.instance_uid,
+    INSTANCES.c.segment,
+    INSTANCES.c.offset,
+    INSTANCES.c.sha256,
+    INSTANCES.c.withdrawn,
 ).where(INSTANCES.c.instance_uid.in_(bindparam("uids", expanding=True)))
 _GROW = (
     update(STUDIES)
@@ -280,16 +288,18 @@ def _stored(tx: Transaction, arrivals: Sequence[Arrived], known: Known) -> list[
     if made == len(arrivals):
         return [_STORED] * made
     found = {
-        row.instance_uid: (row.segment, row.offset, row.sha256)
+        row.instance_uid: (row.segment, row.offset, row.sha256, row.withdrawn)
         for row in tx.execute(_WHERE_STORED, {"uids": list(firsts)})
     }
     return [_compared(found[row.instance_uid], place) for row, place in arrivals]
 
 
-def _compared(stored: tuple[str | None, int, str], place: Place) -> Admitted:
-    segment, offset, sha256 = stored
+def _compared(stored: tuple[str | None, int, str, int | None], place: Place) -> Admitted:
+    segment, offset, sha256, withdrawn = stored
     if (segment, offset) == (place.segment, place.offset):
         return _STORED
+    if withdrawn is not None:
+        return _WITHDRAWN
     return _DUPLICATE if sha256 == place.sha256 else _OTHER_CONTENT
 
 

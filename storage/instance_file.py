@@ -4,8 +4,9 @@ import hashlib
 import io
 from collections.abc import Iterator
 
-from storage.archive import Archive, InstanceDamaged, in_pack
+from storage.archive import Archive, InstanceDamaged, InstanceWithdrawn, in_pack
 from storage.journal import NoSuchPlace
+from storage.objects import ObjectMissing
 from storage.series_queries import Held, held
 
 BUFFER = 64 * 1024
@@ -31,10 +32,8 @@ def stretch(archive: Archive, instance: Held, start: int, length: int) -> bytes:
     length = max(0, min(length, instance.length - start))
     try:
         return _stretch(archive, instance, start, length)
-    except NoSuchPlace:
-        with archive.database.reading() as tx:  # packed in between
-            (again,) = held(tx, instance.study_uid, instance.series_uid, instance.instance_uid)
-        return _stretch(archive, again, start, length)
+    except (NoSuchPlace, ObjectMissing):
+        return _stretch(archive, _again(archive, instance), start, length)
 
 
 def whole(archive: Archive, instance: Held) -> bytes:
@@ -50,9 +49,12 @@ def whole(archive: Archive, instance: Held) -> bytes:
             return archive.journal.read(instance.place)
         except NoSuchPlace:
             return archive.read(instance.instance_uid)
-    return in_pack(
-        archive.objects, instance.pack_key, instance.offset, instance.length, instance.sha256
-    )
+    try:
+        return in_pack(
+            archive.objects, instance.pack_key, instance.offset, instance.length, instance.sha256
+        )
+    except ObjectMissing:
+        return archive.read(instance.instance_uid)
 
 
 def chunks(archive: Archive, instance: Held) -> Iterator[bytes]:
@@ -78,6 +80,15 @@ def chunks(archive: Archive, instance: Held) -> Iterator[bytes]:
     if hasher.hexdigest() != instance.sha256:
         raise InstanceDamaged("the stored bytes are not those that were received")
     yield waiting
+
+
+def _again(archive: Archive, instance: Held) -> Held:
+    """Look again where an instance lies: it was packed, or its pack rewritten, in between."""
+    with archive.database.reading() as tx:
+        found = held(tx, instance.study_uid, instance.series_uid, instance.instance_uid)
+    if not found:
+        raise InstanceWithdrawn("this instance was withdrawn", instance_uid=instance.instance_uid)
+    return found[0]
 
 
 class _Stretches(io.RawIOBase):

@@ -14,6 +14,7 @@ from kernel.errors import NotFound
 from kernel.facts import CaseOpened, Fact
 from storage.cache import PackCache
 from storage.engine import Database, Transaction
+from storage.hidden import STUDY_SHOWN
 from storage.tables.archive import PACKS, STUDIES
 from storage.tables.prefetch import PREFETCHES
 from storage.work import DueWork, Reactions
@@ -45,6 +46,7 @@ def priors(tx: Transaction, study_uid: str) -> list[str]:
             STUDIES.c.patient_ref == found.patient_ref,
             STUDIES.c.study_uid != study_uid,
             STUDIES.c.study_date >= oldest.strftime("%Y%m%d"),
+            STUDY_SHOWN,
         )
         .order_by(STUDIES.c.study_date.desc(), STUDIES.c.study_uid)
         .limit(MAX_PRIORS)

@@ -130,7 +130,7 @@ class Scrub:
         if not pace.go(length):
             raise ReadingStopped("the reading was told to end")
         try:
-            self._archive.read(name.removeprefix(_INSTANCE))
+            self._archive.read_kept(name.removeprefix(_INSTANCE))
         except (Corrupt, NotFound) as error:
             return error.sentence
         return None

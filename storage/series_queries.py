@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from storage.engine import Transaction
+from storage.hidden import INSTANCE_SHOWN
 from storage.journal import Place
 from storage.tables.archive import INSTANCES, SERIES
 
@@ -43,6 +44,7 @@ _FIELDS = tuple(Held.__dataclass_fields__)
 _OF_STUDY = select(
     *(INSTANCES.c[name] for name in _FIELDS), SERIES.c.number.label("series_number")
 ).join(SERIES, SERIES.c.series_uid == INSTANCES.c.series_uid)
+_OF_SHOWN = _OF_STUDY.where(INSTANCE_SHOWN)
 
 
 def held(
@@ -50,9 +52,14 @@ def held(
     study_uid: str,
     series_uid: str | None = None,
     instance_uid: str | None = None,
+    *,
+    withdrawn: bool = False,
 ) -> list[Held]:
-    """Return the instances under one address; by series number, then by instance number."""
-    query = _OF_STUDY.where(INSTANCES.c.study_uid == study_uid)
+    """Return the instances under one address; by series number, then by instance number.
+
+    `withdrawn` says that those are meant too that are not shown, or of which only the row is left.
+    """
+    query = (_OF_STUDY if withdrawn else _OF_SHOWN).where(INSTANCES.c.study_uid == study_uid)
     if series_uid is not None:
         query = query.where(INSTANCES.c.series_uid == series_uid)
     if instance_uid is not None:

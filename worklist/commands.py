@@ -28,6 +28,7 @@ from worklist.intake import (
     correct,
     join_request,
     open_case,
+    reconsider,
     set_presence,
 )
 from worklist.offering import accept, decline, expire, offer_next
@@ -58,6 +59,7 @@ __all__ = [
     "join_request",
     "offer_next",
     "open_case",
+    "reconsider",
     "refuse_filing",
     "release",
     "renew",

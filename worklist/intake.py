@@ -5,7 +5,7 @@ from datetime import datetime
 
 from kernel.facts import Fact
 from kernel.ids import UNIDENTIFIED, PatientRef, RequestId
-from storage import archive, outbox, patients
+from storage import archive, hidden, outbox, patients
 from storage.archive import Manifest, StudyUnknown
 from storage.engine import Transaction
 from worklist import case as moves
@@ -135,7 +135,7 @@ def open_case(
     """Open the case of a complete study, or show the study on the desk with the reason.
 
     There is one case for each open request that names the study, or one for the request with its
-    accession number and patient.
+    accession number and patient.  A study that was withdrawn is as if it had never come.
 
     Raises
     ------
@@ -144,6 +144,9 @@ def open_case(
     """
     manifest = archive.manifest(tx, study_uid)
     store.lock_pair(tx, study_uid=study_uid, accession=manifest.accession)
+    if not hidden.is_shown(tx, study_uid):
+        store.take_off_desk(tx, study_uid)
+        return []
     study = _study(tx, manifest)
     found = match(study, store.requests_for(tx, study))
     if isinstance(found, Unmatched):
@@ -181,6 +184,8 @@ def attach(
         raise StudyNotOnDesk("the study does not wait on the desk", study_uid=study_uid)
     manifest = archive.manifest(tx, study_uid)
     store.lock_pair(tx, study_uid=study_uid, accession=manifest.accession)
+    if not hidden.is_shown(tx, study_uid):
+        raise StudyNotOnDesk("the study was withdrawn", study_uid=study_uid)
     request = store.find_request(tx, request_id, lock=True) or store.get_request(tx, request_id)
     if request.state is not RequestState.RECEIVED:
         raise RequestClosed(f"the request is {request.state}", request_id=request_id)
@@ -206,6 +211,17 @@ def amend(
             trail.note(tx, act, "case.amended", after.id, after, manifest=version, late=late)
     if not cases:
         open_case(tx, study_uid, settings=settings, act=act)
+
+
+def reconsider(tx: Transaction, study_uid: str, *, settings: WorklistSettings, act: Act) -> None:
+    """Take a study off the desk that was withdrawn; put it back there if it was restored."""
+    try:
+        if not hidden.is_shown(tx, study_uid):
+            store.take_off_desk(tx, study_uid)
+        elif not store.cases_of_study(tx, study_uid, lock=False):
+            open_case(tx, study_uid, settings=settings, act=act)
+    except StudyUnknown:
+        return  # it is not complete: nothing of it is on the desk
 
 
 def correct(

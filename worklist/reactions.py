@@ -13,6 +13,8 @@ from kernel.facts import (
     StudyAmended,
     StudyCompleted,
     StudyCorrected,
+    StudyRestored,
+    StudyWithdrawn,
     TriageSettled,
 )
 from kernel.people import ENGINE
@@ -46,6 +48,9 @@ def reactions(settings: WorklistSettings) -> Reactions:
     def study_corrected(tx: Transaction, fact: StudyCorrected) -> None:
         commands.correct(tx, fact.study_uid, fact.correction, settings=settings, act=_act(tx, fact))
 
+    def study_changed(tx: Transaction, fact: StudyWithdrawn | StudyRestored) -> None:
+        commands.reconsider(tx, fact.study_uid, settings=settings, act=_act(tx, fact))
+
     def triage_settled(tx: Transaction, fact: TriageSettled) -> None:
         commands.enqueue(
             tx,
@@ -64,6 +69,8 @@ def reactions(settings: WorklistSettings) -> Reactions:
                 _on(RequestReceived, request_received),
                 _on(StudyAmended, study_amended),
                 _on(StudyCorrected, study_corrected),
+                _on(StudyWithdrawn, study_changed),
+                _on(StudyRestored, study_changed),
                 _on(TriageSettled, triage_settled),
                 _on(ReportSigned, _report_signed),
                 _on(RequesterNotified, _requester_notified),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from app.cli import keeping
 from app.cli.corrections import make_correction, reason_option
 from app.cli.entries import BY
 from app.cli.options import data_option, json_option, parts_of
@@ -119,3 +120,7 @@ def _study_export(study_uid: str, folder: Path, original: bool, data: Path) -> N
             detail={"instances": len(held), "original": original},
         )
     click.echo(f"{len(held)} files of the study lie in {folder}.")
+
+
+for _each in (keeping.withdraw, keeping.restore, keeping.hold, keeping.release, keeping.withdrawn):
+    study.add_command(_each)

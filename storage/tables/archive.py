@@ -96,6 +96,7 @@ INSTANCES = Table(
     Column("pack_key", String(200), nullable=True),
     Column("offset", BigInteger, nullable=False, comment="bytes, in the segment or pack"),
     Column("received_at", UtcDateTime, nullable=False),
+    Column("withdrawn", Integer, nullable=True, comment="number of the withdrawal; null: shown"),
     # With what is counted, so that counting reads nothing else.
     Index("ix_instances_study_uid", "study_uid", "sop_class_uid"),
     Index("ix_instances_series_uid", "series_uid"),
@@ -104,6 +105,14 @@ INSTANCES = Table(
         "segment",
         sqlite_where=text("segment IS NOT NULL"),
         postgresql_where=text("segment IS NOT NULL"),
+    ),
+    # Almost empty, and no part of what is inserted: it says at once that nothing is withdrawn.
+    Index(
+        "ix_instances_withdrawn",
+        "study_uid",
+        "series_uid",
+        sqlite_where=text("withdrawn IS NOT NULL"),
+        postgresql_where=text("withdrawn IS NOT NULL"),
     ),
 )
 

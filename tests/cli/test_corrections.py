@@ -63,3 +63,23 @@ def test_patients_are_merged_by_id_and_never_in_a_circle(data: Path) -> None:
     assert "no patient has this id" in refused(
         "patient", "merge", "P9", "P1", "--reason", "who", "--data", data
     )
+
+
+def test_a_study_is_withdrawn_held_listed_and_brought_back(data: Path, tmp_path: Path) -> None:
+    study = f"{ROOT}.1"
+
+    def run(*arguments: str) -> str:
+        done = telerad("study", *arguments, "--data", data)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "113037" in refused("study", "withdraw", study, "--reason", "why", "--data", data)
+    run("hold", study, "--reason", "court order")
+    assert "hold" in refused("study", "withdraw", study, "--reason", "113001", "--data", data)
+    run("release", study, "--reason", "it is over")
+    assert "out of sight" in run("withdraw", study, "--reason", "113001")
+    assert "no such study" in refused("study", "show", study, "--data", data)
+    assert "Quality" in run("withdrawn")
+    assert "shown again" in run("restore", study)
+    assert study in run("show", study)
+    assert exported(data, tmp_path / "again")
