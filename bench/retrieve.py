@@ -2,9 +2,10 @@
 
 import gc
 import shutil
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,11 @@ MEMORY_MB, MEMORY_MB_PER_ASSOCIATION = 64, 8
 METADATA_MS, LONG_METADATA_MS, FRAME_MS = 25, 150, 10
 _SETTINGS = {"TELERAD_DICOM__QUIET_S": "1"}
 _PREPARED_WITHIN_S = 120
+_UNPREPARED = (
+    "SELECT count(*) FROM instances WHERE pack_key IS NULL",
+    "SELECT count(*) FROM studies WHERE unsettled",
+    "SELECT count(*) FROM metadata_due",
+)
 _JSON = {"Accept": "application/dicom+json"}
 _GZIP = {**_JSON, "Accept-Encoding": "gzip"}
 _INSTANCES = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
@@ -62,7 +68,7 @@ def measure(scratch: Path) -> Iterator[Row]:
             ),
         )
         study, long = (_stored(kind, both, scratch) for kind in (CT, SERIES))
-        _wait_until_prepared(data, packs=2, documents=2)
+        _wait_until_prepared(data)
         yield from _rates(both, study, sink)
         yield from _times(both, study, long)
         yield from _large(ours, both[0], sink, scratch, data)
@@ -85,19 +91,23 @@ def _study_of(path: Path) -> str:
     return str(dcmread(path, stop_before_pixels=True).StudyInstanceUID)
 
 
-def _wait_until_prepared(data: Path, *, packs: int, documents: int = 0) -> None:
+def _wait_until_prepared(data: Path) -> None:
     """Wait until what is done once a study is complete is done: pack and metadata."""
     deadline = monotonic() + _PREPARED_WITHIN_S
     while monotonic() < deadline:
-        kept = list((data / "objects").glob("metadata/*"))
-        packed = list((data / "objects").glob("packs/*/*.zip"))
-        if len(kept) >= documents and len(packed) >= packs:
-            sleep(2)  # and its rows are written
+        if not _unprepared(data):
             return
-        sleep(0.5)
+        sleep(0.2)
     sys.stderr.write(
         "  packs and metadata were not made in time: what follows is measured beside that\n"
     )
+
+
+def _unprepared(data: Path) -> int:
+    """Return how much of what is stored is not in a pack, complete, or has no metadata yet."""
+    with closing(sqlite3.connect(f"file:{data / 'telerad.db'}?mode=ro", uri=True)) as database:
+        counts = [database.execute(query).fetchone()[0] for query in _UNPREPARED]
+    return sum(counts)
 
 
 def _rates(both: Sequence[Place], study: Held, sink: Receiver) -> Iterator[Row]:
@@ -153,7 +163,7 @@ def _large(ours: Engine, place: Place, sink: Receiver, scratch: Path, data: Path
     uid = multiframe(folder / "large.dcm", MULTIFRAME_BYTES)
     sent([folder], place.receiver)
     shutil.rmtree(folder)
-    _wait_until_prepared(data, packs=3)
+    _wait_until_prepared(data)
     path = f"/studies/{uid}"
     ways: Sequence[tuple[str, Callable[[], float]]] = (
         ("C-MOVE", lambda: moved(place, study_uid=uid, to=sink)),

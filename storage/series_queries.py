@@ -1,6 +1,7 @@
 """Instances of a study, a series or one alone, in reading order, with where their bytes lie."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
 
@@ -10,7 +11,7 @@ from storage.journal import Place
 from storage.tables.archive import INSTANCES, SERIES
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Held:
     """One instance and its place: in a pack if `pack_key` says so, else in a journal segment.
 
@@ -64,17 +65,17 @@ def held(
         query = query.where(INSTANCES.c.series_uid == series_uid)
     if instance_uid is not None:
         query = query.where(INSTANCES.c.instance_uid == instance_uid)
-    rows = tx.execute(query).all()
-    ordered = sorted(
-        rows,
-        key=lambda row: (
-            _number(row.series_number),
-            row.series_uid,
-            _number(row.number),
-            row.instance_uid,
-        ),
-    )
-    return [Held(**dict(zip(_FIELDS, row, strict=False))) for row in ordered]
+    found: dict[tuple[str, str], list[Held]] = {}
+    for row in tx.execute(query):
+        values: tuple[Any, ...] = tuple(row)
+        each = Held(*values[:-1])
+        found.setdefault((values[-1], each.series_uid), []).append(each)
+    series = sorted(found.items(), key=lambda item: (_number(item[0][0]), item[0][1]))
+    return [each for _, group in series for each in sorted(group, key=_place_in_series)]
+
+
+def _place_in_series(each: Held) -> tuple[int, str]:
+    return _number(each.number), each.instance_uid
 
 
 def _number(text: str) -> int:

@@ -20,6 +20,7 @@ from app.http.dicom_address import INSTANCE
 from app.http.dicom_opened import opened_instance
 from app.http.dicom_range import ranged
 from app.http.errors import BodyMalformed, NotAcceptable
+from app.http.headers import AS_DOWNLOAD
 from app.http.multipart import joined
 from dicom_node.errors import PictureRefused, Unreadable
 from kernel.errors import NotFound
@@ -187,7 +188,7 @@ def _bulk(engine: Engine, row: Held, path: str) -> Piece:
 def _given(form: Taken, pieces: Iterator[Piece]) -> Response:
     if not form.multipart:
         media_type, data = next(pieces)
-        return Response(data, HTTPStatus.OK, media_type=media_type)
+        return Response(data, HTTPStatus.OK, headers=AS_DOWNLOAD, media_type=media_type)
     boundary = f"telerad-{fresh()}"
     first = next(pieces)
 
@@ -198,6 +199,7 @@ def _given(form: Taken, pieces: Iterator[Piece]) -> Response:
     kind = first[0].partition(";")[0]
     return StreamingResponse(
         joined(boundary, parts()),
+        headers=AS_DOWNLOAD,
         media_type=f'multipart/related; type="{kind}"; boundary="{boundary}"',
     )
 
@@ -209,8 +211,5 @@ def _download(request: Request, row: Held, path: str, media_type: str, data: byt
         lambda start, length: data[start : start + length],
         media_type=media_type,
         tag=f"{row.sha256}-{path.replace('/', '-')}",
-        headers={
-            "Content-Disposition": "attachment",
-            "X-Content-Type-Options": "nosniff",
-        },
+        headers=AS_DOWNLOAD,
     )

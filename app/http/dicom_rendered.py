@@ -22,6 +22,7 @@ from app.http.dicom_address import INSTANCE, SERIES, STUDY, Named
 from app.http.dicom_frames import MAX_FRAMES, BulkUnknown, frame_numbers
 from app.http.dicom_opened import opened
 from app.http.errors import BodyMalformed, NotAcceptable
+from app.http.headers import AS_DOWNLOAD
 from app.http.multipart import joined
 from dicom_node.errors import PictureRefused
 from dicom_node.verbatim import holds_file
@@ -255,8 +256,6 @@ def _file(request: Request, engine: Engine, row: Held) -> Response:
         raise NotAcceptable(refusal.sentence) from refusal
     if not accepts(accept_of(request), held.media_type):
         raise NotAcceptable(f"this instance is rendered as {held.media_type}")
-    headers = {
-        "Content-Disposition": f'attachment; filename="{row.instance_uid}.{held.suffix}"',
-        "Content-Security-Policy": "default-src 'none'; sandbox",
-    }
+    named = f'attachment; filename="{row.instance_uid}.{held.suffix}"'
+    headers = {**AS_DOWNLOAD, "Content-Disposition": named}
     return Response(held.data, media_type=held.media_type, headers=headers)

@@ -222,6 +222,30 @@ def test_a_document_is_a_download_of_its_own_type_and_no_longer_than_it_is(stock
 
 
 @pytest.mark.parametrize(
+    ("path", "accept"),
+    [
+        (f"{PAPER}/bulkdata/00420011", "*/*"),
+        (f"{PAPER}/bulkdata/00420011", "application/pdf"),
+        (f"{PAPER}/bulkdata/00420011", OCTETS),
+        (f"{PAPER}/bulkdata/00420011", f'multipart/related; type="{OCTETS}"'),
+        (f"{PAPER}/rendered", "application/pdf"),
+        (f"{SLICE}/bulkdata/7FE00010", OCTETS),
+        (f"{FILM}/frames/1", f'multipart/related; type="{OCTETS}"'),
+        (f"{FILM}/frames/1", OCTETS),
+    ],
+)
+def test_what_others_made_is_kept_by_browsers_and_never_acts(
+    stocked: Stocked, path: str, accept: str
+):
+    answer = stocked.get(path, accept)
+
+    assert answer.status_code == 200
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in answer.headers["content-security-policy"].split("; ")
+
+
+@pytest.mark.parametrize(
     "path",
     [
         f"{SLICE}/bulkdata/00420011",
