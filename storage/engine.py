@@ -140,6 +140,7 @@ def _sqlite(url: str) -> Engine:
             "synchronous=NORMAL",  # the journal segments rebuild the tail after power loss
             "foreign_keys=ON",
             "temp_store=MEMORY",
+            "wal_autocheckpoint=4000",  # 16 MB: each checkpoint makes who commits wait for the disk
         ):
             raw.execute(f"PRAGMA {pragma}")
 
