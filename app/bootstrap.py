@@ -18,7 +18,7 @@ from kernel.clock import Clock, system_clock
 from kernel.digest import sha256_of
 from kernel.errors import Misconfigured
 from storage.archive import Archive
-from storage.engine import Database
+from storage.engine import Database, Transaction
 from storage.journal import Journal
 from storage.migrate import upgrade
 from storage.objects import LocalObjects, ObjectStore
@@ -307,6 +307,7 @@ class Parts:
         return [
             *self._settling(),
             *self._prefetching(),
+            *self._purging(),
             *self._commitments(),
             *self._examination(),
             *self._workitems(),
@@ -329,6 +330,18 @@ class Parts:
         if not isinstance(self.objects, PackCache):
             return []
         return Prefetch(self.database, self.objects).due_work()
+
+    def _purging(self) -> Sequence[DueWork]:
+        from app.keeping import keeping_of
+        from storage.purge import Purger
+
+        return Purger(
+            self.database,
+            self.packer,
+            self.objects,
+            keeping_of=keeping_of,
+            derived_of=_metadata_of,
+        ).due_work()
 
     def _settling(self) -> Sequence[DueWork]:
         from datetime import timedelta
@@ -436,3 +449,9 @@ class Parts:
             passphrase = DEMO_PASSPHRASE
         seal = OrganisationSeal(container.read_bytes(), passphrase, clock=self.clock)
         return FolderRecord(self.settings.data / "record", seal)
+
+
+def _metadata_of(tx: Transaction, study_uid: str, instance_uids: frozenset[str]) -> list[str]:
+    from dicom_node.series_metadata import kept_of
+
+    return kept_of(tx, study_uid, instance_uids)

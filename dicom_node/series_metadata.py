@@ -23,8 +23,9 @@ from dicom_node.replaced import replaced
 from kernel.digest import digest_of_value, sha256_of
 from kernel.errors import Corrupt, NotFound, Transient
 from storage import instance_file
-from storage.archive import Archive
+from storage.archive import Archive, latest_version, manifest
 from storage.corrections import Shown
+from storage.engine import Transaction
 from storage.series_queries import Held, held
 
 FORM = 2
@@ -112,6 +113,20 @@ def key_of(instances: Sequence[Held]) -> str:
     """Return the key under which the document of these instances is kept."""
     digest = digest_of_value([FORM, [[each.instance_uid, each.sha256] for each in instances]])
     return f"metadata/{digest}.json.gz"
+
+
+def kept_of(tx: Transaction, study_uid: str, instance_uids: frozenset[str]) -> list[str]:
+    """Return the keys of all documents that were ever kept of some instances of a study."""
+    rows = held(tx, study_uid, withdrawn=True)
+    found = set()
+    for version in range(latest_version(tx, study_uid), 0, -1):
+        listed = {each.instance_uid for each in manifest(tx, study_uid, version).entries}
+        shown = [each for each in rows if each.instance_uid in listed]
+        for _, group in groupby(shown, key=lambda each: each.series_uid):
+            series = list(group)
+            if any(each.instance_uid in instance_uids for each in series):
+                found.add(key_of(series))
+    return sorted(found)
 
 
 def _series(

@@ -243,6 +243,12 @@ def manifest(tx: Transaction, study_uid: str, version: int | None = None) -> Man
     )
 
 
+def latest_version(tx: Transaction, study_uid: str) -> int:
+    """Return the number of the last manifest of a study; 0 before the first."""
+    query = select(STUDIES.c.manifest_version).where(STUDIES.c.study_uid == study_uid)
+    return int(tx.execute(query).scalar() or 0)
+
+
 def verify_manifests(tx: Transaction) -> Iterable[str]:
     """Yield one sentence for each manifest that is not what was frozen or lost an instance."""
     known = {

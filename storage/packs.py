@@ -7,10 +7,12 @@ instance in it has its digest does the index point to it, and only then is journ
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -22,6 +24,7 @@ from storage.engine import Database, Transaction
 from storage.journal import Journal, NoSuchPlace, Place, PlaceLost
 from storage.objects import ObjectStore, digest_of
 from storage.tables.archive import ARRIVALS, INSTANCES, PACKS, STUDIES
+from storage.tables.withdrawals import WITHDRAWALS
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a ZIP can name
 _LOCAL_HEADER_BYTES = 30
@@ -44,9 +47,34 @@ class ReadingStopped(Transient):
 
 
 @dataclass(frozen=True, slots=True)
-class _Member:
+class Member:
+    """An instance that a pack is to hold, and where its bytes lie now."""
+
     instance_uid: str
     place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A pack that is stored and was read back; `length` and `offsets` are in bytes."""
+
+    key: str
+    sha256: str
+    length: int
+    members: tuple[Member, ...]
+    offsets: tuple[int, ...]
+
+    def row(self, study_uid: str, node: str, at: datetime) -> dict[str, Any]:
+        """Return its row."""
+        return {
+            "pack_key": self.key,
+            "study_uid": study_uid,
+            "node": node,
+            "sha256": self.sha256,
+            "length": self.length,
+            "instances": len(self.members),
+            "packed_at": at,
+        }
 
 
 class Packer:
@@ -104,17 +132,48 @@ class Packer:
         members = self._members(study_uid)
         if not members:
             return
+        try:
+            packed = self.put(study_uid, members, self._pieces)
+        except NoSuchPlace:
+            return  # another run packed it and freed the segment
+        self._point(study_uid, packed)
+
+    @property
+    def node(self) -> str:
+        """The node whose journal is packed."""
+        return self._journal.node
+
+    def put(
+        self,
+        study_uid: str,
+        members: Sequence[Member],
+        pieces: Callable[[Place], Iterable[bytes]],
+        *,
+        begun: Callable[[str], None] = lambda _key: None,
+    ) -> Packed:
+        """Store a pack of some instances and read it back; no row points to it yet.
+
+        Parameters
+        ----------
+        pieces
+            Gives the bytes of an instance.
+        begun
+            Told the key before anything is stored under it.
+
+        Raises
+        ------
+        PackDamaged
+            The stored pack is not what was put.
+        """
         with TemporaryDirectory(dir=self._scratch) as scratch:
             path = Path(scratch) / "pack.zip"
-            try:
-                offsets = self._build(path, members)
-            except NoSuchPlace:
-                return  # another run packed it and freed the segment
+            offsets = _build(path, members, pieces)
             sha256, length = digest_of(path)
             key = f"packs/{digest_of_value(study_uid)[:32]}/{sha256}.zip"
+            begun(key)
             self._objects.put(key, path, sha256)
         self._verify(key, length, members, offsets)
-        self._point(study_uid, key, sha256, length, members, offsets)
+        return Packed(key, sha256, length, tuple(members), tuple(offsets))
 
     def free_segments(self) -> list[str]:
         """Free every segment all of whose records are packed, duplicates or moved quarantine."""
@@ -149,7 +208,7 @@ class Packer:
                     .values(object_key=key)
                 )
 
-    def _members(self, study_uid: str) -> list[_Member]:
+    def _members(self, study_uid: str) -> list[Member]:
         mine = INSTANCES.c.segment.startswith(f"{self._journal.node}-", autoescape=True)
         with self._database.reading() as tx:
             rows = tx.execute(
@@ -158,21 +217,9 @@ class Packer:
                 .order_by(INSTANCES.c.instance_uid)
             ).all()
         return [
-            _Member(row.instance_uid, Place(row.segment, row.offset, row.length, row.sha256))
+            Member(row.instance_uid, Place(row.segment, row.offset, row.length, row.sha256))
             for row in rows
         ]
-
-    def _build(self, path: Path, members: list[_Member]) -> list[int]:
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as pack:
-            for member in members:
-                entry = zipfile.ZipInfo(f"{member.instance_uid}.dcm", _EPOCH)
-                entry.external_attr = 0o644 << 16
-                entry.file_size = member.place.length  # as `writestr` does: the same bytes again
-                with pack.open(entry, "w") as file:
-                    for piece in self._pieces(member.place):
-                        file.write(piece)
-            infos = pack.infolist()
-        return [_data_offset(path, info) for info in infos]
 
     def _pieces(self, place: Place) -> Iterable[bytes]:
         """Yield an instance; a large one is never in memory as a whole."""
@@ -187,7 +234,9 @@ class Packer:
         if hasher.hexdigest() != place.sha256:
             raise PlaceLost("journal bytes do not match their digest", segment=place.segment)
 
-    def _verify(self, key: str, length: int, members: list[_Member], offsets: list[int]) -> None:
+    def _verify(
+        self, key: str, length: int, members: Sequence[Member], offsets: Sequence[int]
+    ) -> None:
         """Read the stored pack once, in long ranges: a request an instance takes minutes."""
         waiting = list(zip(members, offsets, strict=True))
         hasher = hashlib.sha256()
@@ -206,30 +255,12 @@ class Packer:
         if waiting:
             raise _damaged(key)
 
-    def _point(
-        self,
-        study_uid: str,
-        key: str,
-        sha256: str,
-        length: int,
-        members: list[_Member],
-        offsets: list[int],
-    ) -> None:
+    def _point(self, study_uid: str, packed: Packed) -> None:
         with self._database.transaction() as tx:
             dialect = sqlite if tx.dialect == "sqlite" else postgresql
-            tx.execute(
-                dialect.insert(PACKS).on_conflict_do_nothing(),
-                {
-                    "pack_key": key,
-                    "study_uid": study_uid,
-                    "node": self._journal.node,
-                    "sha256": sha256,
-                    "length": length,
-                    "instances": len(members),
-                    "packed_at": tx.at,
-                },
-            )
-            for member, offset in zip(members, offsets, strict=True):
+            row = packed.row(study_uid, self._journal.node, tx.at)
+            tx.execute(dialect.insert(PACKS).on_conflict_do_nothing(), row)
+            for member, offset in zip(packed.members, packed.offsets, strict=True):
                 tx.execute(
                     update(INSTANCES)
                     .where(
@@ -237,8 +268,9 @@ class Packer:
                         INSTANCES.c.segment == member.place.segment,
                         INSTANCES.c.offset == member.place.offset,
                     )
-                    .values(segment=None, pack_key=key, offset=offset)
+                    .values(segment=None, pack_key=packed.key, offset=offset)
                 )
+            _purge_again(tx, study_uid, {each.instance_uid for each in packed.members})
 
     def _is_spent(self, segment: str) -> bool:
         records = self._journal.records_of(segment)
@@ -305,6 +337,37 @@ def pack_problem(
         return f"pack {key} is missing"
     whole = size == length and hasher.hexdigest() == sha256
     return None if whole else f"pack {key} is not what was stored"
+
+
+def _build(
+    path: Path, members: Sequence[Member], pieces: Callable[[Place], Iterable[bytes]]
+) -> list[int]:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as pack:
+        for member in members:
+            entry = zipfile.ZipInfo(f"{member.instance_uid}.dcm", _EPOCH)
+            entry.external_attr = 0o644 << 16
+            entry.file_size = member.place.length  # as `writestr` does: the same bytes again
+            with pack.open(entry, "w") as file:
+                for piece in pieces(member.place):
+                    file.write(piece)
+        infos = pack.infolist()
+    return [_data_offset(path, info) for info in infos]
+
+
+def _purge_again(tx: Transaction, study_uid: str, packed: set[str]) -> None:
+    """Have a purge look again that ended while what it removed was being packed."""
+    gone = tx.execute(
+        select(INSTANCES.c.instance_uid, INSTANCES.c.withdrawn).where(
+            INSTANCES.c.study_uid == study_uid,
+            INSTANCES.c.withdrawn.is_not(None),
+            INSTANCES.c.segment.is_(None),
+            INSTANCES.c.pack_key.is_(None),
+        )
+    ).all()
+    numbers = {row.withdrawn for row in gone if row.instance_uid in packed}
+    if numbers:
+        again = update(WITHDRAWALS).where(WITHDRAWALS.c.number.in_(numbers))
+        tx.execute(again.values(purged_at=None, purge_at=tx.at))
 
 
 def _damaged(key: str) -> PackDamaged:

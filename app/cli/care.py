@@ -227,12 +227,13 @@ def problems_of(
 def _verifications(parts: Parts) -> Iterator[tuple[str, Iterable[str]]]:
     from reporting import store
     from reporting.inspection import verify_all
-    from storage import archive, audit
+    from storage import archive, audit, purge
     from storage.packs import verify_packs
 
     with parts.database.reading() as tx:
         yield "audit", audit.verify(tx)
         yield "manifests", archive.verify_manifests(tx)
+        yield "purged", purge.verify(tx)
         signed = sum(1 for _ in store.all_sealed(tx))
     yield "journal", parts.archive.verify()
     yield "packs", verify_packs(parts.database, parts.stored_objects)

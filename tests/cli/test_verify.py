@@ -82,6 +82,7 @@ def test_a_sound_directory(sound: Path) -> None:
     assert told.stdout.splitlines() == [
         "ok   audit",
         "ok   manifests",
+        "ok   purged",
         "ok   journal",
         "ok   packs",
         "ok   signatures",
