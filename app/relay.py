@@ -152,7 +152,7 @@ class Relay:
         while not self._stop.is_set():
             try:
                 # What was just done often makes something else due; a quiet engine may doze.
-                pause = SHORTEST_PAUSE_S if self.turn() else min(self._doze(), pause * 1.5)
+                pause = SHORTEST_PAUSE_S if self.turn() else self._longer(pause)
             except EngineError as error:
                 log.warning("relay.waits", code=error.code, reason=error.sentence)
                 pause = FAULT_PAUSE_S
@@ -184,9 +184,9 @@ class Relay:
         self._stop.set()
         self._wake.set()
 
-    def _doze(self) -> float:
-        """Return how long to sleep at most: to look is felt by those whose instances arrive."""
-        return COURTEOUS_PAUSE_S if self._aside else LONGEST_PAUSE_S
+    def _longer(self, pause: float) -> float:
+        """Return how long to doze: to look is felt by those whose instances arrive."""
+        return COURTEOUS_PAUSE_S if self._aside else min(LONGEST_PAUSE_S, pause * 1.5)
 
     def _start(self, work: DueWork) -> int:
         try:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dicom_node import admission
 from dicom_node.admission import Arrival
@@ -14,9 +14,17 @@ MAX_GROUP = 256
 MAX_KNOWN_PATIENTS = 10_000
 
 
+def _held() -> threading.Lock:
+    made = threading.Lock()
+    made.acquire()
+    return made
+
+
 @dataclass(slots=True)
 class _Waiting:
     arrival: Arrival
+    woken: threading.Lock = field(default_factory=_held)
+    """Held until it is done, or its turn has come."""
     admitted: Admitted | None = None
     failure: Exception | None = None
 
@@ -31,7 +39,7 @@ class GroupCommit:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._writer = database.writer()
-        self._turn = threading.Lock()
+        self._leading = False
         self._queue_lock = threading.Lock()
         self._queue: list[_Waiting] = []
         self._registered: set[str] = set()
@@ -48,9 +56,11 @@ class GroupCommit:
         mine = _Waiting(arrival)
         with self._queue_lock:
             self._queue.append(mine)
-        with self._turn:
-            while not mine.done:
-                self._commit(self._next_group())
+            leads, self._leading = not self._leading, True
+        if not leads:
+            mine.woken.acquire()
+        if not mine.done:
+            self._lead()
         if mine.failure is not None:
             raise mine.failure
         assert mine.admitted is not None
@@ -61,10 +71,21 @@ class GroupCommit:
         with self._database.transaction() as tx:
             act(tx)
 
-    def _next_group(self) -> list[_Waiting]:
+    def _lead(self) -> None:
+        """Commit for all that wait, give the turn on, and wake those who are done.
+
+        Whoever has the turn is the first of the queue.
+        """
         with self._queue_lock:
             group, self._queue = self._queue[:MAX_GROUP], self._queue[MAX_GROUP:]
-            return group
+        try:
+            self._commit(group)
+        finally:
+            with self._queue_lock:
+                following = self._queue[:1]
+                self._leading = bool(following)
+            for waiting in (*following, *group[1:]):
+                waiting.woken.release()
 
     def _commit(self, group: list[_Waiting]) -> None:
         arrivals = [waiting.arrival for waiting in group]

@@ -92,7 +92,8 @@ class Segment:
             self.writers -= 1
             self.written += 1
             ticket = self.written
-            self.changed.notify_all()
+            if failure is not None:
+                self.changed.notify_all()  # else whoever waits does so for the flush that follows
         if failure is not None:
             raise failure
         self.wait_synced(ticket)
