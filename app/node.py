@@ -28,10 +28,10 @@ log = structlog.get_logger()
 class Upkeep:
     """Packs settled studies of this node's journal and frees the space they took."""
 
-    def __init__(self, packer: Packer, parts: Parts) -> None:
+    def __init__(self, packer: Packer, parts: Parts, courtesy: Courtesy | None = None) -> None:
         self._packer = packer
         self._database = parts.database
-        self._courtesy = Courtesy(parts.in_flight.is_busy)
+        self._courtesy = courtesy or Courtesy(parts.in_flight.is_busy)
         self._looked = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
