@@ -255,6 +255,7 @@ class Parts:
             started_at=self.clock(),
             demo=self.is_demo,
             ready_checks=self._checks(),
+            retention=self.retention,
             sees_all=frozenset(self.settings.dicom.views_all),
             web=WebTerms(secure_cookies=self.settings.web.secure_cookies),
         )

@@ -12,6 +12,7 @@ from kernel.digest import sha256_of
 from storage.archive import Archive
 from storage.engine import Database
 from storage.objects import ObjectStore
+from storage.retention import Retention
 
 if TYPE_CHECKING:  # heavy packages are opened on first use, not at the start
     from dicom_node.intake import Intake
@@ -68,6 +69,7 @@ class Engine:
     """Further parts that must be well before this node is ready; each raises if its part is not,
     and may say more than that it is."""
     web: WebTerms = field(default_factory=WebTerms)
+    retention: Retention = field(default_factory=Retention)
     sees_all: frozenset[str] = frozenset()
     """Organisations whose devices and programs may see every study (ADR 14)."""
 

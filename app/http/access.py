@@ -281,6 +281,7 @@ DispatchesCases = Annotated[OpenedCase, Depends(case_for(Right.DISPATCH, None))]
 Dispatcher = Annotated[Visitor, Depends(dispatcher)]
 ReadsDicom = Annotated[Caller, Depends(caller_with(Scope.DICOMWEB_READ))]
 WritesDicom = Annotated[Caller, Depends(caller_with(Scope.DICOMWEB_WRITE))]
+DeletesDicom = Annotated[Caller, Depends(caller_with(Scope.DICOMWEB_DELETE))]
 ReadsFhir = Annotated[Caller, Depends(caller_with(Scope.FHIR_READ))]
 
 

@@ -133,9 +133,16 @@ def _require_sender(request: Request, engine: Engine, caller: Caller) -> None:
     if not visitor.person.is_site_staff:
         record_refusal(engine, caller.actor, "studies")
         raise AccessRefused("studies are sent by the staff of the requesting organisation")
-    _require_own_page(request, visitor)
+    require_own_page(request, visitor)
 
 
-def _require_own_page(request: Request, visitor: Visitor) -> None:
+def require_own_page(request: Request, visitor: Visitor) -> None:
+    """Refuse a request of a person that no page of their session has sent.
+
+    Raises
+    ------
+    FormForged
+        It lacks the token of the session.
+    """
     if not secret.same(request.headers.get(FORM_TOKEN_HEADER, ""), visitor.form_token):
         raise FormForged("the request is not from a page of this session")

@@ -1,4 +1,4 @@
-"""DICOMweb: the addresses of searching, retrieving, storing and of workitems.
+"""DICOMweb: the addresses of searching, retrieving, storing, deleting and of workitems.
 
 References
 ----------
@@ -9,6 +9,7 @@ service).
 from fastapi import APIRouter
 
 from app.http import (
+    dicom_delete,
     dicom_frames,
     dicom_qido,
     dicom_rendered,
@@ -26,6 +27,7 @@ for _part in (
     dicom_frames,
     dicom_rendered,
     dicom_stow,
+    dicom_delete,
     dicom_uri,
     ups,
     ups_events,

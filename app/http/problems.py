@@ -75,6 +75,7 @@ _UNPROCESSABLE = frozenset(
 )
 _FORBIDDEN = frozenset(
     {
+        "retention.not_the_owner",
         "worklist.not_holder",
         "worklist.not_offered_to_reader",
         "workitems.performer_refused",
@@ -85,6 +86,7 @@ _FORBIDDEN = frozenset(
 _BAD = frozenset(
     {
         "dicom_node.data_set_unreadable",
+        "retention.reason_unknown",
         "workitems.action_inappropriate",
         "workitems.attribute_fixed",
         "workitems.attribute_missing",

@@ -23,6 +23,7 @@ class Scope(StrEnum):
 
     DICOMWEB_READ = "dicomweb:read"
     DICOMWEB_WRITE = "dicomweb:write"
+    DICOMWEB_DELETE = "dicomweb:delete"
     FHIR_READ = "fhir:read"
 
 

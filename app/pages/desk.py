@@ -13,12 +13,13 @@ from app.pages.rendering import render
 from health_record import commands as health_record
 from health_record.delivery import Delivery, DeliveryState
 from kernel.errors import Refused
-from storage import archive, audit, corrections, outbox, patients
+from storage import archive, audit, corrections, outbox, patients, withdrawals
 from storage.archive import Quarantined
 from storage.correction import Correction
 from storage.engine import Transaction
 from storage.outbox import Parked
 from storage.patients import Patient
+from storage.withdrawals import Withdrawal
 from worklist import commands as worklist
 from worklist import queries
 from worklist.act import Act
@@ -50,6 +51,7 @@ class DeskPage:
     pending: tuple[Delivery, ...]
     alike: tuple[tuple[Patient, Patient], ...]
     corrections: tuple[Correction, ...]
+    withdrawals: tuple[Withdrawal, ...]
 
 
 @router.get("/desk")
@@ -157,6 +159,18 @@ def withdraw(engine: TheEngine, visitor: Dispatcher, form: CheckedForm) -> Respo
     return RedirectResponse("/desk#corrections", HTTPStatus.SEE_OTHER)
 
 
+@router.post("/desk/restore")
+def restore(engine: TheEngine, visitor: Dispatcher, form: CheckedForm) -> Response:
+    """Bring back what was withdrawn."""
+    number = form.get("number", "")
+    if not number.isdecimal() or len(number) > _MAX_DIGITS:
+        raise BodyMalformed("name the withdrawal")
+    with engine.database.transaction() as tx:
+        withdrawals.restore(tx, int(number), actor=visitor.person.actor)
+    engine.nudge()
+    return RedirectResponse("/desk#withdrawals", HTTPStatus.SEE_OTHER)
+
+
 def _patient(tx: Transaction, patient_id: str, issuer: str) -> str:
     found = patients.find(tx, patient_id, issuer)
     if len(found) != 1:
@@ -182,4 +196,5 @@ def page_for(tx: Transaction) -> DeskPage:
         pending=tuple(health_record.list_deliveries(tx, states=open_ones, limit=SHOWN)),
         alike=tuple(patients.lookalikes(tx, limit=SHOWN)),
         corrections=tuple(corrections.listed(tx, limit=SHOWN)),
+        withdrawals=tuple(withdrawals.listed(tx, limit=SHOWN)),
     )

@@ -1,13 +1,16 @@
 """A withdrawn study over HTTP: on no route of DICOMweb, whoever asks."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import pytest
 
 from app import keeping
 from app.http.application import create_app
+from app.http.dicom_address import INSTANCE, SERIES, STUDY
 from kernel.people import Actor, Role
-from storage import withdrawals
+from storage import audit, withdrawals
 from storage.retention import Retention
 from tests.app.clinic import Clinic
 from tests.app.test_sight import SEARCHES, Site, routes
@@ -47,3 +50,65 @@ def test_every_route_that_shows_a_study_shows_it_no_more_and_then_again(site: Si
         withdrawals.restore(tx, made.number, actor=BY)
     for template in walked:
         assert site.east.get(site.filled(template)).status_code == before[template], template
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Site]:
+    clinic = Clinic(tmp_path)
+    yield Site(clinic)
+    clinic.close()
+
+
+def deleted(
+    who: httpx.Client, address: str, reason: str = "113001", *, token: str = ""
+) -> tuple[int, str]:
+    answer = who.delete(address, params={"reason": reason}, headers={"X-Form-Token": token})
+    return answer.status_code, answer.json()["code"] if answer.content else ""
+
+
+@pytest.mark.parametrize("level", [STUDY, SERIES, INSTANCE])
+def test_the_program_that_sent_a_study_withdraws_it_and_the_desk_brings_it_back(
+    own: Site, level: str
+) -> None:
+    address = own.filled(f"/dicomweb{level}")
+    assert deleted(own.east, address) == (204, "")
+    assert own.east.get(address).status_code == 404
+    assert deleted(own.east, address)[0] == 404
+    head = own.clinic.browser("head")
+    assert "Rejected for Quality Reasons" in head.get("/desk").text
+    assert head.post("/desk/restore", number="1").status_code == 303
+    assert own.east.get(address).status_code == 200
+
+
+def test_a_refusal_names_its_rule(own: Site) -> None:
+    address = own.filled(f"/dicomweb{STUDY}")
+    reader = own.clinic.program("dicomweb:read", "east")
+    assert deleted(reader, address)[0] == 403
+    assert deleted(own.west, address)[0] == 404
+    assert deleted(own.east, "/dicomweb/studies/1.2.3.4.5")[0] == 404
+    assert deleted(own.east, "/dicomweb/studies/not-a-uid")[0] == 404
+    assert deleted(own.east, address, "") == (400, "retention.reason_unknown")
+    assert deleted(own.east, address, "113039") == (409, "retention.not_over")
+    with own.clinic.parts.database.transaction() as tx:
+        withdrawals.hold(tx, own.uids["study_uid"], reason="court order", actor=BY)
+    assert deleted(own.east, address) == (409, "retention.under_hold")
+    assert own.east.get(address).status_code == 200
+
+
+def test_an_administrator_of_the_owner_withdraws_from_a_page_of_the_session(own: Site) -> None:
+    address = own.filled(f"/dicomweb{STUDY}")
+    for login, answer in (
+        ("westadmin", (403, "retention.not_the_owner")),
+        ("head", (403, "retention.not_the_owner")),
+        ("east", (403, "identity.access_refused")),
+    ):
+        person = own.clinic.browser(login)
+        person.get("/queue")
+        assert deleted(person.client, address, token=person.token) == answer, login
+    admin = own.clinic.browser("eastadmin")
+    admin.get("/queue")
+    assert deleted(admin.client, address)[0] == 403
+    assert deleted(admin.client, address, token=admin.token) == (204, "")
+    with own.clinic.parts.database.reading() as tx:
+        refused = [each for each in audit.latest(tx) if each.action == "access.refused"]
+    assert len(refused) == 3
