@@ -214,7 +214,9 @@ class Packer:
             rows = tx.execute(
                 select(INSTANCES)
                 .where(INSTANCES.c.study_uid == study_uid, mine)
-                .order_by(INSTANCES.c.instance_uid)
+                # As they came: so the journal is read from front to back, and a series, which
+                # devices send in its order, can be read from the pack the same way.
+                .order_by(INSTANCES.c.segment, INSTANCES.c.offset)
             ).all()
         return [
             Member(row.instance_uid, Place(row.segment, row.offset, row.length, row.sha256))

@@ -30,8 +30,9 @@ from app.http.dicom_opened import opened
 from app.http.dicom_range import ranged
 from app.http.errors import NotAcceptable
 from app.http.multipart import closing, opening
-from app.http.read_ahead import prefetched, read_ahead
+from app.http.read_ahead import BATCH_BYTES, prefetched, read_ahead
 from dicom_node.errors import PictureRefused
+from kernel.errors import EngineError
 from kernel.ids import fresh
 from storage import instance_file
 from storage.archive import StudyUnknown, manifest
@@ -151,21 +152,49 @@ def _parts(
     rows: Sequence[Held],
     targets: Sequence[str],
     shown: "Shown | None",
-) -> Iterator[bytes]:
-    from dicom_node.outgoing import outgoing
+) -> Iterator[bytes | memoryview]:
+    end = b""
+    for batch in _batches(rows, targets):
+        for head, pieces in _of_batch(engine, boundary, batch, shown):
+            yield end + head
+            yield from pieces
+            end = b"\r\n"
+    yield end + closing(boundary)
 
+
+def _of_batch(
+    engine: Engine, boundary: str, batch: Sequence[tuple[Held, str]], shown: "Shown | None"
+) -> Iterator[tuple[bytes, Iterator[bytes | memoryview]]]:
+    """Yield head and bytes of each part; what is kept as it is asked for is read at once."""
+    from dicom_node.outgoing import all_outgoing
+
+    row, target = batch[0]
+    if target != row.transfer_syntax_uid:
+        data = _in_syntax(engine, row, target, shown)
+        yield _part_head(boundary, target, len(data)), iter((data,))
+        return
+    for row, leaving in all_outgoing(engine.archive, [row for row, _ in batch], lambda _: shown):
+        if isinstance(leaving, EngineError):
+            raise leaving
+        yield _part_head(boundary, row.transfer_syntax_uid, leaving.length), iter(leaving.pieces)
+
+
+def _batches(rows: Sequence[Held], targets: Sequence[str]) -> Iterator[Sequence[tuple[Held, str]]]:
+    """Yield what is kept in the syntax that is asked for in batches, all else one by one."""
+    batch: list[tuple[Held, str]] = []
+    size = 0
     for row, target in zip(rows, targets, strict=True):
-        if target != row.transfer_syntax_uid:
-            data = _in_syntax(engine, row, target, shown)
-            yield b"".join((_part_head(boundary, target, len(data)), data, b"\r\n"))
+        as_kept = target == row.transfer_syntax_uid
+        if batch and (not as_kept or size + row.length > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        if not as_kept:
+            yield [(row, target)]
             continue
-        leaving = outgoing(engine.archive, row, shown)
-        head = _part_head(boundary, target, leaving.length)
-        for piece in leaving.pieces:
-            yield head + piece  # fewer steps: each costs a change of threads
-            head = b""
-        yield b"\r\n"
-    yield closing(boundary)
+        batch.append((row, target))
+        size += row.length
+    if batch:
+        yield batch
 
 
 def _length(boundary: str, rows: Sequence[Held]) -> int:
