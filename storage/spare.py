@@ -8,7 +8,11 @@ from kernel.clock import monotonic_s
 from storage.segment import Segment, discard
 
 SPARES = 4
-"""Ready where nothing arrives: a study of 250 MB then competes with no zeros for the disk."""
+"""Ready at most where nothing arrives: a study of 250 MB then competes with no zeros for the disk.
+
+One is made at first and one more for each that was taken, so that a node which receives little
+takes little of the disk.
+"""
 
 QUIET_S = 1.0
 """Nothing was taken or made for so long: time to make one more than the one needed next."""
@@ -33,6 +37,7 @@ class Spare:
         self._maker: threading.Thread | None = None
         self._making = False
         self._kept = False
+        self._wanted = 1
         self._moved_at = 0.0
 
     def keep_ready(self) -> None:
@@ -67,6 +72,7 @@ class Spare:
     def _taken(self) -> Segment | None:
         self._moved_at = monotonic_s()
         taken = self._ready.popleft() if self._ready else None
+        self._wanted = min(SPARES, self._wanted + 1)
         if self._kept:
             self._begin()
         self._changed.notify_all()
@@ -96,7 +102,7 @@ class Spare:
     def _is_time(self) -> bool:
         """Wait until one more is to be made; False if that is not so."""
         with self._changed:
-            while self._kept and len(self._ready) < SPARES:
+            while self._kept and len(self._ready) < self._wanted:
                 left = self._moved_at + self._quiet_s - monotonic_s()
                 if not self._ready or left <= 0:
                     self._making = True
