@@ -215,7 +215,7 @@ def test_two_reporters_report_once(stocked: Node) -> None:
 
 def test_what_was_asked_survives_a_kill(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.wire.lone", str(tmp_path)],
+        [sys.executable, "-m", "tests.wire.victim", str(tmp_path)],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -370,7 +370,7 @@ def _ref(node: Node) -> str:
 
 def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.wire.lone", str(tmp_path)],
+        [sys.executable, "-m", "tests.wire.victim", str(tmp_path)],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
