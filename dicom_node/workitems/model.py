@@ -91,6 +91,10 @@ def _number(value: str, read: type[int] | type[float]) -> Any:
     return number if math.isfinite(number) else value
 
 
+# Numbers of a fixed length, which have no form for a value that is not there (PS3.5 section 6.2).
+_BINARY = frozenset({"FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"})
+
+
 class _Reader:
     """Counts what it reads, so that no small body becomes a large data set."""
 
@@ -119,6 +123,8 @@ class _Reader:
             items = tuple(self.data_set({} if v is None else v, depth + 1) for v in values)
             return Attribute(tag, "SQ", (), items)
         texts = tuple(_text(vr, value) for value in values)
+        if vr in _BINARY and any(texts) and not all(texts):
+            raise WorkitemMalformed(f"of several values of VR {vr} none can be left out")
         return Attribute(tag, vr, texts if any(texts) else ())
 
 
