@@ -44,6 +44,8 @@ C-MOVE by `movescu` to `storescp --ignore`, C-GET by `getscu --ignore`: the rece
 takes, so that its disk is not measured. DICOMweb by a plain socket, a connection a request. Each
 instance of ours is compared with its digest before its last byte goes out. Memory: what all of
 `telerad up` grows by while one instance of 1 GB goes out.""",
+    "s3": """Finished studies to OpenStack Swift through its S3 interface: as one pack each, and
+beside it one object an instance, of which 100 a round are put and the rate is told.""",
 }
 
 

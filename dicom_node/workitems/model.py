@@ -27,6 +27,8 @@ _REALS = frozenset({"DS", "FL", "FD"})
 _BINARY = {"US": 16, "SS": -16, "UL": 32, "SL": -32, "UV": 64, "SV": -64}
 _ONE_VALUE = frozenset({"LT", "ST", "UT", "UR"})
 _SINGLE = frozenset({"FL", "FD"})
+# Numbers of a fixed length have no form for a value that is not there (PS3.5 section 6.2).
+_NEVER_EMPTY = frozenset({*_BINARY, *_SINGLE})
 _LARGEST_SINGLE = 3.4028234663852886e38
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
@@ -91,10 +93,6 @@ def _number(value: str, read: type[int] | type[float]) -> Any:
     return number if math.isfinite(number) else value
 
 
-# Numbers of a fixed length, which have no form for a value that is not there (PS3.5 section 6.2).
-_BINARY = frozenset({"FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"})
-
-
 class _Reader:
     """Counts what it reads, so that no small body becomes a large data set."""
 
@@ -123,7 +121,7 @@ class _Reader:
             items = tuple(self.data_set({} if v is None else v, depth + 1) for v in values)
             return Attribute(tag, "SQ", (), items)
         texts = tuple(_text(vr, value) for value in values)
-        if vr in _BINARY and any(texts) and not all(texts):
+        if vr in _NEVER_EMPTY and any(texts) and not all(texts):
             raise WorkitemMalformed(f"of several values of VR {vr} none can be left out")
         return Attribute(tag, vr, texts if any(texts) else ())
 
