@@ -6,6 +6,7 @@ text.
 """
 
 import errno
+import fcntl
 import os
 import re
 import shutil
@@ -17,12 +18,12 @@ from health_record.errors import FolderFull, FolderUnwritable
 from health_record.port import Form, OutgoingDocument, Receipt, Rejected
 from kernel.digest import sha256_of
 from kernel.errors import Corrupt
-from kernel.ids import fresh
 
 BUNDLE = "bundle.json"
 SEAL = "bundle.json.p7s"
 REPORT = "report.pdf"
 CONFLICT = "health_record.conflict"
+LOCK = ".lock"
 _ARRIVING = ".arriving"
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 
@@ -61,21 +62,26 @@ class FolderRecord:
         return self._root / document.case_id / name
 
     def _write(self, document: OutgoingDocument, target: Path) -> None:
-        arriving = self._root / _ARRIVING
-        arriving.mkdir(parents=True, exist_ok=True)
-        for left_over in arriving.glob(f"{document.delivery_id}-*"):
-            # An attempt that was killed, or a second one in flight: that one is told that it
-            # could not write, comes again, and then finds the document filed.
-            shutil.rmtree(left_over, ignore_errors=True)
-        part = arriving / f"{document.delivery_id}-{fresh()}"
-        part.mkdir()
-        try:
-            for name, content in self._files(document).items():
-                _write_durably(part / name, content)
-            _sync(part)
-            self._put_in_place(part, target)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+        self._root.mkdir(parents=True, exist_ok=True)
+        with _one_at_a_time(self._root / LOCK):
+            if target.exists():
+                return  # somebody was faster; what they filed is compared by the caller
+            # Whoever holds the lock is the only one who writes, so what lies there is of attempts
+            # that were killed: never of one in flight, whose files would go with its folder.
+            arriving = self._root / _ARRIVING
+            shutil.rmtree(arriving, ignore_errors=True)
+            try:
+                self._put_in_place(document, arriving / document.delivery_id, target)
+            finally:
+                shutil.rmtree(arriving, ignore_errors=True)
+
+    def _put_in_place(self, document: OutgoingDocument, part: Path, target: Path) -> None:
+        part.mkdir(parents=True)
+        for name, content in self._files(document).items():
+            _write_durably(part / name, content)
+        _sync(part)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part.rename(target)
 
     def _files(self, document: OutgoingDocument) -> dict[str, bytes]:
         files = {BUNDLE: document.body, REPORT: document.pdf}
@@ -83,20 +89,20 @@ class FolderRecord:
             files[SEAL] = self._sealer(document.body)
         return files
 
-    def _put_in_place(self, part: Path, target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.rename(target)
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
-            # Somebody was faster; what they filed is compared by the caller.
-
     def _holds(self, target: Path, document: OutgoingDocument) -> bool:
         return (
             sha256_of((target / BUNDLE).read_bytes()) == document.body_sha256
             and sha256_of((target / REPORT).read_bytes()) == document.pdf_sha256
         )
+
+
+@contextmanager
+def _one_at_a_time(lock: Path) -> Iterator[None]:
+    """Hold the lock of the folder; the kernel gives it back for a process that was killed."""
+    with lock.open("ab") as file:
+        # On a file opened to write, not on the folder: NFS has no other kind.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -5,12 +5,13 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from health_record.adapters.folder import BUNDLE, REPORT, SEAL, FolderRecord
+from health_record.adapters.folder import BUNDLE, LOCK, REPORT, SEAL, FolderRecord
 from health_record.errors import FolderFull, FolderUnwritable, SealUnusable
-from health_record.port import Form, OutgoingDocument, Receipt
+from health_record.port import Form, OutgoingDocument, Receipt, Rejected
 from kernel.errors import Corrupt
 from tests.health_record.samples import PDF, an_outgoing
 
@@ -54,7 +55,7 @@ def test_names_are_ids_and_never_text_of_a_sender(tmp_path: Path):
     names = {part for path in tmp_path.rglob("*") for part in path.relative_to(tmp_path).parts}
 
     assert names == {
-        ".arriving",
+        LOCK,
         document.case_id,
         f"{document.report_id}-v1",
         BUNDLE,
@@ -83,7 +84,26 @@ def test_what_a_killed_attempt_left_is_swept_and_the_document_arrives_whole(tmp_
 
     assert isinstance(receipt, Receipt)
     assert (tmp_path / receipt.reference / BUNDLE).read_bytes() == document.body
-    assert list((tmp_path / ".arriving").iterdir()) == []
+    assert not (tmp_path / ".arriving").exists()
+
+
+def test_an_attempt_in_flight_is_left_alone_by_a_second_one(tmp_path: Path):
+    document = a_document()
+    second: list[Receipt | Rejected] = []
+    other = Thread(target=lambda: second.append(FolderRecord(tmp_path).submit(document)))
+
+    def while_the_first_writes(_content: bytes) -> bytes:
+        other.start()
+        other.join(0.5)  # as far as it comes; it ended the first one before it waited for it
+        return b"sealed"
+
+    first = FolderRecord(tmp_path, while_the_first_writes).submit(document)
+    other.join()
+
+    assert isinstance(first, Receipt)
+    assert second == [first]
+    names = {path.name for path in (tmp_path / first.reference).iterdir()}
+    assert names == {BUNDLE, SEAL, REPORT}
 
 
 def test_a_full_disk_is_told_leaves_nothing_half_and_heals(tiny_disk: Path):
@@ -92,7 +112,7 @@ def test_a_full_disk_is_told_leaves_nothing_half_and_heals(tiny_disk: Path):
 
     with pytest.raises(FolderFull, match="full"):
         record.submit(a_document(1, pdf=large))
-    assert [path for path in tiny_disk.rglob("*") if path.is_file()] == []
+    assert [path.name for path in tiny_disk.rglob("*") if path.is_file()] == [LOCK]
 
     assert isinstance(record.submit(a_document(2)), Receipt)
 
