@@ -109,10 +109,12 @@ class Scrubbing:
             self._thread.join()
 
     def _run(self) -> None:
-        try:
-            keep_on(self._scrub, self._pace, self._stop, told=_scrub_waits)
-        except Exception:
-            log.exception("scrub.failed")
+        while not self._stop.is_set():
+            try:
+                keep_on(self._scrub, self._pace, self._stop, told=_scrub_waits)
+            except Exception:
+                log.exception("scrub.failed")
+                self._stop.wait(FAULT_PAUSE_S)
 
 
 def _scrub_waits(error: EngineError) -> None:

@@ -12,12 +12,12 @@ from datetime import timedelta
 
 from dicom_node import data_sets
 from dicom_node.calling import Call
-from dicom_node.contexts import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from dicom_node.data_sets import Attribute, Attributes
 from dicom_node.dimse import Question, Response
 from dicom_node.errors import ServiceLacking
 from dicom_node.peers import Peer
 from dicom_node.send import SendSettings
+from dicom_node.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,12 @@ import structlog
 from dicom_node import commitments, evidence, store
 from dicom_node.announcements import Announcement, Kind
 from dicom_node.commitments import GIVEN_UP, INSTANCE, REPORTED, REQUEST_ACTION, Commitment
-from dicom_node.contexts import STORAGE_COMMITMENT
 from dicom_node.errors import CommitmentInvalid, DataSetUnreadable, PeerUnreachable
 from dicom_node.exchange import Exchange
 from dicom_node.peers import Peer
 from dicom_node.send import SendSettings, report_event
 from dicom_node.statuses import Status
+from dicom_node.uids import STORAGE_COMMITMENT
 from kernel.errors import Transient
 from kernel.people import ENGINE, Actor, Role
 from storage import archive_find, audit, held

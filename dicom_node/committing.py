@@ -16,7 +16,6 @@ import structlog
 from dicom_node import data_sets, errands, store
 from dicom_node.asking import Asking, asking
 from dicom_node.commitments import INSTANCE, REQUEST_ACTION, next_attempt
-from dicom_node.contexts import STORAGE_COMMITMENT
 from dicom_node.data_sets import Attribute, Attributes, attribute, sequence
 from dicom_node.dimse import Command, Question
 from dicom_node.errands import ASKED, COMMITTED, FAILED, GIVEN_UP, CommitmentAsked
@@ -24,6 +23,7 @@ from dicom_node.errors import DataSetUnreadable, PeerUnreachable, ServiceLacking
 from dicom_node.exchange import Exchange
 from dicom_node.send import SendSettings
 from dicom_node.statuses import Status
+from dicom_node.uids import STORAGE_COMMITMENT
 from kernel.errors import Transient
 from kernel.ids import derived_uid, fresh
 from kernel.people import ENGINE

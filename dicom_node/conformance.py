@@ -7,17 +7,14 @@ DICOM PS3.2 Annex A (template); the document is docs/conformance.md.
 
 from collections.abc import Iterable, Sequence
 
-from dicom_node import contexts, modality_worklist, pdu, query
-from dicom_node.contexts import (
-    MESSAGE_SYNTAXES,
-    SERVICES,
-    STORAGE_CLASSES,
-    TRANSFER_SYNTAXES,
-    VERIFICATION,
-)
+from pydicom._uid_dict import UID_dictionary
+
+from dicom_node import modality_worklist, pdu, query
 from dicom_node.data_sets import tag_of
+from dicom_node.registry import STORAGE_CLASSES, TRANSFER_SYNTAXES
 from dicom_node.statuses import Outcome, Status, word_for
 from dicom_node.tls import CIPHERS
+from dicom_node.uids import MESSAGE_SYNTAXES, SERVICES, VERIFICATION
 from dicom_node.workitems.serving import ACTIONS, OPERATIONS
 from storage.archive_find import Level
 
@@ -235,7 +232,7 @@ def _workitem_operations() -> Iterable[Sequence[str]]:
     for uid, commands in OPERATIONS.items():
         names = ", ".join(each.name.removesuffix("_RQ").replace("_", "-") for each in commands)
         actions = ", ".join(str(each) for each in sorted(ACTIONS.get(uid, ())))
-        yield contexts.name_of(uid), names, actions
+        yield _name_of(uid), names, actions
 
 
 def _query_keys() -> Iterable[Sequence[str]]:
@@ -257,12 +254,17 @@ def _tag(keyword: str) -> str:
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
+def _name_of(uid: str) -> str:
+    entry = UID_dictionary.get(uid)
+    return entry[0] if entry else uid
+
+
 def _classes(uids: Iterable[str]) -> str:
-    return _table(("name", "UID"), ((contexts.name_of(uid), uid) for uid in uids))
+    return _table(("name", "UID"), ((_name_of(uid), uid) for uid in uids))
 
 
 def _named(uids: Iterable[str]) -> str:
-    return "; ".join(f"{contexts.name_of(uid)} ({uid})" for uid in uids)
+    return "; ".join(f"{_name_of(uid)} ({uid})" for uid in uids)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -13,88 +13,11 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from enum import IntEnum
 
-from pydicom._uid_dict import UID_dictionary
-from pynetdicom.presentation import AllStoragePresentationContexts
-
+from dicom_node.registry import STORAGE_CLASSES, TRANSFER_SYNTAXES
+from dicom_node.uids import EXPLICIT_BIG, IMPLICIT_LITTLE, MESSAGE_SYNTAXES, VERIFICATION
 from kernel.ids import is_uid
 
-VERIFICATION = "1.2.840.10008.1.1"
-IMPLICIT_LITTLE = "1.2.840.10008.1.2"
-EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
-EXPLICIT_BIG = "1.2.840.10008.1.2.2"
-DEFLATED_LITTLE = "1.2.840.10008.1.2.1.99"
-PATIENT_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
-PATIENT_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.1.2"
-PATIENT_ROOT_GET = "1.2.840.10008.5.1.4.1.2.1.3"
-STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
-STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
-STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
-GET_CLASSES = frozenset({PATIENT_ROOT_GET, STUDY_ROOT_GET})
-MODALITY_WORKLIST = "1.2.840.10008.5.1.4.31"
-STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
-PERFORMED_STEP = "1.2.840.10008.3.1.2.3.3"
-PERFORMED_STEP_RETRIEVE = "1.2.840.10008.3.1.2.3.4"
-AVAILABILITY = "1.2.840.10008.5.1.4.33"
-UPS_PUSH = "1.2.840.10008.5.1.4.34.6.1"
-UPS_WATCH = "1.2.840.10008.5.1.4.34.6.2"
-UPS_PULL = "1.2.840.10008.5.1.4.34.6.3"
-UPS_EVENT = "1.2.840.10008.5.1.4.34.6.4"
-UPS_QUERY = "1.2.840.10008.5.1.4.34.6.5"
-SERVICES = frozenset(
-    {
-        PATIENT_ROOT_FIND,
-        PATIENT_ROOT_MOVE,
-        PATIENT_ROOT_GET,
-        STUDY_ROOT_FIND,
-        STUDY_ROOT_MOVE,
-        STUDY_ROOT_GET,
-        MODALITY_WORKLIST,
-        STORAGE_COMMITMENT,
-        PERFORMED_STEP,
-        PERFORMED_STEP_RETRIEVE,
-        UPS_PUSH,
-        UPS_WATCH,
-        UPS_PULL,
-        UPS_QUERY,
-        AVAILABILITY,
-    }
-)
-"""What the node serves beside storage and verification."""
-# What the identifiers of queries and the like may be written in; nothing there needs compression.
-MESSAGE_SYNTAXES = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG})
 _STANDARD_ROOT = "1.2.840.10008."
-_NOT_INSTANCES = ("Commitment", "Directory", "Print", "Management", "Hardcopy")
-# Pixels that stay on another server (JPIP) or flow past (SMPTE) cannot be made durable; MIME and
-# XML were never encodings of a C-STORE data set.
-_NOT_STORABLE = ("JPIP", "SMPTE", "MIME", "XML", "Papyrus")
-
-
-def _registered(kind: str) -> dict[str, str]:
-    return {uid: entry[0] for uid, entry in UID_dictionary.items() if entry[1] == kind}
-
-
-def _storage_classes() -> frozenset[str]:
-    current = {str(context.abstract_syntax) for context in AllStoragePresentationContexts}
-    retired = {
-        uid
-        for uid, name in _registered("SOP Class").items()
-        if "Storage" in name and not any(word in name for word in _NOT_INSTANCES)
-    }
-    return frozenset(current | retired)
-
-
-STORAGE_CLASSES = _storage_classes()
-TRANSFER_SYNTAXES = frozenset(
-    uid
-    for uid, name in _registered("Transfer Syntax").items()
-    if not any(word in name for word in _NOT_STORABLE)
-)
-
-
-def name_of(uid: str) -> str:
-    """Return the name that the standard gives a UID, or the UID where it gives none."""
-    entry = UID_dictionary.get(uid)
-    return entry[0] if entry else uid
 
 
 class ContextResult(IntEnum):

@@ -18,13 +18,13 @@ from pydicom import dcmread, dcmwrite
 from pydicom.datadict import dictionary_VR
 
 from dicom_node.charsets import character_set
-from dicom_node.contexts import DEFLATED_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE
 from dicom_node.data_sets import CHARACTER_SET, UTF_8
 from dicom_node.deflated import inflated
 from dicom_node.elements import MAX_HEADER_LENGTH, HeadTooShort, Span, spans, too_long
 from dicom_node.encoding import Encoding, element, item
 from dicom_node.errors import CorrectionNotShown, Unreadable
 from dicom_node.part10 import file_head, split
+from dicom_node.uids import DEFLATED_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE
 from kernel.ids import UNIDENTIFIED
 from storage.corrections import Shown
 

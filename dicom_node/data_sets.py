@@ -13,11 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 
-from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
-
 from dicom_node.charsets import CharacterSet, character_set
-from dicom_node.contexts import EXPLICIT_BIG, IMPLICIT_LITTLE
 from dicom_node.errors import DataSetUnreadable
+from dicom_node.uids import EXPLICIT_BIG, IMPLICIT_LITTLE
 
 CHARACTER_SET = 0x00080005
 UTF_8 = "ISO_IR 192"
@@ -56,7 +54,7 @@ class Attribute:
     @property
     def keyword(self) -> str:
         """The keyword of the data dictionary, empty for a tag that has none."""
-        return _keyword(self.tag)
+        return keyword_of(self.tag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +87,9 @@ def tag_of(keyword: str) -> int:
     KeyError
         There is no such keyword.
     """
+    # The dictionary is large: it is imported by the first who asks, not by whoever may ask.
+    from pydicom.datadict import tag_for_keyword
+
     tag = tag_for_keyword(keyword)
     if tag is None:
         raise KeyError(keyword)
@@ -104,6 +105,8 @@ def vr_of(tag: int) -> str:
     KeyError
         There is no such tag.
     """
+    from pydicom.datadict import dictionary_VR
+
     return dictionary_VR(tag)
 
 
@@ -114,7 +117,10 @@ def attribute(keyword: str, *values: str) -> Attribute:
 
 
 @lru_cache(maxsize=_MAX_KEYWORDS)
-def _keyword(tag: int) -> str:
+def keyword_of(tag: int) -> str:
+    """Return the keyword of a tag of the data dictionary, empty where it has none."""
+    from pydicom.datadict import keyword_for_tag
+
     return str(keyword_for_tag(tag))
 
 
@@ -238,7 +244,7 @@ def _declared(raw: bytes) -> CharacterSet:
 
 def _vr(tag: int) -> str:
     try:
-        return dictionary_VR(tag)
+        return vr_of(tag)
     except KeyError:
         return "UN"
 

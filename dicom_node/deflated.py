@@ -8,9 +8,9 @@ DICOM PS3.5 section A.5 (Deflated Explicit VR Little Endian).
 import zlib
 from typing import IO
 
-from dicom_node.contexts import DEFLATED_LITTLE, EXPLICIT_LITTLE
 from dicom_node.errors import Unreadable, UnreadableReason
 from dicom_node.part10 import PREAMBLE_LENGTH, file_head, split
+from dicom_node.uids import DEFLATED_LITTLE, EXPLICIT_LITTLE
 
 MAX_INFLATED_BYTES = 64 << 20
 _META_END = PREAMBLE_LENGTH + 4 + 65_536

@@ -19,10 +19,10 @@ from pydicom._dicom_dict import DicomDictionary
 from pydicom.datadict import dictionary_VR
 
 from dicom_node.charsets import CharacterSet, character_set
-from dicom_node.contexts import DEFLATED_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE
 from dicom_node.deflated import head_of, inflated
 from dicom_node.elements import MAX_HEADER_LENGTH
 from dicom_node.errors import Unreadable, UnreadableReason
+from dicom_node.uids import DEFLATED_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE
 
 MAX_INLINE_BYTES = 1024
 MAX_DEPTH = 60

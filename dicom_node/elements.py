@@ -15,8 +15,8 @@ import zlib
 from collections.abc import Set
 from dataclasses import dataclass
 
-from dicom_node.contexts import DEFLATED_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE
 from dicom_node.errors import Unreadable, UnreadableReason
+from dicom_node.uids import DEFLATED_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE
 
 Bytes = bytes | bytearray | memoryview
 

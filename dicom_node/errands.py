@@ -12,6 +12,8 @@ from storage.engine import Transaction
 from storage.tables.dicom_node import COMMITMENTS_ASKED, NOTICES
 
 WAITING, TAKEN, GIVEN_UP = "waiting", "taken", "given_up"
+UNWANTED = "unwanted"
+"""The peer is not registered any more, or does not want to know any more."""
 ASKED, COMMITTED, FAILED = "asked", "committed", "failed"
 
 

@@ -2,13 +2,19 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import BinaryIO
 
 import structlog
 
-from dicom_node import remarks
+from dicom_node.elements import MAX_HEADER_LENGTH, HeadTooShort
+from dicom_node.errors import PictureRefused
+from dicom_node.frames import Frames
+from dicom_node.headers import Defaults, InstanceHeader, calendar_date, read
+from dicom_node.part10 import split
+from dicom_node.remarks import Remark
 from kernel.errors import EngineError
 from kernel.facts import Fact, StudyAmended, StudyCompleted
-from storage import remarks as kept
+from storage import remarks
 from storage.archive import Archive
 from storage.engine import Transaction
 from storage.instance_file import opened
@@ -17,6 +23,7 @@ from storage.work import DueWork, Reactions
 
 CONSUMER = "dicom_node.remarks"
 LEASE = timedelta(minutes=10)
+_HEAD = 64 << 10
 
 log = structlog.get_logger()
 
@@ -36,19 +43,19 @@ class Examination:
         """Return what the relay drives."""
         name = "dicom_node.examine_studies"
         run = self.examine
-        return [DueWork(name=name, queue="default", due=kept.due, run=run, can_wait=True)]
+        return [DueWork(name=name, queue="default", due=remarks.due, run=run, can_wait=True)]
 
     def examine(self, study_uid: str) -> None:
         """Note what is odd in a study."""
         with self._archive.database.transaction() as tx:
-            asked_at = kept.claim(tx, study_uid, lease=LEASE)
+            asked_at = remarks.claim(tx, study_uid, lease=LEASE)
             instances = held(tx, study_uid) if asked_at is not None else []
         if asked_at is None:
             return
         found = [(each.instance_uid, code) for each in instances for code in self._odd(each)]
         with self._archive.database.transaction() as tx:
-            kept.note(tx, found)
-            kept.done(tx, study_uid, asked_at=asked_at)
+            remarks.note(tx, found)
+            remarks.done(tx, study_uid, asked_at=asked_at)
         if found:
             codes = sorted({code for _, code in found})
             log.warning("study.remarked", study=study_uid, codes=codes, instances=len(found))
@@ -56,12 +63,62 @@ class Examination:
     def _odd(self, instance: Held) -> Sequence[str]:
         try:
             with opened(self._archive, instance) as file:
-                return sorted(remarks.of_instance(file, instance.length))
+                return sorted(of_instance(file, instance.length))
         except EngineError as error:
             log.warning("study.not_examined", instance=instance.instance_uid, code=error.code)
             return ()
 
 
+def of_instance(file: BinaryIO, length: int) -> frozenset[Remark]:
+    """Return what is odd in an archived instance; only as much of it is read as that needs.
+
+    Parameters
+    ----------
+    length
+        Bytes of the whole file.
+
+    Raises
+    ------
+    Unreadable
+        It is no instance, which it was when it was admitted.
+    """
+    found = set()
+    header = _header(file, length)
+    if header is not None:
+        said = (header.patient_name, header.study_description, header.series_description)
+        if not header.character_set_defined and not "".join(said).isascii():
+            found.add(Remark.CHARACTER_SET_GUESSED)
+        if header.study_date and calendar_date(header.study_date) is None:
+            found.add(Remark.DATE_IMPOSSIBLE)
+    if _is_short(file):
+        found.add(Remark.PIXELS_SHORT)
+    return frozenset(found)
+
+
+def _header(file: BinaryIO, length: int) -> InstanceHeader | None:
+    wanted = _HEAD
+    while True:
+        file.seek(0)
+        head = file.read(wanted)
+        try:
+            part = split(head)
+            data_set = memoryview(head)[part.data_set_offset :]
+            total = length - part.data_set_offset
+            return read(data_set, part.transfer_syntax_uid, Defaults("", ""), total=total)
+        except HeadTooShort:
+            if wanted >= min(length, MAX_HEADER_LENGTH):
+                return None
+            wanted *= 4
+
+
+def _is_short(file: BinaryIO) -> bool:
+    file.seek(0)
+    try:
+        return Frames(file).is_short
+    except PictureRefused:
+        return False  # it has no pixels, or none that could be counted
+
+
 def _ask(tx: Transaction, fact: Fact) -> None:
     assert isinstance(fact, StudyCompleted | StudyAmended)
-    kept.ask_for(tx, fact.study_uid)
+    remarks.ask_for(tx, fact.study_uid)

@@ -19,9 +19,9 @@ from pydicom.pixels.utils import pixel_array
 
 from dicom_node.apart import APART, decompressed
 from dicom_node.codecs import decoder_of
-from dicom_node.contexts import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from dicom_node.deflated import head_of, inflated
 from dicom_node.errors import PictureRefused
+from dicom_node.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from kernel.errors import EngineError
 
 OCTETS = "application/octet-stream"

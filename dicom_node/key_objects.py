@@ -11,7 +11,7 @@ import structlog
 
 from dicom_node import announcements, data_sets, evidence, part10, store
 from dicom_node.announcements import Announcement, Kind
-from dicom_node.contexts import DEFLATED_LITTLE
+from dicom_node.uids import DEFLATED_LITTLE
 from kernel.errors import Refused
 from storage import archive, held
 from storage.archive import Archive

@@ -34,6 +34,7 @@ from dicom_node.pdu import (
 from dicom_node.peers import Peer
 from dicom_node.receive import Agreed, ReceiveLimits, StorageAssociation, ended
 from dicom_node.transport import Transport
+from dicom_node.uids import GET_CLASSES, STORAGE_COMMITMENT
 from kernel.clock import monotonic_s
 from kernel.errors import Misconfigured, Transient
 from kernel.ids import fresh
@@ -423,14 +424,14 @@ def _roles(
     It may take back what it can store with us (C-GET), and report on what we asked it to commit.
     """
     classes = {each.abstract_syntax for each in accepted.values()}
-    gets = bool(classes & contexts.GET_CLASSES)
+    gets = bool(classes & GET_CLASSES)
     return tuple(
         RoleSelection(
             role.sop_class_uid,
             role.as_user,
             role.as_provider
             and (
-                role.sop_class_uid == contexts.STORAGE_COMMITMENT
+                role.sop_class_uid == STORAGE_COMMITMENT
                 or (gets and contexts.is_storage(role.sop_class_uid))
             ),
         )

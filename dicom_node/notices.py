@@ -14,14 +14,14 @@ import structlog
 from dicom_node import errands, store, views
 from dicom_node.asking import asking
 from dicom_node.commitments import next_attempt
-from dicom_node.contexts import AVAILABILITY
 from dicom_node.data_sets import Attribute, attribute, sequence
 from dicom_node.dimse import Command, Question
-from dicom_node.errands import GIVEN_UP, TAKEN, Notice
+from dicom_node.errands import GIVEN_UP, TAKEN, UNWANTED, Notice
 from dicom_node.errors import PeerUnreachable, ServiceLacking
 from dicom_node.peers import Peer
 from dicom_node.send import SendSettings
 from dicom_node.statuses import Status
+from dicom_node.uids import AVAILABILITY
 from dicom_node.views import Views
 from kernel.errors import EngineError, Transient
 from kernel.facts import Fact, StudyAmended, StudyCompleted
@@ -82,21 +82,22 @@ class Notices:
         if notice is None:
             return
         try:
-            self._told(notice)
+            state = self._told(notice)
         except (Transient, ServiceLacking) as failure:
             with self._database.transaction() as tx:
                 self._postpone(tx, notice, failure)
             return
         with self._database.transaction() as tx:
-            errands.end_notice(tx, notice.id, TAKEN)
-            _note(tx, notice, "success")
+            errands.end_notice(tx, notice.id, state)
+            _note(tx, notice, "success" if state == TAKEN else state)
 
-    def _told(self, notice: Notice) -> None:
+    def _told(self, notice: Notice) -> str:
+        """Tell the peer; return how it ended."""
         with self._database.reading() as tx:
             peer = store.find_peer(tx, notice.ae_title)
             manifest = archive.manifest(tx, notice.study_uid, notice.manifest_version)
         if peer is None or not peer.notify:
-            return  # it does not want to know any more
+            return UNWANTED
         question = Question(
             command=Command.N_CREATE_RQ,
             sop_class_uid=AVAILABILITY,
@@ -107,6 +108,7 @@ class Notices:
         # A notice that was taken and whose answer was lost is a duplicate: the peer has it.
         if answer.status not in (Status.SUCCESS, Status.DUPLICATE_INSTANCE):
             raise PeerUnreachable("the peer did not take the notice", ae_title=peer.ae_title)
+        return TAKEN
 
     def _postpone(self, tx: Transaction, notice: Notice, failure: EngineError) -> None:
         due_at = next_attempt(notice.attempts, begun_at=notice.made_at, at=tx.at)

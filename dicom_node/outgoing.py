@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from dicom_node.contexts import DEFLATED_LITTLE
 from dicom_node.corrected import Rewritten, corrected, rewritten
 from dicom_node.messages import Pieces
 from dicom_node.part10 import split
+from dicom_node.uids import DEFLATED_LITTLE
 from kernel.errors import EngineError
 from storage import corrections, instance_file
 from storage.archive import Archive, InstanceDamaged

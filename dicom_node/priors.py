@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from dicom_node.asking import asking
-from dicom_node.contexts import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
 from dicom_node.data_sets import UTF_8, Attributes, attribute
 from dicom_node.dimse import Command, Element, Question, Response
 from dicom_node.errors import AssociationRefused, PeerUnreachable, PriorsRefused
 from dicom_node.peers import Peer
 from dicom_node.send import SendSettings
 from dicom_node.statuses import PENDING, Status
+from dicom_node.uids import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
 from kernel.clock import monotonic_s
 from kernel.ids import is_uid
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 import structlog
 
 from dicom_node.admission import Announced, Source
-from dicom_node.contexts import VERIFICATION, Answered
+from dicom_node.contexts import Answered
 from dicom_node.dimse import MAX_COMMAND_LENGTH, Command, Request, parse_request, response
 from dicom_node.errors import PeerGone, ProtocolBroken
 from dicom_node.in_flight import InFlight
@@ -21,6 +21,7 @@ from dicom_node.intake import Answer, Intake
 from dicom_node.pdu import AbortReason, command_data, release_response
 from dicom_node.statuses import Outcome, word_for
 from dicom_node.transport import Released, Transport
+from dicom_node.uids import VERIFICATION
 from storage.frame import Frame
 from storage.journal import ALIGNMENT
 

@@ -1,4 +1,4 @@
-"""What is odd in an instance that is archived all the same.
+"""What is odd in an instance that is archived all the same: the words for it.  Pure.
 
 A remark never changes what is stored and never holds a study up; it tells people what the images
 do not say by themselves.
@@ -10,15 +10,11 @@ sets), PS3.5 table 6.2-1 (dates) and section 8 (pixel data).
 """
 
 from enum import StrEnum
-from typing import BinaryIO
 
-from dicom_node.elements import MAX_HEADER_LENGTH, Bytes, HeadTooShort
-from dicom_node.errors import PictureRefused, Unreadable
-from dicom_node.frames import Frames
-from dicom_node.headers import Defaults, InstanceHeader, calendar_date, read
-from dicom_node.part10 import PREAMBLE_LENGTH, Part10, split
+from dicom_node.elements import Bytes
+from dicom_node.headers import InstanceHeader
+from dicom_node.part10 import PREAMBLE_LENGTH, Part10
 
-_HEAD = 64 << 10
 # Beginnings that programs, scripts, pages and archives have; others are no danger by themselves.
 _ACTIVE = (b"MZ", b"\x7fELF", b"\xca\xfe\xba\xbe", b"\xcf\xfa\xed\xfe", b"#!", b"PK", b"%PDF")
 _MARKUP = b"<"
@@ -60,50 +56,3 @@ def of_file(data: Bytes, file: Part10, header: InstanceHeader) -> frozenset[Rema
     if file.sop_instance_uid and file.sop_instance_uid != header.instance_uid:
         found.add(Remark.META_DISAGREES)
     return frozenset(found)
-
-
-def of_instance(file: BinaryIO, length: int) -> frozenset[Remark]:
-    """Return what is odd in an archived instance; only as much of it is read as that needs.
-
-    Parameters
-    ----------
-    length
-        Bytes of the whole file.
-    """
-    found = set()
-    header = _header(file, length)
-    if header is not None:
-        said = (header.patient_name, header.study_description, header.series_description)
-        if not header.character_set_defined and not "".join(said).isascii():
-            found.add(Remark.CHARACTER_SET_GUESSED)
-        if header.study_date and calendar_date(header.study_date) is None:
-            found.add(Remark.DATE_IMPOSSIBLE)
-    if _is_short(file):
-        found.add(Remark.PIXELS_SHORT)
-    return frozenset(found)
-
-
-def _header(file: BinaryIO, length: int) -> InstanceHeader | None:
-    wanted = _HEAD
-    while True:
-        file.seek(0)
-        head = file.read(wanted)
-        try:
-            part = split(head)
-            data_set = memoryview(head)[part.data_set_offset :]
-            total = length - part.data_set_offset
-            return read(data_set, part.transfer_syntax_uid, Defaults("", ""), total=total)
-        except HeadTooShort:
-            if wanted >= min(length, MAX_HEADER_LENGTH):
-                return None
-            wanted *= 4
-        except Unreadable:
-            return None
-
-
-def _is_short(file: BinaryIO) -> bool:
-    file.seek(0)
-    try:
-        return Frames(file).is_short
-    except (PictureRefused, Unreadable):
-        return False  # it has no pixels, or none that could be counted

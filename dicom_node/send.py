@@ -23,7 +23,6 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 
 from dicom_node import data_sets, part10
 from dicom_node.calling import Call
-from dicom_node.contexts import EXPLICIT_LITTLE, IMPLICIT_LITTLE, VERIFICATION
 from dicom_node.data_sets import Attribute
 from dicom_node.errors import AssociationRefused, PeerGone, PeerUnreachable, Unreadable
 from dicom_node.messages import Pieces
@@ -32,6 +31,7 @@ from dicom_node.pdu import MAX_CONTEXTS
 from dicom_node.peers import Peer
 from dicom_node.statuses import WARNINGS
 from dicom_node.tls import Secure, context_for
+from dicom_node.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE, VERIFICATION
 from dicom_node.uncompressed import TARGETS, data_set_in
 from kernel.errors import EngineError
 from storage.series_queries import Held

@@ -14,7 +14,16 @@ from functools import partial
 from dicom_node.availability import AvailabilityDesk
 from dicom_node.commitment import CommitmentDesk
 from dicom_node.committing import CommitmentAnswers
-from dicom_node.contexts import (
+from dicom_node.dimse import Command
+from dicom_node.exchange import Offer
+from dicom_node.finding import COMBINED_TIMES, RELATIONAL, Finder
+from dicom_node.modality_worklist import Worklist
+from dicom_node.performing import PerformedStepDesk
+from dicom_node.query import Root
+from dicom_node.retrieve import Retriever
+from dicom_node.send import SendSettings
+from dicom_node.tls import Secure
+from dicom_node.uids import (
     AVAILABILITY,
     MODALITY_WORKLIST,
     PATIENT_ROOT_FIND,
@@ -27,15 +36,6 @@ from dicom_node.contexts import (
     STUDY_ROOT_GET,
     STUDY_ROOT_MOVE,
 )
-from dicom_node.dimse import Command
-from dicom_node.exchange import Offer
-from dicom_node.finding import COMBINED_TIMES, RELATIONAL, Finder
-from dicom_node.modality_worklist import Worklist
-from dicom_node.performing import PerformedStepDesk
-from dicom_node.query import Root
-from dicom_node.retrieve import Retriever
-from dicom_node.send import SendSettings
-from dicom_node.tls import Secure
 from dicom_node.views import Views
 from dicom_node.workitems.commands import NoReadings, Performing
 from dicom_node.workitems.serving import WorkitemDesk

@@ -26,9 +26,9 @@ from pydicom.uid import (
 
 from dicom_node.apart import MAX_PIXEL_BYTES, decompressed
 from dicom_node.codecs import ENCODERS, decoder_of
-from dicom_node.contexts import DEFLATED_LITTLE
 from dicom_node.deflated import inflated
 from dicom_node.errors import PictureRefused
+from dicom_node.uids import DEFLATED_LITTLE
 
 EXPLICIT_LITTLE = str(ExplicitVRLittleEndian)
 IMPLICIT_LITTLE = str(ImplicitVRLittleEndian)

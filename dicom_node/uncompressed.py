@@ -8,11 +8,11 @@ DICOM PS3.5 section 10.1: every application takes Implicit VR Little Endian.
 """
 
 from dicom_node.apart import MAX_PIXEL_BYTES
-from dicom_node.contexts import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from dicom_node.errors import PictureRefused
 from dicom_node.messages import Pieces
 from dicom_node.outgoing import Leaving
 from dicom_node.part10 import split
+from dicom_node.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from storage.series_queries import Held
 
 TARGETS = (EXPLICIT_LITTLE, IMPLICIT_LITTLE)

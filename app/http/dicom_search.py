@@ -10,10 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom.datadict import keyword_for_tag
-
 from app.http.errors import BodyMalformed
-from dicom_node.data_sets import Attribute, Attributes, attribute, tag_of, vr_of
+from dicom_node.data_sets import Attribute, Attributes, attribute, keyword_of, tag_of, vr_of
 from dicom_node.query import KEYS, Found, Query, Root
 from kernel.ids import is_uid
 from storage.archive_find import Level
@@ -216,7 +214,7 @@ def _agrees(one: Attribute, other: Attribute) -> bool:
 
 
 def _keyword(name: str) -> str:
-    return str(keyword_for_tag(int(name, 16))) if _TAG.fullmatch(name) else name
+    return keyword_of(int(name, 16)) if _TAG.fullmatch(name) else name
 
 
 def _split(vr: str, value: str) -> list[str]:

@@ -215,10 +215,10 @@ def _element(vr: str, values: list[str]) -> dict[str, Any]:
 
 
 def _vr(tag: int) -> str:
-    from pydicom.datadict import dictionary_VR
+    from dicom_node.data_sets import vr_of
 
     try:
-        return str(dictionary_VR(tag))
+        return vr_of(tag)
     except KeyError:
         raise BodyMalformed("a key is no attribute of the standard") from None
 

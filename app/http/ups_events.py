@@ -114,7 +114,7 @@ async def _until_gone(socket: WebSocket, ended: asyncio.Event) -> None:
 
 def event_model(report: "Report") -> dict[str, object]:
     """Return an event in the JSON model, its message id the same each time it is told."""
-    from dicom_node.contexts import UPS_EVENT
+    from dicom_node.uids import UPS_EVENT
     from dicom_node.workitems.model import to_model
 
     return {

@@ -10,9 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydicom.datadict import dictionary_VR
-
-from dicom_node.data_sets import Attribute, Attributes
+from dicom_node.data_sets import Attribute, Attributes, vr_of
 from dicom_node.workitems.errors import WorkitemMalformed
 
 Model = dict[str, Any]
@@ -138,7 +136,7 @@ def _attributes(found: Iterable[Attribute]) -> Attributes:
 def _vr(tag: int, told: object) -> str:
     """Return the VR of the dictionary, for a client may be wrong; its own for what is not there."""
     try:
-        vr = str(dictionary_VR(tag))
+        vr = vr_of(tag)
     except KeyError:
         return "UN"
     if " or " in vr:

@@ -12,10 +12,10 @@ import structlog
 
 from dicom_node import send
 from dicom_node import store as peers
-from dicom_node.contexts import UPS_EVENT
 from dicom_node.data_sets import UTF_8, attribute
 from dicom_node.errors import PeerUnreachable
 from dicom_node.send import Reporter, SendSettings
+from dicom_node.uids import UPS_EVENT
 from dicom_node.workitems import store
 from dicom_node.workitems.store import Report
 from dicom_node.workitems.subscriber import HORIZON, Subscriber

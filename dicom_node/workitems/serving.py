@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 
 from dicom_node import store as peers
 from dicom_node import views as sights
-from dicom_node.contexts import UPS_PULL, UPS_PUSH, UPS_QUERY, UPS_WATCH
 from dicom_node.data_sets import Attributes, tag_of
 from dicom_node.dimse import Command
 from dicom_node.exchange import Exchange, Offer, Operation
 from dicom_node.finding import ended_early
 from dicom_node.peers import Peer
 from dicom_node.statuses import Status
+from dicom_node.uids import UPS_PULL, UPS_PUSH, UPS_QUERY, UPS_WATCH
 from dicom_node.views import Views
 from dicom_node.workitems import commands, search, store
 from dicom_node.workitems.commands import Performing

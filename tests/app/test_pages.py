@@ -230,8 +230,8 @@ def test_no_patient_data_reaches_the_log(
         assert marked not in said
 
 
-def test_the_web_starts_without_models_fonts_or_signing_toolkits():
-    heavy = ("torch", "onnxruntime", "monai", "typst", "pyhanko", "highdicom", "fhir")
+def test_the_web_starts_without_models_fonts_or_dicom_toolkits():
+    heavy = ("torch", "onnxruntime", "monai", "typst", "pyhanko", "highdicom", "fhir", "pydicom")
     code = "import sys, app.http.application; print(*sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

@@ -11,9 +11,9 @@ from pydicom.filereader import read_dataset
 from pynetdicom.dsutils import encode
 
 from dicom_node import data_sets
-from dicom_node.contexts import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from dicom_node.data_sets import attribute, sequence
 from dicom_node.errors import DataSetUnreadable
+from dicom_node.uids import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
 SYNTAXES = (IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG)
 

@@ -14,11 +14,11 @@ from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from dicom_node.contexts import DEFLATED_LITTLE
 from dicom_node.dicom_json import bulk_of, metadata_of
 from dicom_node.dicom_xml import native_model
 from dicom_node.errors import Unreadable
 from dicom_node.transcode import transcoded
+from dicom_node.uids import DEFLATED_LITTLE
 from kernel.errors import EngineError
 from tests.dicom_node.samples import a_slice, as_file, real_files
 

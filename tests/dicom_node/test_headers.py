@@ -12,15 +12,10 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from dicom_node.contexts import (
-    DEFLATED_LITTLE,
-    EXPLICIT_BIG,
-    EXPLICIT_LITTLE,
-    IMPLICIT_LITTLE,
-)
 from dicom_node.elements import HeadTooShort
 from dicom_node.errors import Unreadable, UnreadableReason
 from dicom_node.headers import UNIDENTIFIED, Defaults, InstanceHeader, read, read_file
+from dicom_node.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from tests.dicom_node.samples import DEFAULTS, a_slice, as_file, as_sent, real_files
 
 ENCODINGS = [EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE]

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dicom_node.contexts import DEFLATED_LITTLE, IMPLICIT_LITTLE
 from dicom_node.errors import PictureRefused
 from dicom_node.pictures import Picture, render
+from dicom_node.uids import DEFLATED_LITTLE, IMPLICIT_LITTLE
 from tests.dicom_node.samples import SHARED, a_slice, as_file, real_files
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # pydicom's, about the files themselves

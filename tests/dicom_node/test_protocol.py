@@ -13,7 +13,7 @@ from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 from pynetdicom.pdu_primitives import A_ASSOCIATE, MaximumLengthNotification
 from pynetdicom.pdu_primitives import ImplementationClassUIDNotification as ClassNotification
 
-from dicom_node import contexts, dimse, pdu
+from dicom_node import dimse, pdu, uids
 from dicom_node.contexts import Answered, ContextResult, Proposed, answer, is_storage
 from dicom_node.dimse import Command, Element, Request, parse_request, response
 from dicom_node.errors import ProtocolBroken, UnreadableReason
@@ -27,7 +27,7 @@ def an_associate_request() -> bytes:
     primitive = A_ASSOCIATE()
     primitive.application_context_name = pdu.APPLICATION_CONTEXT
     primitive.calling_ae_title, primitive.called_ae_title = "VAN1", "TELERAD"
-    proposed = build_context(CT, [contexts.EXPLICIT_LITTLE, contexts.IMPLICIT_LITTLE])
+    proposed = build_context(CT, [uids.EXPLICIT_LITTLE, uids.IMPLICIT_LITTLE])
     proposed.context_id = 1
     primitive.presentation_context_definition_list = [proposed]
     length, implementation = MaximumLengthNotification(), ClassNotification()
@@ -43,9 +43,7 @@ def test_an_association_request_of_pynetdicom_is_understood() -> None:
     request = pdu.parse_associate_request(an_associate_request()[pdu.HEADER_LENGTH :])
 
     assert (request.called, request.calling) == ("TELERAD", "VAN1")
-    assert request.contexts == (
-        Proposed(1, CT, (contexts.EXPLICIT_LITTLE, contexts.IMPLICIT_LITTLE)),
-    )
+    assert request.contexts == (Proposed(1, CT, (uids.EXPLICIT_LITTLE, uids.IMPLICIT_LITTLE)),)
     assert (request.max_pdu, request.implementation_class) == (16_382, "1.2.3")
 
 
@@ -57,7 +55,7 @@ def test_our_acceptance_is_understood_by_pynetdicom() -> None:
 
     (context,) = primitive.presentation_context_definition_results_list
     assert (context.context_id, context.result) == (1, 0)
-    assert context.transfer_syntax == [contexts.EXPLICIT_LITTLE]
+    assert context.transfer_syntax == [uids.EXPLICIT_LITTLE]
     assert primitive.maximum_length_received == 131_072
     assert primitive.implementation_class_uid == pdu.IMPLEMENTATION_CLASS_UID
 
@@ -126,7 +124,7 @@ def test_any_bytes_are_a_request_or_break_the_protocol(data: bytes) -> None:
 
 
 def test_a_response_nobody_asked_for_breaks_the_protocol() -> None:
-    request = Request(Command.C_ECHO_RQ, 1, False, contexts.VERIFICATION, "")
+    request = Request(Command.C_ECHO_RQ, 1, False, uids.VERIFICATION, "")
 
     with pytest.raises(ProtocolBroken):
         parse_request(response(request, Status.SUCCESS))
@@ -158,7 +156,7 @@ def test_elements_and_comment_fit_their_value_representations() -> None:
     ("abstract", "accepted"),
     [
         (CT, True),
-        (contexts.VERIFICATION, True),
+        (uids.VERIFICATION, True),
         ("1.2.840.10008.5.1.4.1.1.1.1", True),
         ("1.2.840.10008.5.1.4.1.1.6", True),  # retired ultrasound
         ("1.3.12.2.1107.5.9.1", True),  # a manufacturer's own
@@ -170,7 +168,7 @@ def test_elements_and_comment_fit_their_value_representations() -> None:
     ],
 )
 def test_contexts_of_storage_and_verification_are_accepted(abstract: str, accepted: bool) -> None:
-    (given_answer,) = answer([Proposed(1, abstract, (contexts.IMPLICIT_LITTLE,))])
+    (given_answer,) = answer([Proposed(1, abstract, (uids.IMPLICIT_LITTLE,))])
 
     assert given_answer.accepted is accepted
     if not accepted:
@@ -185,10 +183,10 @@ def test_private_classes_can_be_shut_out() -> None:
 @pytest.mark.parametrize(
     ("offered", "chosen"),
     [
-        ((contexts.EXPLICIT_BIG, contexts.IMPLICIT_LITTLE), contexts.IMPLICIT_LITTLE),
-        ((contexts.EXPLICIT_BIG,), contexts.EXPLICIT_BIG),
-        (("1.2.840.10008.1.2.4.70", contexts.EXPLICIT_LITTLE), "1.2.840.10008.1.2.4.70"),
-        (("1.2.3.4", contexts.DEFLATED_LITTLE), contexts.DEFLATED_LITTLE),
+        ((uids.EXPLICIT_BIG, uids.IMPLICIT_LITTLE), uids.IMPLICIT_LITTLE),
+        ((uids.EXPLICIT_BIG,), uids.EXPLICIT_BIG),
+        (("1.2.840.10008.1.2.4.70", uids.EXPLICIT_LITTLE), "1.2.840.10008.1.2.4.70"),
+        (("1.2.3.4", uids.DEFLATED_LITTLE), uids.DEFLATED_LITTLE),
         (("1.2.3.4",), None),
         ((), None),
     ],

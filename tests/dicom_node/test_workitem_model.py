@@ -7,8 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dicom_node import data_sets
-from dicom_node.contexts import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from dicom_node.data_sets import Attributes, attribute
+from dicom_node.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from dicom_node.workitems import search
 from dicom_node.workitems.errors import ValueInvalid, WorkitemMalformed
 from dicom_node.workitems.model import from_model, to_model

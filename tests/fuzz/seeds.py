@@ -1,6 +1,6 @@
 """Where fuzzing starts from: one good message of each kind, and the odd files that are at hand."""
 
-from dicom_node.contexts import DEFLATED_LITTLE, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from dicom_node.uids import DEFLATED_LITTLE, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from tests.dicom_node.samples import a_slice, as_file, as_sent
 from tests.wire.odd import ROWS
 from tests.wire.speaker import associate_request, command, element

@@ -10,7 +10,6 @@ import pytest
 
 from dicom_node import commands, store
 from dicom_node.certificates import Binding
-from dicom_node.contexts import IMPLICIT_LITTLE, STUDY_ROOT_FIND
 from dicom_node.doors import TlsDoor
 from dicom_node.intake import Intake
 from dicom_node.listener import Listener, ListenerSettings
@@ -20,6 +19,7 @@ from dicom_node.recovery import admit_record
 from dicom_node.send import SendSettings
 from dicom_node.services import ServiceSettings, offers
 from dicom_node.tls import ServerContexts, TlsFiles
+from dicom_node.uids import IMPLICIT_LITTLE, STUDY_ROOT_FIND
 from dicom_node.views import View
 from kernel.people import ENGINE
 from storage import archive

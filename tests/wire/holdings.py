@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
-from dicom_node.contexts import EXPLICIT_LITTLE
+from dicom_node.uids import EXPLICIT_LITTLE
 from tests.dicom_node.samples import ROOT, a_slice, as_file, as_sent
 from tests.wire.conftest import Node
 from tests.wire.speaker import CALLING

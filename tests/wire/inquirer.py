@@ -11,7 +11,7 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
-from dicom_node.contexts import STUDY_ROOT_FIND
+from dicom_node.uids import STUDY_ROOT_FIND
 from tests.wire.conftest import Node
 from tests.wire.speaker import CALLING
 

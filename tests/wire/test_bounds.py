@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dicom_node.contexts import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from dicom_node.exchange import ServiceAssociation
 from dicom_node.receive import StorageAssociation
+from dicom_node.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from storage.archive_queries import StudyQuery, find_studies
 from tests.dicom_node.samples import CT, a_slice, as_file, as_sent
 from tests.wire.conftest import Node

@@ -18,9 +18,9 @@ from pynetdicom import AE, evt
 from dicom_node import commands, store
 from dicom_node.commitment import CommitmentReports
 from dicom_node.commitments import HORIZON, INSTANCE, Commitment
-from dicom_node.contexts import EXPLICIT_LITTLE, STORAGE_COMMITMENT
 from dicom_node.peers import Peer
 from dicom_node.send import SendSettings
+from dicom_node.uids import EXPLICIT_LITTLE, STORAGE_COMMITMENT
 from kernel.clock import Clock
 from kernel.people import ENGINE
 from storage.engine import Database

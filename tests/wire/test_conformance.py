@@ -8,7 +8,7 @@ from pydicom._uid_dict import UID_dictionary
 from pynetdicom import AE, build_role, evt
 
 from dicom_node.conformance import statement
-from dicom_node.contexts import (
+from dicom_node.uids import (
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
     SERVICES,

@@ -12,7 +12,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from dicom_node import data_sets
-from dicom_node.contexts import (
+from dicom_node.uids import (
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from dicom_node.contexts import EXPLICIT_LITTLE
+from dicom_node.uids import EXPLICIT_LITTLE
 from storage.archive import Archive
 from storage.engine import Database
 from storage.journal import Journal

@@ -3,8 +3,8 @@
 import pytest
 
 from dicom_node.admission import Announced
-from dicom_node.contexts import STORAGE_CLASSES
 from dicom_node.part10 import split
+from dicom_node.registry import STORAGE_CLASSES
 from tests.wire.conftest import Node
 from tests.wire.odd import ODD, ROWS, OddFile, as_sent
 

@@ -20,7 +20,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
 from dicom_node import reactions, store
-from dicom_node.contexts import MODALITY_WORKLIST, PERFORMED_STEP, PERFORMED_STEP_RETRIEVE
+from dicom_node.uids import MODALITY_WORKLIST, PERFORMED_STEP, PERFORMED_STEP_RETRIEVE
 from kernel.facts import ProcedureStepEnded, ProcedureStepStarted, RequestReceived
 from storage import audit, outbox, patients
 from storage.engine import Database

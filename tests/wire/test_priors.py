@@ -11,7 +11,6 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
 from dicom_node import commands, priors, send
-from dicom_node.contexts import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
 from dicom_node.errors import (
     AssociationRefused,
     PeerUnreachable,
@@ -21,6 +20,7 @@ from dicom_node.errors import (
 from dicom_node.part10 import split
 from dicom_node.peers import Peer
 from dicom_node.send import Outgoing, SendSettings
+from dicom_node.uids import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
 from kernel.people import ENGINE
 from tests.dicom_node.samples import as_file
 from tests.services.dcmqrscp import TITLE, dcmqrscp

@@ -20,15 +20,15 @@ from pynetdicom import AE, build_role, evt
 from pynetdicom.association import Association
 
 from dicom_node import commands
-from dicom_node.contexts import (
+from dicom_node.part10 import split
+from dicom_node.peers import Peer
+from dicom_node.uids import (
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
     PATIENT_ROOT_MOVE,
     STUDY_ROOT_GET,
     STUDY_ROOT_MOVE,
 )
-from dicom_node.part10 import split
-from dicom_node.peers import Peer
 from kernel.people import ENGINE
 from storage import audit, corrections, patients
 from storage.series_queries import held

@@ -15,12 +15,12 @@ from pynetdicom.association import Association
 from dicom_node import commands, committing, errands
 from dicom_node.commitments import HORIZON, INSTANCE
 from dicom_node.committing import CommitmentRequests
-from dicom_node.contexts import AVAILABILITY, EXPLICIT_LITTLE, STORAGE_COMMITMENT, VERIFICATION
 from dicom_node.errands import ASKED, COMMITTED, FAILED, GIVEN_UP
 from dicom_node.notices import Notices, reactions
 from dicom_node.peers import Peer
 from dicom_node.send import SendSettings
 from dicom_node.study_sending import send_study
+from dicom_node.uids import AVAILABILITY, EXPLICIT_LITTLE, STORAGE_COMMITMENT, VERIFICATION
 from dicom_node.views import View
 from kernel.facts import StudyCompleted
 from kernel.people import ENGINE

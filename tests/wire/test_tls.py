@@ -17,7 +17,6 @@ import pytest
 
 from dicom_node import commands, identity, send, store
 from dicom_node.certificates import Binding, read
-from dicom_node.contexts import EXPLICIT_LITTLE
 from dicom_node.doors import PlainDoor, networks
 from dicom_node.errors import (
     CertificateExpired,
@@ -33,6 +32,7 @@ from dicom_node.part10 import split
 from dicom_node.peers import Peer
 from dicom_node.send import Outgoing, SendSettings
 from dicom_node.tls import ServerContexts, TlsFiles
+from dicom_node.uids import EXPLICIT_LITTLE
 from kernel.errors import Misconfigured
 from kernel.people import ENGINE
 from storage import audit

@@ -13,8 +13,8 @@ import pytest
 from pydicom.dataset import Dataset
 
 from dicom_node import store
-from dicom_node.contexts import MODALITY_WORKLIST
 from dicom_node.orders import CANCELLED, ScheduledStep
+from dicom_node.uids import MODALITY_WORKLIST
 from storage import patients
 from tests.wire.conftest import Node, start
 from tests.wire.holdings import HELD, stock
