@@ -284,7 +284,7 @@ class Parts:
     def reactions(self) -> Reactions:
         """Return who reacts to which fact: the whole table, from every package."""
         from ai_assist.reactions import reactions as ai_assist
-        from app import returns
+        from app import priors, returns
         from app.readings import reactions as readings
         from dicom_node.examination import reactions as examination
         from dicom_node.notices import reactions as notices
@@ -299,6 +299,7 @@ class Parts:
             **notices(self.views),
             **worklist(self.worklist),
             **readings(),
+            **priors.reactions(priors.bounds_of(self.settings.priors)),
             **ai_assist(self.shelf),
             **health_record(DESTINATIONS, returns.destinations),
         }
@@ -310,6 +311,7 @@ class Parts:
             *self._prefetching(),
             *self._purging(),
             *self._commitments(),
+            *self._priors(),
             *self._examination(),
             *self._workitems(),
             *self._metadata(),
@@ -372,6 +374,14 @@ class Parts:
             *CommitmentRequests(self.database, settings).due_work(),
             *Notices(self.database, settings).due_work(),
         ]
+
+    def _priors(self) -> Sequence[DueWork]:
+        from app.priors import bounds_of
+        from dicom_node.prior_work import PriorWork
+        from dicom_node.send import SendSettings
+
+        settings = SendSettings(ae_title=self.settings.dicom.ae_title, secure=self.secure)
+        return PriorWork(self.database, settings, bounds_of(self.settings.priors)).due_work()
 
     def _workitems(self) -> Sequence[DueWork]:
         from dicom_node.send import SendSettings

@@ -88,7 +88,8 @@ class PeerEntry(_Entry):
 
     `certificates` are those it shows over TLS, each the name of a file beside this one or its PEM
     text; with one it must use TLS unless `tls_required` is false.  `tls` says how we call it.
-    `notify` says that it is told which studies are here (instance availability).
+    `notify` says that it is told which studies are here (instance availability); `priors` that it
+    is asked for a patient's earlier studies when a case opens.
     """
 
     ae_title: str
@@ -98,6 +99,7 @@ class PeerEntry(_Entry):
     issuer: str | None = None
     character_set: str = ""
     notify: bool = False
+    priors: bool = False
     certificates: tuple[str, ...] = ()
     tls: bool = False
     tls_required: bool | None = None
@@ -230,6 +232,7 @@ def _peer(entry: PeerEntry) -> Peer:
         issuer=entry.issuer or unstated_issuer(entry.organisation),
         character_set=entry.character_set,
         notify=entry.notify,
+        priors=entry.priors,
         tls=entry.tls,
         tls_required=bool(entry.certificates) if entry.tls_required is None else entry.tls_required,
     )

@@ -112,6 +112,25 @@ class DicomSettings(_Section):
     """So that one site cannot take all of them."""
 
 
+class PriorsSettings(_Section):
+    """Earlier studies that are fetched from peers with ``--priors`` when a case opens."""
+
+    studies: int = Field(default=5, ge=0, le=100)
+    """At most so many of a patient from one peer, the latest; 0 fetches none."""
+    years: int = Field(default=5, ge=1, le=150)
+    """Studies that are older than so many years before that of the case are left."""
+    images: int = Field(default=3000, ge=1)
+    """A study of more images, as its peer counts, is left to ``telerad fetch``."""
+    at_once: int = Field(default=2, ge=1, le=4)
+    """Peers that may send at once; one of them sends one study at a time."""
+    again_hours: float = Field(default=12.0, ge=0)
+    """A peer is asked for the same patient again after so long, if another case opens."""
+    move_minutes: float = Field(default=15.0, gt=0)
+    """A peer that did not send a study in this time is asked for it again later."""
+    give_up_hours: float = Field(default=24.0, gt=0)
+    """So long a peer that cannot be reached is tried."""
+
+
 class OrthancSettings(_Section):
     """Following Orthanc servers; each is registered by ``telerad orthanc add``."""
 
@@ -212,6 +231,7 @@ class Settings(BaseSettings):
     storage: StorageSettings = StorageSettings()
     retention: RetentionSettings = RetentionSettings()
     dicom: DicomSettings = DicomSettings()
+    priors: PriorsSettings = PriorsSettings()
     orthanc: OrthancSettings = OrthancSettings()
     web: WebSettings = WebSettings()
     relay: RelaySettings = RelaySettings()

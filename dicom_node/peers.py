@@ -18,7 +18,8 @@ class Peer:
     `issuer` is who gives out the patient ids that it sends without (0010,0021);
     `character_set` is what its data sets are written in where they do not say so; `reader_id` is
     the consultant whose workstation it is, who alone claims readings with it.
-    `notify` says that it is told which studies are here (instance availability).
+    `notify` says that it is told which studies are here (instance availability); `priors` that it
+    is asked for a patient's earlier studies when a case opens.
     `tls` says that we call it over TLS, `tls_required` that it may call us over TLS alone.
     """
 
@@ -30,6 +31,7 @@ class Peer:
     character_set: str = ""
     reader_id: str = ""
     notify: bool = False
+    priors: bool = False
     tls: bool = False
     tls_required: bool = False
 

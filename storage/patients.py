@@ -156,6 +156,19 @@ def registered(tx: Transaction, ref: str) -> Patient:
     return _patient(_row(tx, ref))
 
 
+def known_as(tx: Transaction, ref: str) -> list[Patient]:
+    """Return everything that a person is registered as: the patient, and those merged with it.
+
+    Raises
+    ------
+    PatientUnknown
+        No patient has this reference.
+    """
+    root = stands_for(tx, ref)
+    merged = sorted(_merged_with(tx, root) - {root})
+    return [registered(tx, each) for each in (root, *merged)]
+
+
 def find(tx: Transaction, patient_id: str, issuer: str = "") -> list[Patient]:
     """Return the patients with an id, of one issuer if it is named."""
     query = select(PATIENTS).where(PATIENTS.c.patient_id == patient_id).order_by(PATIENTS.c.issuer)

@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from kernel.facts import Fact
-from kernel.ids import UNIDENTIFIED, PatientRef, RequestId
-from storage import archive, hidden, outbox, patients
+from kernel.ids import UNIDENTIFIED, PatientRef, RequestId, StudyUID
+from storage import archive, hidden, outbox, patients, priors
 from storage.archive import Manifest, StudyUnknown
 from storage.engine import Transaction
 from worklist import case as moves
@@ -122,6 +122,8 @@ def join_request(tx: Transaction, request_id: str, *, settings: WorklistSettings
     store.lock_pair(tx, study_uid=request.study_uid, accession=request.accession)
     waiting = {row.study_uid for row in store.desk_studies_for(tx, request)}
     named = {request.study_uid} if request.study_uid is not None else set()
+    if request.study_uid is None:
+        named |= {StudyUID(uid) for uid in priors.with_accession(tx, request.accession)}
     for study_uid in sorted(waiting | named):
         try:
             open_case(tx, study_uid, settings=settings, act=act)
@@ -135,7 +137,8 @@ def open_case(
     """Open the case of a complete study, or show the study on the desk with the reason.
 
     There is one case for each open request that names the study, or one for the request with its
-    accession number and patient.  A study that was withdrawn is as if it had never come.
+    accession number and patient.  A study that was withdrawn is as if it had never come, and one
+    that was fetched as a prior waits for nobody unless a request asks for it.
 
     Raises
     ------
@@ -151,7 +154,9 @@ def open_case(
     found = match(study, store.requests_for(tx, study))
     if isinstance(found, Unmatched):
         cases = store.cases_of_study(tx, study_uid, lock=False)
-        if all(case.misfiled_by is not None for case in cases):
+        if found.reason is DeskReason.NO_REQUEST and priors.is_prior(tx, study_uid):
+            store.take_off_desk(tx, study_uid)
+        elif all(case.misfiled_by is not None for case in cases):
             _to_desk(tx, manifest, found.reason, found.sentence, found.request_id, act)
         return []
     opened = [_open(tx, manifest, request, settings, act) for request in found.requests]

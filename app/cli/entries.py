@@ -129,6 +129,7 @@ def _case_list(data: Path, state: str | None, limit: int, as_json: bool) -> None
 @json_option
 def _case_show(case_id: str, data: Path, as_json: bool) -> None:
     """Show one case, and everything that happened to it."""
+    from app.priors import told_of
     from storage import audit
     from worklist import store
     from worklist.case import SENTENCES
@@ -136,6 +137,7 @@ def _case_show(case_id: str, data: Path, as_json: bool) -> None:
     parts = parts_of(data)
     with parts.database.reading() as tx:
         found = store.get_case(tx, case_id)
+        priors = told_of(tx, found.patient_ref)
         happened = audit.of_case(tx, case_id)
     if as_json:
         events = [{"at": e.at.isoformat(), "action": e.action, "actor": e.actor} for e in happened]
@@ -145,6 +147,7 @@ def _case_show(case_id: str, data: Path, as_json: bool) -> None:
                     "id": found.id,
                     "state": found.state.value,
                     "reason": found.state_reason.value,
+                    "priors": [prior.as_words() for prior in priors],
                     "events": events,
                 }
             )
@@ -153,6 +156,9 @@ def _case_show(case_id: str, data: Path, as_json: bool) -> None:
     click.echo(f"case {found.id}\n  state    {found.state.value}")
     click.echo(f"  because  {SENTENCES[found.state_reason]}")
     click.echo(f"  profile  {found.profile}\n  due      {found.due:%Y-%m-%d %H:%M} UTC")
+    for prior in priors:
+        what = f"{prior.date} {prior.modalities} {prior.study_uid}".strip() or "asked"
+        click.echo(f"  priors   {prior.peer}: {what}, {prior.state}: {prior.sentence}")
     for entry in happened:
         click.echo(f"  {entry.at:%Y-%m-%d %H:%M:%S}  {entry.action:28} {entry.actor}")
 
@@ -183,6 +189,11 @@ def peer() -> None:
 @click.option(
     "--notify/--no-notify", default=None, help="Tell it which studies are here; not unless told so."
 )
+@click.option(
+    "--priors/--no-priors",
+    default=None,
+    help="Fetch a patient's earlier studies from it when a case opens; not unless told so.",
+)
 @click.option("--tls/--no-tls", default=None, help="Call it over TLS; not unless told so.")
 @click.option(
     "--plain/--no-plain",
@@ -200,6 +211,7 @@ def _peer_add(
     reader: str,
     certificates: tuple[Path, ...],
     notify: bool | None,
+    priors: bool | None,
     tls: bool | None,
     plain: bool | None,
 ) -> None:
@@ -233,6 +245,7 @@ def _peer_add(
                 character_set=charset,
                 reader_id=reader,
                 notify=bool(before and before.notify) if notify is None else notify,
+                priors=bool(before and before.priors) if priors is None else priors,
                 tls=bool(before and before.tls) if tls is None else tls,
                 tls_required=required,
             ),
@@ -307,6 +320,7 @@ def _peer_list(data: Path, as_json: bool) -> None:
                 "organisation": found.organisation_id,
                 "issuer": found.issuer,
                 "notified": "yes" if found.notify else "no",
+                "priors": "yes" if found.priors else "no",
                 "we_call": "tls" if found.tls else "plain",
                 "it_calls": "tls" if found.tls_required else "plain or tls",
             }

@@ -22,6 +22,7 @@ from app.identity import store as people
 from app.identity.policy import Right
 from app.pages import document
 from app.pages.rendering import render
+from app.priors import ToldPrior, told_of
 from app.studies import Said, remarks_of
 from health_record import commands as health_record
 from health_record import store as deliveries_store
@@ -66,6 +67,7 @@ class CasePage:
     profile: str
     images: Images
     remarks: tuple[Said, ...]
+    priors: tuple[ToldPrior, ...]
     patient: Patient | None
     moves: tuple[CaseMove, ...]
     documents: tuple[SealedDocument, ...]
@@ -164,6 +166,7 @@ def page_for(tx: Transaction, opened: OpenedCase) -> CasePage:
         profile=_profile_name(tx, case.profile),
         images=_images(tx, case),
         remarks=remarks_of(tx, case.study_uid),
+        priors=tuple(told_of(tx, case.patient_ref)),
         patient=patients.get(tx, case.patient_ref) if Right.SEE_PATIENT in granted else None,
         moves=moves,
         documents=tuple(sealed_for_case(tx, case.id)),

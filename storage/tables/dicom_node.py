@@ -39,6 +39,13 @@ PEERS = Table(
         server_default=text("''"),
         comment="the consultant whose workstation it is",
     ),
+    Column(
+        "priors",
+        Boolean,
+        nullable=False,
+        server_default=false(),
+        comment="ask it for earlier studies when a case opens",
+    ),
     Column("added_at", UtcDateTime, nullable=False),
     Column("tls", Boolean, nullable=False, server_default=false(), comment="we call it over TLS"),
     Column(

@@ -7,7 +7,7 @@ import pytest
 from kernel.facts import StudyAmended
 from kernel.ids import UNIDENTIFIED, PatientRef
 from kernel.people import ENGINE
-from storage import audit, patients
+from storage import audit, patients, priors
 from tests.worklist.examples import HOUR, ISSUER, MINUTE, NOON, THORAX, a_new_request, patient
 from tests.worklist.room import NEURO, Room
 from worklist import commands, queries, store
@@ -254,3 +254,39 @@ def test_a_patient_without_request_reference_is_taken_from_the_study(room: Room)
     room.tell(room.study(1))
     (case,) = room.ask(queries.list_cases)
     assert case.patient_ref == patient("p-1")
+
+
+def fetched(room: Room, number: int, *, patient_id: str = "P-1", issuer: str = ISSUER) -> None:
+    """Note that a study is fetched as a prior of a patient."""
+    with room.database.transaction() as tx:
+        ref = patients.register(
+            tx, issuer=issuer, patient_id=patient_id, name="", sex="", birth_date=None
+        )
+        prior = priors.Prior(
+            study_uid=f"1.2.3.{number}",
+            patient_ref=ref,
+            ae_title="PACS",
+            study_date="20260101",
+            modalities="DX",
+            instances=1,
+            asked_at=tx.at,
+            due_at=None,
+        )
+        priors.add(tx, [prior])
+
+
+def test_a_prior_waits_for_nobody_and_a_request_may_still_ask_for_it(room: Room):
+    fetched(room, 1)
+    room.tell(room.study(1, patient_id="P-1", accession="A-1"))
+    assert reasons(room) == []
+    assert room.ask(queries.list_cases) == []
+    asked = room.request(1, patient_ref=patient("P-1"), accession="A-1")
+    room.tell_own()
+    (case,) = room.ask(queries.list_cases)
+    assert (case.request_id, case.study_uid) == (asked.id, "1.2.3.1")
+
+
+def test_a_study_that_came_as_the_prior_of_another_patient_is_on_the_desk(room: Room):
+    fetched(room, 1, patient_id="P-9")
+    room.tell(room.study(1, patient_id="P-1"))
+    assert reasons(room) == [("1.2.3.1", DeskReason.NO_REQUEST)]

@@ -1,0 +1,305 @@
+"""Rows of priors at peers: searches that were asked for, and the studies that they found.
+
+A search belongs to a patient and a peer, a study to nobody else: neither is there twice, whoever
+asks for it and how often.  Each is due at a moment, is claimed with a lease, and ends in a state
+with a sentence that a person can read.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Column, and_, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from kernel.ids import derived
+from storage import patients
+from storage.engine import Transaction
+from storage.tables.archive import STUDIES
+from storage.tables.priors import PRIOR_SEARCHES, PRIOR_STUDIES
+
+_MAX_SENTENCE = 300
+_DUE_LIMIT = 20
+
+
+class PriorState(StrEnum):
+    """How a search or the fetching of a study stands."""
+
+    WAITING = "waiting"
+    COMING = "coming"
+    """A study alone: its peer is sending it, or was when whoever fetched it was killed."""
+    DONE = "done"
+    """A search alone: the peer answered."""
+    CAME = "came"
+    """A study alone: it is here."""
+    REFUSED = "refused"
+    GIVEN_UP = "given_up"
+
+
+_FAILED = (PriorState.REFUSED.value, PriorState.GIVEN_UP.value)
+"""Another case of the patient is a reason to try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A state with its reason: a constant code and a sentence for people."""
+
+    state: PriorState
+    code: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """A peer that is asked for the priors of a patient."""
+
+    id: str
+    patient_ref: str
+    ae_title: str
+    study_uid: str
+    state: PriorState
+    code: str
+    sentence: str
+    attempts: int
+    asked_at: datetime
+    due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prior:
+    """A study that a peer said it has of a patient, and that is fetched from it."""
+
+    study_uid: str
+    patient_ref: str
+    ae_title: str
+    study_date: str
+    modalities: str
+    instances: int | None
+    state: PriorState = PriorState.WAITING
+    code: str = "priors.waiting"
+    sentence: str = "It is fetched soon."
+    attempts: int = 0
+    asked_at: datetime
+    due_at: datetime | None
+
+
+def ask(
+    tx: Transaction,
+    *,
+    patient_ref: str,
+    ae_title: str,
+    study_uid: str,
+    standing: Standing,
+    again: timedelta,
+) -> bool:
+    """Ask a peer for the priors of a patient; False if it was asked within `again` already."""
+    table = PRIOR_SEARCHES
+    over = standing.state is not PriorState.WAITING
+    values = {
+        "study_uid": study_uid,
+        **_told(standing),
+        "attempts": 0,
+        "asked_at": tx.at,
+        "due_at": None if over else tx.at,
+        "ended_at": tx.at if over else None,
+    }
+    done = tx.execute(
+        _insert(tx, table)
+        .values(
+            id=derived("prior-search", patient_ref, ae_title),
+            patient_ref=patient_ref,
+            ae_title=ae_title,
+            **values,
+        )
+        .on_conflict_do_update(
+            index_elements=[table.c.id],
+            set_=values,
+            where=and_(
+                table.c.due_at.is_(None),
+                # What was refused before anybody was asked does not keep anybody from asking.
+                or_(table.c.asked_at <= tx.at - again, table.c.attempts == 0),
+            ),
+        )
+    )
+    return bool(done.rowcount)
+
+
+def searches_due(tx: Transaction) -> list[str]:
+    """Return the ids of the searches that are to be made now."""
+    table = PRIOR_SEARCHES
+    query = select(table.c.id).where(table.c.due_at <= tx.at).order_by(table.c.due_at)
+    return list(tx.execute(query.limit(_DUE_LIMIT)).scalars())
+
+
+def claim_search(tx: Transaction, id: str, *, until: datetime) -> Search | None:
+    """Take a search that is due, until a moment; None if another has it or it is over."""
+    row = _claimed(tx, PRIOR_SEARCHES.c.id, id, until, {})
+    return None if row is None else _search(row)
+
+
+def note_search(
+    tx: Transaction, search: Search, standing: Standing, *, due_at: datetime | None
+) -> None:
+    """Note how a search stands; without a moment of the next attempt it is over."""
+    _note(tx, PRIOR_SEARCHES.c.id, search.id, search.attempts, standing, due_at)
+
+
+def add(tx: Transaction, found: Iterable[Prior]) -> None:
+    """Keep studies that were found; one that waits, comes or came stays as it is."""
+    table = PRIOR_STUDIES
+    for one in found:
+        values = {name: getattr(one, name) for name in Prior.__dataclass_fields__}
+        values["state"] = one.state.value
+        values["ended_at"] = tx.at if one.due_at is None else None
+        kept = _insert(tx, table).values(**values)
+        tx.execute(
+            kept.on_conflict_do_update(
+                index_elements=[table.c.study_uid], set_=values, where=table.c.state.in_(_FAILED)
+            )
+        )
+
+
+def known(tx: Transaction, study_uids: list[str]) -> frozenset[str]:
+    """Return those of some studies that are here, were withdrawn here, or are fetched already."""
+    here = select(STUDIES.c.study_uid).where(STUDIES.c.study_uid.in_(study_uids))
+    asked = select(PRIOR_STUDIES.c.study_uid).where(
+        PRIOR_STUDIES.c.study_uid.in_(study_uids), PRIOR_STUDIES.c.state.not_in(_FAILED)
+    )
+    return frozenset(tx.execute(here.union(asked)).scalars())
+
+
+def fetches_due(tx: Transaction, *, at_once: int) -> list[str]:
+    """Return the studies to fetch now: one of a peer at a time, so many at once in all."""
+    busy = _busy(tx)
+    table = PRIOR_STUDIES
+    query = (
+        select(table.c.study_uid, table.c.ae_title)
+        .where(table.c.due_at <= tx.at, table.c.ae_title.not_in(busy))
+        .order_by(table.c.due_at, table.c.study_date.desc(), table.c.study_uid)
+    )
+    first: dict[str, str] = {}
+    for row in tx.execute(query.limit(_DUE_LIMIT)):
+        first.setdefault(row.ae_title, row.study_uid)
+    return list(first.values())[: max(0, at_once - len(busy))]
+
+
+def claim_fetch(tx: Transaction, study_uid: str, *, until: datetime, at_once: int) -> Prior | None:
+    """Take a study that is due, until a moment; None if it is not, or its peer is sending."""
+    if study_uid not in fetches_due(tx, at_once=at_once):
+        return None
+    coming = Standing(PriorState.COMING, "priors.coming", "The peer is asked to send it.")
+    row = _claimed(tx, PRIOR_STUDIES.c.study_uid, study_uid, until, _told(coming))
+    return None if row is None else _prior(row)
+
+
+def note_fetch(
+    tx: Transaction, prior: Prior, standing: Standing, *, due_at: datetime | None
+) -> None:
+    """Note how the fetching of a study stands; without a next attempt it is over."""
+    _note(tx, PRIOR_STUDIES.c.study_uid, prior.study_uid, prior.attempts, standing, due_at)
+
+
+def is_prior(tx: Transaction, study_uid: str) -> bool:
+    """Say whether a study is here as a prior of the patient whose it is."""
+    query = (
+        select(PRIOR_STUDIES.c.patient_ref, STUDIES.c.patient_ref.label("its"))
+        .join(STUDIES, STUDIES.c.study_uid == PRIOR_STUDIES.c.study_uid)
+        .where(PRIOR_STUDIES.c.study_uid == study_uid)
+    )
+    row = tx.execute(query).first()
+    return row is not None and row.its in patients.same_person(tx, row.patient_ref)
+
+
+def with_accession(tx: Transaction, accession: str) -> list[str]:
+    """Return the priors with an accession number: a request may ask for one later."""
+    query = (
+        select(PRIOR_STUDIES.c.study_uid)
+        .join(STUDIES, STUDIES.c.study_uid == PRIOR_STUDIES.c.study_uid)
+        .where(STUDIES.c.accession == accession, STUDIES.c.accession != "")
+        .order_by(PRIOR_STUDIES.c.study_uid)
+    )
+    return list(tx.execute(query).scalars())
+
+
+def of_patient(tx: Transaction, patient_ref: str) -> tuple[list[Search], list[Prior]]:
+    """Return who was asked for a patient's priors and what they have, the latest study first."""
+    refs = [patient_ref, patients.stands_for(tx, patient_ref)]
+    searches = select(PRIOR_SEARCHES).where(PRIOR_SEARCHES.c.patient_ref.in_(refs))
+    studies = select(PRIOR_STUDIES).where(PRIOR_STUDIES.c.patient_ref.in_(refs))
+    asked = tx.execute(searches.order_by(PRIOR_SEARCHES.c.ae_title)).mappings()
+    latest = PRIOR_STUDIES.c.study_date.desc(), PRIOR_STUDIES.c.study_uid
+    found = tx.execute(studies.order_by(*latest)).mappings()
+    return [_search(row) for row in asked], [_prior(row) for row in found]
+
+
+def study_day(tx: Transaction, study_uid: str) -> date:
+    """Return the day of a study; the day of the transaction where it says none."""
+    found = tx.execute(select(STUDIES.c.study_date).where(STUDIES.c.study_uid == study_uid))
+    told: str = found.scalar() or ""
+    try:
+        return date(int(told[:4]), int(told[4:6]), int(told[6:8]))
+    except ValueError:
+        return tx.at.date()
+
+
+def _busy(tx: Transaction) -> list[str]:
+    table = PRIOR_STUDIES
+    query = select(table.c.ae_title).where(
+        table.c.state == PriorState.COMING.value, table.c.due_at > tx.at
+    )
+    return sorted(set(tx.execute(query).scalars()))
+
+
+def _claimed(
+    tx: Transaction, key: Column[str], value: str, until: datetime, told: Mapping[str, str]
+) -> Mapping[Any, Any] | None:
+    table = key.table
+    done = tx.execute(
+        update(table)
+        .where(key == value, table.c.due_at <= tx.at)
+        .values(due_at=until, attempts=table.c.attempts + 1, **told)
+    )
+    if not done.rowcount:
+        return None
+    return tx.execute(select(table).where(key == value)).mappings().one()
+
+
+def _note(
+    tx: Transaction,
+    key: Column[str],
+    value: str,
+    attempts: int,
+    standing: Standing,
+    due_at: datetime | None,
+) -> None:
+    """Note it unless another has taken it over meanwhile."""
+    ended_at = tx.at if due_at is None else None
+    tx.execute(
+        update(key.table)
+        .where(key == value, key.table.c.attempts == attempts)
+        .values(**_told(standing), due_at=due_at, ended_at=ended_at)
+    )
+
+
+def _told(standing: Standing) -> dict[str, str]:
+    return {
+        "state": standing.state.value,
+        "code": standing.code,
+        "sentence": standing.sentence[:_MAX_SENTENCE],
+    }
+
+
+def _insert(tx: Transaction, table: Any) -> Any:
+    return (sqlite if tx.dialect == "sqlite" else postgresql).insert(table)
+
+
+def _search(row: Mapping[Any, Any]) -> Search:
+    told = {name: row[name] for name in Search.__dataclass_fields__}
+    return Search(**{**told, "state": PriorState(row["state"])})
+
+
+def _prior(row: Mapping[Any, Any]) -> Prior:
+    told = {name: row[name] for name in Prior.__dataclass_fields__}
+    return Prior(**{**told, "state": PriorState(row["state"])})
