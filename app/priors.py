@@ -2,16 +2,18 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from app.settings import PriorsSettings
-from dicom_node import prior_work
-from dicom_node.prior_choice import PriorBounds
 from kernel.facts import CaseOpened, Fact
 from storage import priors as rows
 from storage.engine import Transaction
 from storage.priors import PriorState
 from storage.work import Reactions
 from worklist import store as worklist
+
+if TYPE_CHECKING:  # a page that tells of priors opens no DICOM toolkit
+    from dicom_node.prior_choice import PriorBounds
 
 CONSUMER = "app.priors"
 
@@ -39,8 +41,10 @@ class ToldPrior:
         return {**{name: getattr(self, name) for name in plain}, "next_at": next_at}
 
 
-def bounds_of(told: PriorsSettings) -> PriorBounds:
+def bounds_of(told: PriorsSettings) -> "PriorBounds":
     """Return the bounds in the words of the DICOM node."""
+    from dicom_node.prior_choice import PriorBounds
+
     return PriorBounds(
         studies=told.studies,
         years=told.years,
@@ -52,8 +56,9 @@ def bounds_of(told: PriorsSettings) -> PriorBounds:
     )
 
 
-def reactions(bounds: PriorBounds) -> Reactions:
+def reactions(bounds: "PriorBounds") -> Reactions:
     """Return what follows when a case opens: whose priors, the worklist knows."""
+    from dicom_node import prior_work
 
     def opened(tx: Transaction, fact: Fact) -> None:
         assert isinstance(fact, CaseOpened)
