@@ -12,8 +12,9 @@ SERVICES := .venv-services
 WORKERS ?= 2
 # Progress goes to standard error: the rows of `make -s bench-NAME` own standard output.
 SAY := >&2 printf '%s\n'
-# Independent JavaScript clients of the wire tests; xhr2 stands in for what a browser has.
-NPM_CLIENTS := dcmjs-dimse@0.3.3 dicomweb-client@0.11.3 xhr2@0.2.1
+# Independent JavaScript clients of the wire tests, and the decoder of OHIF; xhr2 stands in for what
+# a browser has.
+NPM_CLIENTS := dcmjs-dimse@0.3.3 dicomweb-client@0.11.3 xhr2@0.2.1 @cornerstonejs/codec-openjph@2.4.11
 PIP := -m pip --disable-pip-version-check install -qq --progress-bar off
 
 .PHONY: help

@@ -14,7 +14,7 @@ from dicom_node.data_sets import tag_of
 from dicom_node.registry import STORAGE_CLASSES, TRANSFER_SYNTAXES
 from dicom_node.statuses import Outcome, Status, word_for
 from dicom_node.tls import CIPHERS
-from dicom_node.uids import MESSAGE_SYNTAXES, SERVICES, VERIFICATION
+from dicom_node.uids import COMPRESSIONS, MESSAGE_SYNTAXES, SERVICES, VERIFICATION
 from dicom_node.workitems.serving import ACTIONS, OPERATIONS
 from storage.archive_find import Level
 
@@ -92,8 +92,15 @@ What is not seen is neither found nor retrieved.
 _RETRIEVE = """\
 C-MOVE sends to registered peers only (else A801), C-GET on the same association to contexts for
 which the peer selected the SCP role. Instances go in the transfer syntax in which they came; where
-the receiver does not take it, uncompressed in Explicit or Implicit VR Little Endian. Pending
-answers have the numbers of sub-operations; the final one lists what failed.
+the receiver does not take it, uncompressed in Explicit or Implicit VR Little Endian. On a C-GET
+whose context was accepted in one of the compressions below alone, and over DICOMweb where one is
+asked for, pictures are compressed without loss: the samples that come out are compared with those
+that went in, and what cannot be kept is refused. Pending answers have the numbers of
+sub-operations; the final one lists what failed.
+
+High-throughput JPEG 2000 is made of samples of up to sixteen bits, in the precision of Bits Stored,
+in RPCL order with TLM and a base resolution of at most 64 by 64 (PS3.5 10.18), RGB by the
+reversible transform (YBR_RCT). Compressions that are made:
 """
 _WORKLIST = """\
 ## 6. Modality worklist (PS3.4 Annex K)
@@ -213,6 +220,7 @@ def statement() -> str:
         _FIND,
         _table(("level", "key", "tag"), _query_keys()),
         _RETRIEVE,
+        _classes(COMPRESSIONS),
         _WORKLIST,
         _table(("in", "key", "tag"), _worklist_keys()),
         _COMMITMENT,

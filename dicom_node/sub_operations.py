@@ -17,6 +17,7 @@ from dicom_node.outgoing import Leaving
 from dicom_node.peers import Peer
 from dicom_node.send import Delivered, Originator, Sender, SendSettings
 from dicom_node.statuses import Status
+from dicom_node.uids import COMPRESSIONS
 from dicom_node.uncompressed import TARGETS, data_set_in
 from storage.series_queries import Held
 
@@ -141,7 +142,7 @@ class Back:
         }
 
     def deliver(self, held: Held, leaving: Leaving) -> Delivered:
-        """Send one instance, in its own transfer syntax or uncompressed."""
+        """Send one instance: as it is stored, uncompressed, or in a lossless compression."""
         syntax = next((each for each in self._syntaxes(held)), None)
         if syntax is None:
             reason = "the peer takes this SOP class back in no transfer syntax that we can give"
@@ -155,7 +156,8 @@ class Back:
         return Delivered(held.instance_uid, answer.status, answer.comment)
 
     def _syntaxes(self, held: Held) -> list[str]:
-        asked = (held.transfer_syntax_uid, *TARGETS)
+        made = TARGETS if held.rows is None else (*TARGETS, *COMPRESSIONS)
+        asked = (held.transfer_syntax_uid, *made)
         return [each for each in asked if (held.sop_class_uid, each) in self._taken]
 
 

@@ -15,27 +15,24 @@ from io import BytesIO
 from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import iter_pixels
-from pydicom.uid import (
-    UID,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGLSLossless,
-    RLELossless,
-)
+from pydicom.uid import UID
 
 from dicom_node.apart import MAX_PIXEL_BYTES, decompressed
 from dicom_node.codecs import ENCODERS, decoder_of
 from dicom_node.deflated import inflated
 from dicom_node.errors import PictureRefused
-from dicom_node.uids import DEFLATED_LITTLE
+from dicom_node.uids import (
+    COMPRESSIONS,
+    DEFLATED_LITTLE,
+    EXPLICIT_LITTLE,
+    HTJ2K,
+    IMPLICIT_LITTLE,
+)
 
-EXPLICIT_LITTLE = str(ExplicitVRLittleEndian)
-IMPLICIT_LITTLE = str(ImplicitVRLittleEndian)
-COMPRESSIONS = frozenset({str(JPEG2000Lossless), str(JPEGLSLossless), str(RLELossless)})
-"""Lossless compressions of pixels that can be made here."""
+TARGETS = frozenset({*COMPRESSIONS, EXPLICIT_LITTLE, IMPLICIT_LITTLE, DEFLATED_LITTLE})
 
-TARGETS = COMPRESSIONS | {EXPLICIT_LITTLE, IMPLICIT_LITTLE, DEFLATED_LITTLE}
+_OVERLAYS = range(0x6000, 0x6100)
+_BIT_POSITION, _OVERLAY_DATA = 0x0102, 0x3000
 
 
 def to_explicit_little(part10: bytes) -> bytes:
@@ -82,9 +79,8 @@ def _transcoded(part10: bytes, target: str) -> bytes:
     if not data_set.file_meta.TransferSyntaxUID.is_little_endian:
         _swap_words(data_set)
     if target in COMPRESSIONS:
-        data_set.compress(
-            UID(target), generate_instance_uid=False, encoding_plugin=ENCODERS[target]
-        )
+        _refuse_overlay_bits(data_set)
+        _compress(data_set, target)
     made = _written(data_set, target)
     if before and before != _pixel_digest(dcmread(BytesIO(inflated(made)))):
         raise PictureRefused("the transfer syntax would not have kept every pixel")
@@ -101,6 +97,15 @@ def _decompress(data_set: Dataset) -> None:
         data_set.PhotometricInterpretation = "YBR_FULL"  # a decoder gives every sample
 
 
+def _compress(data_set: Dataset, target: str) -> None:
+    if target in HTJ2K:
+        from dicom_node.htj2k import compress  # and with it the library, for those who ask
+
+        compress(data_set, target)
+        return
+    data_set.compress(UID(target), generate_instance_uid=False, encoding_plugin=ENCODERS[target])
+
+
 def _is_at_risk(data_set: Dataset, target: str, has_pixels: bool) -> bool:
     """Say whether pixels are encoded anew, and not merely decoded or copied."""
     syntax = data_set.file_meta.TransferSyntaxUID
@@ -114,12 +119,26 @@ def _refuse_bomb(data_set: Dataset) -> None:
         raise PictureRefused("the instance is too large to be given in another transfer syntax")
 
 
+def _refuse_overlay_bits(data_set: Dataset) -> None:
+    """Refuse old pictures that keep overlays in bits which no sample uses.
+
+    References
+    ----------
+    DICOM PS3.5 section 8.1.2: retired there, and not to be had in compressed pixels.
+    """
+    for group in range(_OVERLAYS.start, _OVERLAYS.stop, 2):
+        position = data_set.get((group, _BIT_POSITION))
+        if position is not None and position.value and (group, _OVERLAY_DATA) not in data_set:
+            raise PictureRefused("an overlay that is kept among the pixels would be lost")
+
+
 def _pixel_digest(data_set: Dataset) -> str:
     hasher = hashlib.sha256()
     plugin = decoder_of(str(data_set.file_meta.TransferSyntaxUID))
     for frame in iter_pixels(data_set, raw=True, decoding_plugin=plugin):
         hasher.update(f"{frame.shape}".encode())
-        hasher.update(frame.astype(frame.dtype.newbyteorder("<")).tobytes())
+        # Values and not containers: a decoder may give eight bits that were allocated sixteen.
+        hasher.update(frame.astype("<i4").tobytes())
     return hasher.hexdigest()
 
 

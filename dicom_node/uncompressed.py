@@ -1,6 +1,7 @@
-"""An instance in an uncompressed transfer syntax, for receivers that take it in no other.
+"""An instance in another transfer syntax, for receivers that do not take it as it is stored.
 
-Pixels are decoded, never encoded with loss; identifiers stay as they are.
+Uncompressed first, which every receiver has to take; pixels are decoded, never encoded with loss;
+identifiers stay as they are.
 
 References
 ----------
@@ -16,16 +17,16 @@ from dicom_node.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from storage.series_queries import Held
 
 TARGETS = (EXPLICIT_LITTLE, IMPLICIT_LITTLE)
-"""What an instance can be given in, the better one first."""
+"""What any instance can be given in, the better one first."""
 
 
 def data_set_in(transfer_syntax_uid: str, held: Held, leaving: Leaving) -> Pieces:
-    """Return the data set of an instance: as it is stored, or in one of `TARGETS`.
+    """Return the data set of an instance: as it is stored, or in another transfer syntax.
 
     Raises
     ------
     PictureRefused
-        It cannot be given uncompressed.
+        It cannot be given in that one without loss.
     """
     if transfer_syntax_uid == held.transfer_syntax_uid:
         return leaving.data_set()

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pynetdicom  # noqa: F401 - it names the newest transfer syntaxes
+
 from dicom_node.conformance import statement
 
 DOCUMENT = Path(__file__).parents[1] / "docs/conformance.md"

@@ -135,7 +135,8 @@ def target_of(form: Form, row: Held) -> str:
     if form.takes(row.transfer_syntax_uid) or ANY in form.syntaxes:
         return row.transfer_syntax_uid
     from dicom_node.apart import MAX_PIXEL_BYTES
-    from dicom_node.transcode import COMPRESSIONS, TARGETS
+    from dicom_node.transcode import TARGETS
+    from dicom_node.uids import COMPRESSIONS
 
     for target in form.syntaxes:
         is_image = row.rows is not None

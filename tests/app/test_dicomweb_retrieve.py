@@ -81,6 +81,8 @@ def test_each_level_gives_its_instances_as_they_are_stored(stocked: Stocked, pat
         "1.2.840.10008.1.2.1.99",
         "1.2.840.10008.1.2.4.80",
         "1.2.840.10008.1.2.4.90",
+        "1.2.840.10008.1.2.4.201",
+        "1.2.840.10008.1.2.4.202",
         "1.2.840.10008.1.2.5",
     ],
 )
@@ -107,6 +109,7 @@ def test_lossless_syntaxes_are_made_on_request_and_keep_every_pixel(
     [
         (SLICE, "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.50"),
         (SLICE, "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.91"),
+        (SLICE, "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.203"),
         (SLICE, "application/dicom; transfer-syntax=1.2.840.10008.1.2.2"),
         (SLICE, "application/dicom; transfer-syntax=nonsense"),
         (SLICE, "text/html"),

@@ -18,6 +18,7 @@ from dicom_node.errors import PictureRefused, Unreadable
 from dicom_node.frames import FrameMissing, Frames
 from dicom_node.pictures import render
 from dicom_node.transcode import TARGETS, transcoded
+from dicom_node.uids import COMPRESSIONS
 from kernel.errors import EngineError
 from tests.dicom_node.samples import a_slice, as_file, real_files
 
@@ -99,9 +100,31 @@ def test_frames_that_the_bytes_do_not_bear_out_are_refused() -> None:
 
 
 def test_a_lossy_or_unknown_syntax_is_never_made() -> None:
-    for target in ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.91", "nonsense", ""):
+    for target in (
+        "1.2.840.10008.1.2.4.50",
+        "1.2.840.10008.1.2.4.91",
+        "1.2.840.10008.1.2.4.203",
+        "nonsense",
+        "",
+    ):
         with pytest.raises(PictureRefused):
             transcoded(as_file(a_slice()), target)
+
+
+@pytest.mark.parametrize("target", sorted(COMPRESSIONS))
+def test_an_overlay_among_the_bits_of_the_pixels_is_never_lost(target: str) -> None:
+    data_set = a_slice(side=64)
+    data_set.add_new(0x60000010, "US", 64)
+    data_set.add_new(0x60000011, "US", 64)
+    data_set.add_new(0x60000100, "US", 16)
+    data_set.add_new(0x60000102, "US", 15)
+
+    with pytest.raises(PictureRefused, match="overlay"):
+        transcoded(as_file(data_set), target)
+
+    data_set.add_new(0x60003000, "OW", bytes(64 * 64 // 8))
+    data_set[0x60000100].value, data_set[0x60000102].value = 1, 0
+    assert transcoded(as_file(data_set), target)
 
 
 @settings(deadline=None, max_examples=60)

@@ -16,6 +16,7 @@ import pydicom
 import pydicom.data
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.pixels.utils import pixel_array
 from pynetdicom import AE, build_role, evt
 from pynetdicom.association import Association
 
@@ -23,6 +24,7 @@ from dicom_node import commands
 from dicom_node.part10 import split
 from dicom_node.peers import Peer
 from dicom_node.uids import (
+    COMPRESSIONS,
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
     PATIENT_ROOT_MOVE,
@@ -385,6 +387,26 @@ def test_compressed_pixels_are_given_decoded_where_nothing_else_is_taken(tmp_pat
     assert statuses[-1] == SUCCESS
     assert came[0].PixelData == plain.PixelData
     assert came[0].SOPInstanceUID == plain.SOPInstanceUID
+
+
+@pytest.mark.parametrize("syntax", sorted(COMPRESSIONS))
+def test_a_peer_that_takes_one_lossless_compression_alone_gets_that(
+    plain_node: Node, syntax: str
+) -> None:
+    announced, data = as_sent(as_file(a_slice(side=64)))
+    with plain_node.speak() as speaker:
+        speaker.associate((announced.sop_class_uid, announced.transfer_syntax_uid))
+        assert speaker.store(announced, data) == 0
+
+    got = get(
+        plain_node, identifier("STUDY", StudyInstanceUID=a_slice().StudyInstanceUID), syntax=syntax
+    )
+
+    assert int(got.statuses[-1].Status) == SUCCESS
+    assert got.syntaxes == {syntax}
+    came = pydicom.dcmread(BytesIO(got.files[announced.sop_instance_uid]), force=True)
+    came.file_meta.TransferSyntaxUID = syntax
+    assert (pixel_array(came).tobytes()) == a_slice(side=64).PixelData
 
 
 def dcmtk(program: str, node: Node, *more: str) -> subprocess.CompletedProcess[str]:
