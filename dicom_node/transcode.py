@@ -78,6 +78,7 @@ def _transcoded(part10: bytes, target: str) -> bytes:
         _decompress(data_set)
     if not data_set.file_meta.TransferSyntaxUID.is_little_endian:
         _swap_words(data_set)
+        data_set.file_meta.TransferSyntaxUID = UID(EXPLICIT_LITTLE)
     if target in COMPRESSIONS:
         _refuse_overlay_bits(data_set)
         _compress(data_set, target)

@@ -21,8 +21,8 @@ COPYLEFT = re.compile(r"\bA?GPL|LGPL|GNU|MPL|Mozilla|EPL|CDDL|EUPL", re.I)
 # What asks for more than attribution, and why it may be here all the same.
 EXPLAINED = {
     "certifi": "MPL-2.0 asks for the source of changed files only; it is used unchanged.",
-    "imagecodecs": "BSD-3-Clause; its wheel carries many codecs under permissive licences, and GCC's "
-    "libgomp (GPL-3.0 with the runtime library exception), unchanged.",
+    "imagecodecs": "its wheel carries codecs of many works, under permissive licences, and libgomp "
+    "of GCC (GPL-3.0 with the runtime library exception), all unchanged.",
     "orthanc-api-client": "LGPL-3.0; a separate, replaceable library, used unchanged.",
     "psycopg": "LGPL-3.0; a separate, replaceable library, used unchanged.",
     "psycopg-binary": "LGPL-3.0; a separate, replaceable library, used unchanged.",

@@ -22,7 +22,7 @@ from dicom_node.errors import PictureRefused
 from dicom_node.htj2k import decompositions, encoded
 from dicom_node.transcode import transcoded
 from dicom_node.uids import EXPLICIT_LITTLE, HTJ2K, HTJ2K_LOSSLESS_RPCL, JPEG_LS_LOSSLESS
-from tests.dicom_node.samples import a_slice, as_file
+from tests.dicom_node.samples import a_slice, as_file, real_files
 from tests.services.missing import ProgramMissing, program, required
 
 PACKAGES = Path(__file__).parents[2] / ".venv-services" / "npm"
@@ -214,6 +214,16 @@ def test_frames_in_colour_go_through_the_reversible_transform_and_say_so() -> No
     assert back.PhotometricInterpretation == "RGB"
     assert (pixel_array(back, raw=True) == pixels).all()
     assert transcoded(transcoded(made, JPEG_LS_LOSSLESS), HTJ2K_LOSSLESS_RPCL) == made
+
+
+@pytest.mark.parametrize("name", ["MR_small_bigendian.dcm", "emri_small_big_endian.dcm"])
+def test_big_endian_samples_are_kept_as_well(name: str) -> None:
+    path = next(path for path in real_files() if path.name == name)
+    before = pixel_array(dcmread(path))
+
+    made = dcmread(BytesIO(transcoded(path.read_bytes(), HTJ2K_LOSSLESS_RPCL)))
+
+    assert (pixel_array(made, decoding_plugin="pylibjpeg") == before).all()
 
 
 @pytest.mark.parametrize(
