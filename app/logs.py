@@ -19,6 +19,7 @@ from kernel.errors import EngineError
 
 # These write about sockets, messages of the broker and migrations, never about what is in them.
 _MAY_SPEAK = frozenset({"alembic", "amqp", "celery", "kombu", "uvicorn"})
+_MAX_CAUSES = 10
 
 log = structlog.get_logger()
 
@@ -59,9 +60,9 @@ def places_of(error: BaseException) -> str:
     Messages of our own errors are sentences without patient data; those of others may quote
     anything.
     """
-    parts = []
+    parts: list[str] = []
     seen: BaseException | None = error
-    while seen is not None:
+    while seen is not None and len(parts) < _MAX_CAUSES:  # an exception may be its own cause
         frames = traceback.format_list(traceback.extract_tb(seen.__traceback__))
         said = f": {seen.sentence}" if isinstance(seen, EngineError) else ""
         parts.append("".join(frames) + type(seen).__name__ + said)

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from dicom_node.errors import Unreadable, UnreadableReason
 from dicom_node.headers import Defaults, InstanceHeader
-from kernel.ids import InstanceUID, PatientRef, SeriesUID, StudyUID, derived
+from kernel.ids import InstanceUID, PatientRef, SeriesUID, StudyUID, derived, is_uid
 from kernel.people import Actor, Role
 from storage import archive, audit, patients
 from storage.archive import Admitted, Known, NewInstance
@@ -137,7 +137,7 @@ def quarantine(
         code=f"{refusal.code}.{refusal.reason.value}",
         reason=refusal.sentence,
         received_at=received_at,
-        instance_uid=announced_uid or None,
+        instance_uid=announced_uid if is_uid(announced_uid) else None,
     )
     _alarm(tx, source, place, f"{refusal.code}.{refusal.reason.value}", None)
 

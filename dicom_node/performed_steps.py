@@ -133,6 +133,7 @@ def created(uid: str, told: Attributes, *, ae_title: str, organisation_id: str) 
     StepValueInvalid
         A value is none of its attribute, or the step is not in progress.
     """
+    told = _without_nul(told)
     for keyword, longest in _REQUIRED.items():
         if not told.value(keyword):
             raise StepAttributeMissing(keyword)
@@ -169,6 +170,7 @@ def changed(step: PerformedStep, told: Attributes) -> PerformedStep:
     StepAttributeMissing
         The step ends without what a final state needs.
     """
+    told = _without_nul(told)
     if not MOVES[step.state]:
         raise StepEnded(step.state)
     for tag in _FIXED & told.by_tag.keys():
@@ -183,6 +185,23 @@ def changed(step: PerformedStep, told: Attributes) -> PerformedStep:
     if after.state is not StepState.IN_PROGRESS:
         _require_end(after)
     return after
+
+
+def _without_nul(told: Attributes) -> Attributes:
+    """Return the attributes with spaces for NUL, which is in no character set (PS3.5 section 6.1).
+
+    What a modality did is not refused for it, and a database may not keep it.
+    """
+    return Attributes(
+        {
+            tag: replace(
+                each,
+                values=tuple(value.replace("\0", " ") for value in each.values),
+                items=tuple(_without_nul(item) for item in each.items),
+            )
+            for tag, each in told.by_tag.items()
+        }
+    )
 
 
 def _state(text: str) -> StepState:

@@ -95,9 +95,15 @@ def _named_failures(dialect: Dialect) -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        raise _named(error.orig, driver) or error from error
+        named = _named(error.orig, driver)
+        if named is None:
+            raise
+        raise named from error
     except driver.DatabaseError as error:  # of a prepared statement, which goes past that layer
-        raise _named(error, driver) or error from error
+        named = _named(error, driver)
+        if named is None:
+            raise
+        raise named from error
 
 
 def _named(error: BaseException | None, driver: Any) -> Exception | None:

@@ -7,6 +7,8 @@ import textwrap
 
 import pytest
 
+from app.logs import places_of
+
 SPEAKERS = """
     import logging, sys, threading, warnings
     import structlog
@@ -32,6 +34,13 @@ SPEAKERS = """
     died.start()
     died.join()
 """
+
+
+def test_an_exception_that_is_its_own_cause_is_told_and_ends() -> None:
+    error = ValueError()
+    error.__cause__ = error
+
+    assert "ValueError" in places_of(error)
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
