@@ -309,6 +309,7 @@ class Parts:
         return [
             *self._settling(),
             *self._prefetching(),
+            *self._ending_retention(),
             *self._purging(),
             *self._commitments(),
             *self._priors(),
@@ -333,6 +334,15 @@ class Parts:
         if not isinstance(self.objects, PackCache):
             return []
         return Prefetch(self.database, self.objects).due_work()
+
+    def _ending_retention(self) -> Sequence[DueWork]:
+        from app.keeping import keeping_of
+        from storage.retention_end import Ending, RetentionEnds
+
+        ending = Ending(self.settings.retention.ending)
+        return RetentionEnds(
+            self.database, self.retention, ending=ending, keeping_of=keeping_of
+        ).due_work()
 
     def _purging(self) -> Sequence[DueWork]:
         from app.keeping import keeping_of

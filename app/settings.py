@@ -75,6 +75,8 @@ class RetentionSettings(_Section):
     """Years by modality, such as ``{ MG = 30 }``; goes before that of the organisation."""
     by_organisation: dict[str, int] = {}
     """Years by the id of the organisation that sent the study."""
+    ending: Literal["propose", "withdraw"] = "propose"
+    """What is done with a study whose time is over: listed for a person, or withdrawn at once."""
     grace_days: float = Field(default=30.0, ge=0)
     """So long a withdrawal can be undone; then the bytes are removed."""
 

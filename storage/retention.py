@@ -105,6 +105,11 @@ class Retention:
     by_organisation: Mapping[str, int] = field(default_factory=dict)
     grace: timedelta = timedelta(days=30)
 
+    @property
+    def least_years(self) -> int:
+        """The shortest time that any study is kept."""
+        return min([self.years, *self.by_modality.values(), *self.by_organisation.values()])
+
     def years_of(self, organisation: str, modalities: tuple[str, ...]) -> int:
         """Return how many years a study is kept; the default where nothing more applies."""
         general = self.by_organisation.get(organisation, self.years)

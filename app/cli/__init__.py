@@ -21,6 +21,7 @@ _WHERE = {
     "order": "app.cli.entries",
     "case": "app.cli.entries",
     "study": "app.cli.studies",
+    "retention": "app.cli.retention",
     "import": "app.cli.imports",
     "peer": "app.cli.entries",
     "orthanc": "app.cli.orthanc",

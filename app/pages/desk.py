@@ -9,16 +9,26 @@ from fastapi.responses import RedirectResponse, Response
 from app.http.access import CheckedForm, Dispatcher
 from app.http.body import TheEngine
 from app.http.errors import BodyMalformed
+from app.keeping import keeping_of
 from app.pages.rendering import render
 from health_record import commands as health_record
 from health_record.delivery import Delivery, DeliveryState
 from kernel.errors import Refused
-from storage import archive, audit, corrections, outbox, patients, withdrawals
+from storage import (
+    archive,
+    audit,
+    corrections,
+    outbox,
+    patients,
+    retention_end,
+    withdrawals,
+)
 from storage.archive import Quarantined
 from storage.correction import Correction
 from storage.engine import Transaction
 from storage.outbox import Parked
 from storage.patients import Patient
+from storage.retention_end import RetentionEnd
 from storage.withdrawals import Withdrawal
 from worklist import commands as worklist
 from worklist import queries
@@ -52,6 +62,8 @@ class DeskPage:
     alike: tuple[tuple[Patient, Patient], ...]
     corrections: tuple[Correction, ...]
     withdrawals: tuple[Withdrawal, ...]
+    ended: tuple[RetentionEnd, ...]
+    ended_in_all: int
 
 
 @router.get("/desk")
@@ -171,6 +183,24 @@ def restore(engine: TheEngine, visitor: Dispatcher, form: CheckedForm) -> Respon
     return RedirectResponse("/desk#withdrawals", HTTPStatus.SEE_OTHER)
 
 
+@router.post("/desk/retention")
+def end_retention(engine: TheEngine, visitor: Dispatcher, form: CheckedForm) -> Response:
+    """Withdraw a study whose retention is over, or keep it for a year more."""
+    study_uid, actor = form.get("study_uid", ""), visitor.person.actor
+    with engine.database.transaction() as tx:
+        if form.get("decision") == "withdraw":
+            retention_end.withdraw(
+                tx, study_uid, engine.retention, keeping_of=keeping_of, actor=actor
+            )
+        elif form.get("decision") == "keep":
+            reason = form.get("reason", "")
+            retention_end.prolong(tx, study_uid, years=1, reason=reason, actor=actor)
+        else:
+            raise BodyMalformed("say whether the study goes or stays")
+    engine.nudge()
+    return RedirectResponse("/desk#ended", HTTPStatus.SEE_OTHER)
+
+
 def _patient(tx: Transaction, patient_id: str, issuer: str) -> str:
     found = patients.find(tx, patient_id, issuer)
     if len(found) != 1:
@@ -197,4 +227,6 @@ def page_for(tx: Transaction) -> DeskPage:
         alike=tuple(patients.lookalikes(tx, limit=SHOWN)),
         corrections=tuple(corrections.listed(tx, limit=SHOWN)),
         withdrawals=tuple(withdrawals.listed(tx, limit=SHOWN)),
+        ended=tuple(retention_end.listed(tx, limit=SHOWN)),
+        ended_in_all=retention_end.counted(tx),
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from app import keeping
 from app.http.application import create_app
@@ -14,6 +15,7 @@ from storage import audit, withdrawals
 from storage.retention import Retention
 from tests.app.clinic import Clinic
 from tests.app.test_sight import SEARCHES, Site, routes
+from tests.cli.command import listed, refused, telerad
 
 BY = Actor("user:admin", Role.ADMINISTRATOR)
 
@@ -112,3 +114,63 @@ def test_an_administrator_of_the_owner_withdraws_from_a_page_of_the_session(own:
     with own.clinic.parts.database.reading() as tx:
         refused = [each for each in audit.latest(tx) if each.action == "access.refused"]
     assert len(refused) == 3
+
+
+def over(site: Site) -> str:
+    """Let the retention of the study be over, and have the engine look."""
+    uid = site.uids["study_uid"]
+    with site.clinic.parts.database.transaction() as tx:
+        long_ago = {"at": "1990-01-01 00:00:00", "uid": uid}
+        aged = "UPDATE studies SET first_arrival_at = :at, last_arrival_at = :at"
+        tx.execute(text(f"{aged} WHERE study_uid = :uid"), long_ago)
+    site.clinic.settle()
+    return uid
+
+
+def test_the_desk_shows_whose_retention_is_over_and_a_person_decides(own: Site) -> None:
+    head = own.clinic.browser("head")
+    uid = over(own)
+    assert uid in head.get("/desk").text
+    kept = head.post("/desk/retention", study_uid=uid, decision="keep", reason="a study runs")
+    assert kept.status_code == 303
+    assert "Withdraw</button>" not in head.get("/desk").text
+    assert head.post("/desk/retention", study_uid=uid, decision="withdraw").status_code == 404
+
+
+def test_a_study_that_is_withdrawn_from_the_list_is_seen_no_more(own: Site) -> None:
+    address = own.filled(f"/dicomweb{STUDY}")
+    uid = over(own)
+    assert own.east.get(address).status_code == 200
+    head = own.clinic.browser("head")
+    head.get("/desk")
+    assert head.post("/desk/retention", study_uid=uid, decision="").status_code == 400
+    assert head.post("/desk/retention", study_uid=uid, decision="withdraw").status_code == 303
+    assert own.east.get(address).status_code == 404
+    assert "Data Retention Policy Expired" in head.get("/desk").text
+    assert head.post("/desk/restore", number="1").status_code == 303
+    assert own.east.get(address).status_code == 200
+
+
+def test_nobody_but_who_looks_after_the_desk_ends_retention(own: Site) -> None:
+    uid = over(own)
+    for login in ("east", "eastadmin"):
+        person = own.clinic.browser(login)
+        person.get("/queue")
+        answer = person.post("/desk/retention", study_uid=uid, decision="withdraw")
+        assert answer.status_code == 403, login
+
+
+def test_the_commands_list_withdraw_and_keep(own: Site) -> None:
+    uid = over(own)
+    data = own.clinic.parts.settings.data
+    (row,) = listed("retention", "list", "--data", data)
+    assert (row["study"], row["state"], row["kept_until"]) == (uid, "proposed", "2015-01-01")
+    assert "--all" in refused("retention", "withdraw", "--data", data)
+    done = telerad("retention", "withdraw", uid, "1.2.3.4", "--data", data)
+    assert f"{uid}  withdrawn" in done.stdout
+    assert "1.2.3.4  stays: the retention of this study was not found to be over" in done.stdout
+    assert (done.returncode, "1 of 2 stay" in done.stderr) == (1, True)
+    assert listed("retention", "list", "--data", data) == []
+    assert "not found to be over" in refused(
+        "retention", "keep", uid, "--years", "2", "--reason", "x", "--data", data
+    )
