@@ -50,6 +50,10 @@ class Answer:
     header: InstanceHeader | None = None
 
 
+# Its bytes are durable and stay in the journal; the next start tries to index them again.
+_NOT_INDEXED = Answer(Outcome.FAILED, "the index cannot hold this instance")
+
+
 class Intake:
     """Stores instances for every entrance: C-STORE, STOW-RS, imports.
 
@@ -97,6 +101,9 @@ class Intake:
             return self._indexed(announced, source, found, place, at)
         except (Transient, OSError) as error:
             return _not_stored(error)
+        except Exception:
+            log.exception("intake.not_indexed")
+            return _NOT_INDEXED
 
     def _indexed(
         self,
@@ -180,6 +187,9 @@ class Arriving:
             return self._intake._indexed(self._announced, self._source, found, place, self._at)
         except (Transient, OSError) as failure:
             return _not_stored(failure)
+        except Exception:
+            log.exception("intake.not_indexed")
+            return _NOT_INDEXED
 
     def discard(self) -> None:
         """Give the instance up, as when the association was cut."""

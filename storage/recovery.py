@@ -2,11 +2,16 @@
 
 from collections.abc import Callable, Mapping
 
+import structlog
+
+from kernel.errors import EngineError
 from storage.archive import is_indexed
 from storage.engine import Database, Transaction
-from storage.journal import Journal, Place
+from storage.journal import Journal, Place, Record
 
 Admit = Callable[[Transaction, Mapping[str, str], bytes, Place], None]
+
+log = structlog.get_logger()
 
 
 def recover(database: Database, journal: Journal, admit: Admit) -> int:
@@ -20,12 +25,23 @@ def recover(database: Database, journal: Journal, admit: Admit) -> int:
         if journal.is_in_use(segment.name):
             continue  # its process lives and indexes it
         for record in journal.records_of(segment.name):
-            with database.reading() as tx:
-                if is_indexed(tx, record.place):
-                    continue
-            if not journal.is_whole(record.place):
-                continue
-            with database.transaction() as tx:
-                admit(tx, record.note, journal.read(record.place), record.place)
-            found += 1
+            found += _recovered(database, journal, record, admit)
     return found
+
+
+def _recovered(database: Database, journal: Journal, record: Record, admit: Admit) -> bool:
+    """Index one record if it has no row; one that cannot be indexed keeps no node from starting."""
+    with database.reading() as tx:
+        if is_indexed(tx, record.place):
+            return False
+    if not journal.is_whole(record.place):
+        return False
+    try:
+        with database.transaction() as tx:
+            admit(tx, record.note, journal.read(record.place), record.place)
+    except EngineError:
+        raise
+    except Exception:
+        log.exception("recovery.not_indexed", segment=record.place.segment)
+        return False
+    return True

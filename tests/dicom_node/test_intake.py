@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
+from sqlalchemy import text
 
 from dicom_node.admission import Announced, Route, Source
 from dicom_node.intake import Arriving, Intake
@@ -264,3 +265,32 @@ def test_a_full_disk_refuses_and_recovers(database: Database, small_disk: Path) 
     assert intake.store(big, a_source(), pixels).outcome is Outcome.STORED
     journal.close()
     shutil.rmtree(small_disk / "journal")
+
+
+def test_what_the_index_cannot_hold_stops_neither_the_others_nor_the_next_start(
+    intake: Intake, database: Database, tmp_path: Path
+) -> None:
+    announced, data = as_sent(as_file(a_slice(1)))
+    with database.transaction() as tx:
+        tx.execute(
+            text(
+                "CREATE TRIGGER refuse BEFORE INSERT ON instances "
+                f"WHEN NEW.instance_uid = '{announced.sop_instance_uid}' "
+                "BEGIN SELECT RAISE(ABORT, 'no'); END"
+            )
+        )
+
+    refused = intake.store(announced, a_source(), data)
+    beside = intake.store(*_with_source(as_sent(as_file(a_slice(2)))))
+    intake._journal.close()
+    journal = Journal(tmp_path / "journal", node="test")
+
+    assert (refused.outcome, beside.outcome) == (Outcome.FAILED, Outcome.STORED)
+    assert recover(database, journal, admit_record) == 0
+    with database.transaction() as tx:
+        tx.execute(text("DROP TRIGGER refuse"))
+    assert recover(database, journal, admit_record) == 1
+
+
+def _with_source(sent: tuple[Announced, bytes]) -> tuple[Announced, Source, bytes]:
+    return sent[0], a_source(), sent[1]
