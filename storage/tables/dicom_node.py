@@ -156,7 +156,7 @@ NOTICES = Table(
     Column("ae_title", String(16), nullable=False, comment="who is told"),
     Column("study_uid", String(64), nullable=False),
     Column("manifest_version", Integer, nullable=False),
-    Column("state", String(12), nullable=False, comment="waiting, taken, given_up"),
+    Column("state", String(12), nullable=False, comment="waiting, taken, given_up, unwanted"),
     Column("attempts", Integer, nullable=False),
     Column("made_at", UtcDateTime, nullable=False),
     Column("due_at", UtcDateTime, nullable=True, comment="of the next attempt; null when over"),

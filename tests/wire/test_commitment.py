@@ -1,9 +1,5 @@
 """Storage commitment: asked on one association, reported on another, whatever happens between."""
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,8 +25,8 @@ from tests.wire.conftest import Node
 from tests.wire.holdings import CR, HELD
 from tests.wire.inquirer import without_delay
 from tests.wire.speaker import CALLING, Speaker
+from tests.wire.victims import victim
 
-ROOT = Path(__file__).parents[2]
 KNOWN = next(HELD[0].instances()).SOPInstanceUID
 
 
@@ -214,31 +210,12 @@ def test_two_reporters_report_once(stocked: Node) -> None:
 
 
 def test_what_was_asked_survives_a_kill(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.wire.victim", str(tmp_path)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write("start\n")
-    process.stdin.flush()
-    said = next(line for line in process.stdout if line.startswith("node "))
-    port, node = map(int, said.split()[1:])
-    threading.Thread(target=process.stdout.read, daemon=True).start()
-    try:
+    with victim(tmp_path) as port:
         announced, data = as_sent(as_file(a_slice(study=70)))
         with Speaker(port) as speaker:
             speaker.associate((CT, EXPLICIT_LITTLE))
             assert speaker.store(announced, data) == 0
         assert ask(port, information("1.2.3.8", (CT, announced.sop_instance_uid))) == 0
-    finally:
-        os.kill(node, signal.SIGKILL)
-        process.stdin.close()
-        process.wait()
-        process.stdout.close()
 
     database = Database(f"sqlite:///{tmp_path / 'telerad.db'}")
     with listening(database) as modality:

@@ -2,13 +2,11 @@
 
 import random
 import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from os import kill, killpg
+from os import kill
 from pathlib import Path
 
 import pytest
@@ -22,8 +20,8 @@ from storage.objects import LocalObjects
 from tests.dicom_node.samples import CT, a_slice, as_file, as_sent
 from tests.wire.conftest import recovered
 from tests.wire.speaker import Speaker, until
+from tests.wire.victims import Victims, victims
 
-ROOT = Path(__file__).parents[2]
 KILLS = 100
 SENDERS = 2
 MOST = 12  # instances that a node may acknowledge before it is killed
@@ -31,42 +29,16 @@ MOST = 12  # instances that a node may acknowledge before it is killed
 
 @dataclass
 class Nodes:
-    """A process that starts a node each time it is asked to."""
+    """Where nodes come from, and which instances (round, number) they acknowledged."""
 
-    process: subprocess.Popen[str]
+    victims: Victims
     acknowledged: list[tuple[int, int]] = field(default_factory=list)
-
-    def start(self) -> tuple[int, int]:
-        """Start a node; return its port and process id."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write("start\n")
-        self.process.stdin.flush()
-        told = ""
-        while not told.startswith("node "):  # it logs too
-            told = self.process.stdout.readline()
-            assert told, "the node did not start"
-        _, port, pid = told.split()
-        return int(port), int(pid)
 
 
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[Nodes]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.wire.victim", str(tmp_path)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    yield Nodes(process)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.close()
-    killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    with victims(tmp_path) as started:
+        yield Nodes(started)
 
 
 def sent(round_: int, number: int):  # type: ignore[no-untyped-def]
@@ -96,7 +68,7 @@ def test_nothing_acknowledged_is_lost_in_a_hundred_kills(nodes: Nodes, tmp_path:
 
 def kill_after(nodes: Nodes, round_: int, *, acknowledged: int) -> None:
     """Kill a node once it acknowledged so many; let it have anything in hand."""
-    port, pid = nodes.start()
+    port, pid = nodes.victims.start()
     wanted = len(nodes.acknowledged) + acknowledged
     threads = [
         threading.Thread(target=send, args=(nodes, port, round_, part)) for part in range(SENDERS)

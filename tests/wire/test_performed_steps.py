@@ -1,10 +1,5 @@
 """Modality Performed Procedure Step: what a modality tells of its work, kept and followed."""
 
-import os
-import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,8 +24,8 @@ from tests.wire.conftest import Node, start
 from tests.wire.inquirer import ask, without_delay
 from tests.wire.speaker import CALLING
 from tests.wire.test_worklist_query import STEP, told, wanted
+from tests.wire.victims import victim
 
-ROOT = Path(__file__).parents[2]
 SUCCESS, INVALID_VALUE, FAILURE, DUPLICATE = 0x0000, 0x0106, 0x0110, 0x0111
 UNKNOWN, MISSING = 0x0112, 0x0120
 STUDY = "1.2.840.77.1"
@@ -369,27 +364,10 @@ def _ref(node: Node) -> str:
 
 
 def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.wire.victim", str(tmp_path)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write("start\n")
-    process.stdin.flush()
-    said = next(line for line in process.stdout if line.startswith("node "))
-    port, node = map(int, said.split()[1:])
-    threading.Thread(target=process.stdout.read, daemon=True).start()
-    device = Modality(port)
-    assert device.create(begun(), "1.2.9.14") == SUCCESS
-    assert device.set(ended(), "1.2.9.14") == SUCCESS
-    os.kill(node, signal.SIGKILL)
-    process.stdin.close()
-    process.wait()
-    process.stdout.close()
+    with victim(tmp_path) as port:
+        device = Modality(port)
+        assert device.create(begun(), "1.2.9.14") == SUCCESS
+        assert device.set(ended(), "1.2.9.14") == SUCCESS
     device.association.abort()
 
     database = Database(f"sqlite:///{tmp_path / 'telerad.db'}")

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,11 +11,12 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
 from pynetdicom.association import Association
+from sqlalchemy import text
 
 from dicom_node import commands, committing, errands
 from dicom_node.commitments import HORIZON, INSTANCE
 from dicom_node.committing import CommitmentRequests
-from dicom_node.errands import ASKED, COMMITTED, FAILED, GIVEN_UP
+from dicom_node.errands import ASKED, COMMITTED, FAILED, GIVEN_UP, UNWANTED
 from dicom_node.notices import Notices, reactions
 from dicom_node.peers import Peer
 from dicom_node.send import SendSettings
@@ -24,7 +25,7 @@ from dicom_node.uids import AVAILABILITY, EXPLICIT_LITTLE, STORAGE_COMMITMENT, V
 from dicom_node.views import View
 from kernel.facts import StudyCompleted
 from kernel.people import ENGINE
-from storage import archive
+from storage import archive, audit
 from storage.engine import Database
 from tests.dicom_node.samples import CT
 from tests.services.missing import required
@@ -231,6 +232,29 @@ def test_a_notice_that_is_not_taken_is_told_later_and_at_last_given_up(
     assert run_notices(much_later) == 0
     later.dispose()
     much_later.dispose()
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_notice_that_its_peer_no_longer_wants_ends_unwanted_and_not_taken(
+    stored: Node, removed: bool
+) -> None:
+    with a_pacs() as pacs:
+        peer = register(stored, pacs.port)
+        complete(stored)
+        with stored.database.transaction() as tx:
+            if removed:
+                tx.execute(text("DELETE FROM peers WHERE ae_title = 'PACS'"))
+            else:
+                commands.add_peer(tx, replace(peer, notify=False), actor=ENGINE)
+        assert run_notices(stored.database) == 1
+        assert run_notices(stored.database) == 0
+
+    assert pacs.notices == []
+    with stored.database.reading() as tx:
+        (state,) = tx.execute(text("SELECT state FROM availability_notices")).scalars()
+        told = [each for each in audit.latest(tx) if each.action == "study.availability_told"]
+    assert state == UNWANTED
+    assert [entry.outcome for entry in told] == [UNWANTED]
 
 
 def test_every_instance_of_a_manifest_has_its_account(stored: Node) -> None:

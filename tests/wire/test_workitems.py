@@ -1,9 +1,5 @@
 """Workitems over DIMSE, with pynetdicom as creator, performer and watcher."""
 
-import re
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -31,8 +27,8 @@ from tests.wire.performer import (
     watching,
 )
 from tests.wire.test_commitment import ahead
+from tests.wire.victims import victim
 
-ROOT = Path(__file__).parents[2]
 LOCK, OTHER = "1.2.3.77", "1.2.3.78"
 SUCCESS = 0x0000
 
@@ -370,16 +366,7 @@ def test_what_is_not_taken_is_told_later_in_the_same_order_and_given_up_in_the_e
 
 
 def test_what_changed_before_a_kill_is_told_after_it_in_order(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.wire.lone", str(tmp_path)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    port = int(next(m[1] for line in process.stdout if (m := re.fullmatch(r"port (\d+)\s*", line))))
-    threading.Thread(target=process.stdout.read, daemon=True).start()
-    try:
+    with victim(tmp_path) as port:
         client = Performer(port)
         first, second = created(client), created(client)
         for uid in (first, second):
@@ -387,10 +374,6 @@ def test_what_changed_before_a_kill_is_told_after_it_in_order(tmp_path: Path) ->
             assert client.change(uid, "IN PROGRESS", LOCK) == SUCCESS
         assert client.set(first, performed(), LOCK) == SUCCESS
         assert client.change(first, "COMPLETED", LOCK) == SUCCESS
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
 
     database = Database(f"sqlite:///{tmp_path / 'telerad.db'}")
     with watching(database) as watcher:

@@ -49,7 +49,10 @@ def upgrade() -> None:
         sa.Column("study_uid", sa.String(length=64), nullable=False),
         sa.Column("manifest_version", sa.Integer(), nullable=False),
         sa.Column(
-            "state", sa.String(length=12), nullable=False, comment="waiting, taken, given_up"
+            "state",
+            sa.String(length=12),
+            nullable=False,
+            comment="waiting, taken, given_up, unwanted",
         ),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
