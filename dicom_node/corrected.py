@@ -131,6 +131,9 @@ def rewritten(read: Callable[[int], bytes], length: int, shown: Shown) -> Rewrit
 def corrected_model(model: Mapping[str, Any], shown: Shown) -> dict[str, Any]:
     """Return the metadata of an instance, in the DICOM JSON model, as they are handed out."""
     changed = dict(model)
+    noted_at = f"{_ORIGINAL_ATTRIBUTES:08X}"
+    before = list(changed.get(noted_at, {}).get("Value", ()))
+    place = f"{noted_at}/{len(before) + 1}/{_MODIFIED_ATTRIBUTES:08X}/1"
     original: dict[str, Any] = {}
     for tag, value in wanted(shown).items():
         key = f"{tag:08X}"
@@ -138,7 +141,7 @@ def corrected_model(model: Mapping[str, Any], shown: Shown) -> dict[str, Any]:
         if changed.get(key) == right or (key not in changed and value in (None, "")):
             continue
         if key in changed:
-            original[key] = changed[key]
+            original[key] = _placed(changed[key], place)
         if right is None:
             changed.pop(key, None)
         else:
@@ -150,13 +153,23 @@ def corrected_model(model: Mapping[str, Any], shown: Shown) -> dict[str, Any]:
         _SOURCE_OF_PREVIOUS: {"vr": "LO"},
         _WHY_MODIFIED: {"vr": "CS", "Value": ["CORRECT"]},
     }
-    key = f"{_ORIGINAL_ATTRIBUTES:08X}"
-    before = list(changed.get(key, {}).get("Value", ()))
-    changed[key] = {
+    changed[noted_at] = {
         "vr": "SQ",
         "Value": [*before, {f"{tag:08X}": each for tag, each in noted.items()}],
     }
     return dict(sorted(changed.items()))
+
+
+def _placed(attribute: Any, place: str) -> Any:
+    """Return an attribute whose bulk data are named by the path at which they now lie."""
+    if isinstance(attribute, list):
+        return [_placed(each, place) for each in attribute]
+    if not isinstance(attribute, dict):
+        return attribute
+    found = {key: _placed(value, place) for key, value in attribute.items()}
+    if "BulkDataURI" in found:
+        found["BulkDataURI"] = found["BulkDataURI"].replace("/bulkdata/", f"/bulkdata/{place}/", 1)
+    return found
 
 
 def _json(tag: int, value: str) -> dict[str, Any]:

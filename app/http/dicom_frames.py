@@ -8,6 +8,7 @@ DICOM PS3.18 sections 10.4.1.1.5 (bulk data), 10.4.1.1.6 (frames), 8.7.3 (media 
 import re
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
@@ -16,8 +17,8 @@ from app.engine import Engine
 from app.http.accept import ANY, ANYTHING, EXPLICIT_LITTLE, OCTETS, Taken, accept_of, asked_bulk
 from app.http.access import ReadsDicom
 from app.http.body import TheEngine
-from app.http.dicom_address import INSTANCE
-from app.http.dicom_opened import opened_instance
+from app.http.dicom_address import INSTANCE, Named
+from app.http.dicom_opened import opened
 from app.http.dicom_range import ranged
 from app.http.errors import BodyMalformed, NotAcceptable
 from app.http.headers import AS_DOWNLOAD
@@ -27,6 +28,9 @@ from kernel.errors import NotFound
 from kernel.ids import fresh
 from storage import instance_file
 from storage.series_queries import Held
+
+if TYPE_CHECKING:
+    from storage.corrections import Shown
 
 router = APIRouter(prefix="/dicomweb")
 MAX_FRAMES = 1000
@@ -48,18 +52,12 @@ class BulkUnknown(NotFound):
 
 @router.get(INSTANCE + "/frames/{numbers}")
 def retrieve_frames(
-    study_uid: str,
-    series_uid: str,
-    instance_uid: str,
-    numbers: str,
-    request: Request,
-    engine: TheEngine,
-    caller: ReadsDicom,
+    named: Named, numbers: str, request: Request, engine: TheEngine, caller: ReadsDicom
 ) -> Response:
     """Give frames, as they are stored or decoded; one of them also alone."""
     forms = asked_bulk(accept_of(request))
     wanted = frame_numbers(numbers)
-    row = opened_instance(engine, caller, study_uid, series_uid, instance_uid)
+    (row,) = opened(engine, caller, *named.uids)
     if max(wanted) > (row.frames or 1):
         raise BulkUnknown(f"the instance has {row.frames or 1} frames")
     form, pieces = _frames(engine, row, forms, wanted)
@@ -68,32 +66,31 @@ def retrieve_frames(
 
 @router.get(INSTANCE + "/bulkdata/{path:path}")
 def retrieve_bulk(
-    study_uid: str,
-    series_uid: str,
-    instance_uid: str,
-    path: str,
-    request: Request,
-    engine: TheEngine,
-    caller: ReadsDicom,
+    named: Named, path: str, request: Request, engine: TheEngine, caller: ReadsDicom
 ) -> Response:
-    """Give the binary value that metadata name by this address; a download, never a page."""
+    """Give the binary value that metadata name by this address; a download, never a page.
+
+    It is that of the instance as it leaves: what a correction took out is not there.
+    """
     forms = asked_bulk(accept_of(request))
-    row = opened_instance(engine, caller, study_uid, series_uid, instance_uid)
+    (row,) = opened(engine, caller, *named.uids)
     if _PATH.fullmatch(path) is None:
         raise BulkUnknown("the instance has no such bulk data")
     from dicom_node.frames import NATIVE
+    from dicom_node.outgoing import shown_of
 
     if path == _PIXEL_DATA and row.transfer_syntax_uid not in NATIVE:
         count = range(1, (row.frames or 1) + 1)
         form, pieces = _frames(engine, row, forms, count)
         return _given(form, pieces)
-    media_type, data = _bulk(engine, row, path)
+    shown = shown_of(engine.archive, row.study_uid)
+    media_type, data = _bulk(engine, row, path, shown)
     for form in forms:
         if form.media_type in {media_type, OCTETS, "*/*", "application/*"}:
             name = media_type if form.media_type != OCTETS else OCTETS
             if form.multipart and form is not ANYTHING:
                 return _given(form, iter([(name, data)]))
-            return _download(request, row, path, name, data)
+            return _download(request, _tag(row, path, shown), name, data)
     raise NotAcceptable(f"this value comes as {media_type} or {OCTETS}")
 
 
@@ -165,12 +162,13 @@ def _satisfies(form: Taken, row: Held, is_native: bool, media_type: str | None) 
     return named and media_type is not None and form.media_type == media_type
 
 
-def _bulk(engine: Engine, row: Held, path: str) -> Piece:
+def _bulk(engine: Engine, row: Held, path: str, shown: "Shown | None") -> Piece:
     from io import BytesIO
 
     from dicom_node.dicom_json import bulk_of, metadata_of
+    from dicom_node.outgoing import whole
 
-    data = instance_file.whole(engine.archive, row)
+    data = whole(engine.archive, row, shown)
     try:
         found = bulk_of(data, path)
     except KeyError as error:
@@ -204,12 +202,18 @@ def _given(form: Taken, pieces: Iterator[Piece]) -> Response:
     )
 
 
-def _download(request: Request, row: Held, path: str, media_type: str, data: bytes) -> Response:
+def _tag(row: Held, path: str, shown: "Shown | None") -> str:
+    """Name the bytes of a value, which change with the corrections."""
+    corrected = "" if shown is None else f"-{shown.at:%Y%m%d%H%M%S%f}"
+    return f"{row.sha256}-{path.replace('/', '-')}{corrected}"
+
+
+def _download(request: Request, tag: str, media_type: str, data: bytes) -> Response:
     return ranged(
         request,
         len(data),
         lambda start, length: data[start : start + length],
         media_type=media_type,
-        tag=f"{row.sha256}-{path.replace('/', '-')}",
+        tag=tag,
         headers=AS_DOWNLOAD,
     )

@@ -10,19 +10,34 @@ from storage.archive import InstanceUnknown, StudyUnknown
 from storage.series_queries import Held
 
 
+class OriginalRefused(AccessRefused):
+    """What a correction put right is seen by those alone who correct."""
+
+    code = "dicomweb.original_refused"
+
+
 def opened(
     engine: Engine,
     caller: Caller,
     study_uid: str,
     series_uid: str | None = None,
     instance_uid: str | None = None,
+    *,
+    original: bool = False,
 ) -> list[Held]:
     """Return the instances under an address, in reading order.
+
+    Parameters
+    ----------
+    original
+        They are given as they came, whatever was corrected since.
 
     Raises
     ------
     AccessRefused
         The study is not open to this person.
+    OriginalRefused
+        The caller does not correct studies.
     StudyUnknown, InstanceUnknown
         Nothing is stored there; only those hear so who may see the study.
     """
@@ -30,8 +45,10 @@ def opened(
     asked = (study_uid, series_uid, instance_uid)
     if not all(uid is None or is_uid(uid) for uid in asked):
         raise unknown("nothing is stored under this address")
+    if original:
+        _require_corrector(engine, caller, study_uid)
     with engine.database.reading() as tx:
-        allowed = sees(tx, engine, caller, study_uid)
+        allowed = original or sees(tx, engine, caller, study_uid)
         found = series_queries.held(tx, study_uid, series_uid, instance_uid) if allowed else []
         case_id = _case_of(engine, study_uid) if found else None
     if not allowed:
@@ -45,7 +62,7 @@ def opened(
         audit.record(
             tx,
             actor=caller.actor,
-            action="study.retrieved",
+            action="study.original_retrieved" if original else "study.retrieved",
             subject=f"study:{study_uid}",
             case_id=case_id,
             detail={"instances": len(found), "series": series_uid, "instance": instance_uid},
@@ -59,6 +76,15 @@ def opened_instance(
     """Return one instance; see `opened`."""
     (found,) = opened(engine, caller, study_uid, series_uid, instance_uid)
     return found
+
+
+def _require_corrector(engine: Engine, caller: Caller, study_uid: str) -> None:
+    if caller.visitor is None or not caller.visitor.is_dispatcher:
+        record_refusal(engine, caller.actor, f"study:{study_uid}")
+        raise OriginalRefused(
+            "instances as they came, without corrections, are for those who correct them: "
+            "administrators of consulting organisations"
+        )
 
 
 def _case_of(engine: Engine, study_uid: str) -> str | None:

@@ -32,12 +32,14 @@ def wado_uri(request: Request, engine: TheEngine, caller: ReadsDicom) -> Respons
         raise BodyMalformed("requestType is WADO")
     if any(not asked.get(name) for name in _UIDS):
         raise BodyMalformed("studyUID, seriesUID and objectUID name what is asked for")
+    from dicom_node.outgoing import shown_of
+
     media_type = _media_type(asked.get("contentType") or accept_of(request))
     shown = _shown(asked)
     row = opened_instance(engine, caller, *(asked[name] for name in _UIDS))
     if media_type == DICOM or (media_type == "*/*" and not row.rows):
         form = Form(False, (asked.get("transferSyntax") or EXPLICIT_LITTLE,))
-        return alone(request, engine, form, row)
+        return alone(request, engine, form, row, shown_of(engine.archive, row.study_uid))
     (frame,) = frame_numbers(asked.get("frameNumber", "1"))[:1]
     if frame > (row.frames or 1):
         raise BulkUnknown(f"the instance has {row.frames or 1} frames")

@@ -47,17 +47,28 @@ router = APIRouter(prefix="/dicomweb")
 @router.get(STUDY)
 @router.get(SERIES)
 @router.get(INSTANCE)
-def retrieve(named: Named, request: Request, engine: TheEngine, caller: ReadsDicom) -> Response:
-    """Give every instance of a study or series, or one alone or as the only part."""
+def retrieve(
+    named: Named,
+    request: Request,
+    engine: TheEngine,
+    caller: ReadsDicom,
+    original: bool = False,
+) -> Response:
+    """Give every instance of a study or series, or one alone or as the only part.
+
+    `original` gives those who correct studies what came, byte for byte.
+    """
     from dicom_node.outgoing import shown_of
 
     form = asked_instances(accept_of(request), single=named.instance_uid is not None)
-    rows = opened(engine, caller, *named.uids)
+    rows = opened(engine, caller, *named.uids, original=original)
+    if original:
+        require_stored(form, rows)
+    shown = None if original else shown_of(engine.archive, named.study_uid)
     if not form.multipart:
-        return alone(request, engine, form, rows[0])
+        return alone(request, engine, form, rows[0], shown)
     targets = [target_of(form, row) for row in rows]
     boundary = f"telerad-{fresh()}"
-    shown = shown_of(engine.archive, named.study_uid)
     headers = {}
     is_stored = (
         row.transfer_syntax_uid == target for row, target in zip(rows, targets, strict=True)
@@ -98,13 +109,14 @@ def metadata(named: Named, request: Request, engine: TheEngine, caller: ReadsDic
     return StreamingResponse(read_ahead(prefetched(pieces)), headers=headers, media_type=media_type)
 
 
-def alone(request: Request, engine: Engine, form: Form, row: Held) -> Response:
+def alone(
+    request: Request, engine: Engine, form: Form, row: Held, shown: "Shown | None"
+) -> Response:
     """Give one instance that is not a part of anything; as it is stored, also a range of it."""
-    from dicom_node.outgoing import outgoing, shown_of
+    from dicom_node.outgoing import outgoing
 
     target = target_of(form, row)
     media_type = f"{DICOM}; transfer-syntax={target}"
-    shown = shown_of(engine.archive, row.study_uid)
     if target != row.transfer_syntax_uid:
         return Response(_in_syntax(engine, row, target, shown), media_type=media_type)
     if shown is not None:
@@ -145,6 +157,18 @@ def target_of(form: Form, row: Held) -> str:
                 raise NotAcceptable("an instance is too large to be given in another syntax")
             return target
     raise NotAcceptable("an instance cannot be given in any of the transfer syntaxes asked")
+
+
+def require_stored(form: Form, rows: Sequence[Held]) -> None:
+    """Refuse a form in which instances would not be given as they are stored.
+
+    Raises
+    ------
+    NotAcceptable
+        The client takes one of them in other transfer syntaxes only.
+    """
+    if not all(form.takes(row.transfer_syntax_uid) for row in rows):
+        raise NotAcceptable("what came is given in its own transfer syntax: transfer-syntax=*")
 
 
 def _parts(

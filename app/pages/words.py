@@ -110,6 +110,7 @@ ACTIONS: Mapping[str, str] = {
     "report.superseded": "changed a finalised report",
     "report.viewed": "looked at the signed report",
     "study.attached": "joined study and request",
+    "study.original_retrieved": "retrieved images as they came, without corrections",
     "study.retrieved": "retrieved images",
     "study.viewed": "opened the images to read them",
     "triage.planned": "planned the AI check",
