@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import gdcm
 import imagecodecs
 import numpy as np
 import openjpeg
@@ -196,6 +197,18 @@ def test_an_instance_keeps_its_samples_its_identity_and_what_it_says(target: str
     assert dict(segments_of(frame))[SIZ][36] == 11
     before = np.frombuffer(plain.PixelData, "<u2").reshape(70, 70)
     assert (pixel_array(made, decoding_plugin="pylibjpeg") == before).all()
+
+
+@pytest.mark.parametrize("target", sorted(HTJ2K))
+def test_gdcm_reads_the_same_instance(target: str, tmp_path: Path) -> None:
+    plain, path = a_slice(side=130), tmp_path / "a.dcm"
+    path.write_bytes(transcoded(as_file(plain), target))
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(path))
+
+    assert reader.Read()
+    samples = reader.GetImage().GetBuffer().encode("utf-8", "surrogateescape")
+    assert samples == plain.PixelData
 
 
 def test_frames_in_colour_go_through_the_reversible_transform_and_say_so() -> None:
