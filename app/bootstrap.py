@@ -359,13 +359,20 @@ class Parts:
     def _settling(self) -> Sequence[DueWork]:
         from datetime import timedelta
 
+        from app.keeping import keeping_of
         from dicom_node.completeness import CompletenessPolicy
         from dicom_node.key_objects import ManifestReading
+        from dicom_node.rejecting import Rejecting
         from dicom_node.tasks import Settling
 
         policy = CompletenessPolicy(quiet=timedelta(seconds=self.settings.dicom.quiet_s))
+        rejecting = Rejecting(self.database, self.retention, keeping_of=keeping_of)
         settling = Settling(self.database, policy, in_flight=self.in_flight)
-        return [*settling.due_work(), *ManifestReading(self.archive).due_work()]
+        return [
+            *ManifestReading(self.archive).due_work(),
+            *rejecting.due_work(),
+            *settling.due_work(),
+        ]
 
     def _examination(self) -> Sequence[DueWork]:
         from dicom_node.examination import Examination

@@ -8,14 +8,16 @@ from functools import lru_cache
 
 from dicom_node.errors import Unreadable, UnreadableReason
 from dicom_node.headers import Defaults, InstanceHeader
+from dicom_node.uids import KEY_OBJECTS
 from kernel.ids import InstanceUID, PatientRef, SeriesUID, StudyUID, derived, is_uid
 from kernel.people import Actor, Role
-from storage import archive, audit, patients
-from storage.archive import Admitted, Known, NewInstance
+from storage import archive, audit, patients, rejections
+from storage.archive import Admission, Admitted, Known, NewInstance
 from storage.engine import Transaction
 from storage.journal import Place
 
 _MAX_SOURCE = 80
+_MAX_ACTOR = 80
 _MAX_TITLE = 16
 _MAX_REFS = 1024
 
@@ -115,9 +117,23 @@ def admit(
     rows = [(new_instance(a, refs[patient_key(a.header)]), a.place) for a in arrivals]
     admitted = archive.admit_many(tx, rows, known=known)
     for arrival, each in zip(arrivals, admitted, strict=True):
+        if arrival.header.sop_class_uid == KEY_OBJECTS and each.admission is Admission.STORED:
+            _enter(tx, arrival)
         if each.conflict is not None:
             _alarm(tx, arrival.source, arrival.place, each.conflict.value, arrival.header)
     return admitted
+
+
+def _enter(tx: Transaction, arrival: Arrival) -> None:
+    """Have key objects read: they may be a manifest, or take back what was sent."""
+    rejections.enter(
+        tx,
+        arrival.header.instance_uid,
+        arrival.header.study_uid,
+        actor=arrival.source.actor.ref[:_MAX_ACTOR],
+        organisation_id=arrival.source.organisation_id,
+        received_at=arrival.received_at,
+    )
 
 
 def quarantine(

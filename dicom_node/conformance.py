@@ -17,6 +17,7 @@ from dicom_node.tls import CIPHERS
 from dicom_node.uids import COMPRESSIONS, MESSAGE_SYNTAXES, SERVICES, VERIFICATION
 from dicom_node.workitems.serving import ACTIONS, OPERATIONS
 from storage.archive_find import Level
+from storage.retention import SCHEME, Reason
 
 _MEANINGS = {
     Outcome.STORED: "the instance is durable and can be found",
@@ -157,6 +158,22 @@ A reading has one workitem a claim (code 110005, DCM). It is begun by the workst
 consultant to whom the case is offered (else 0124H), canceled by who holds it, and completed by the
 signature of the report, which its output references.
 """
+_REJECTION = """\
+### Rejection notes (IHE RAD TF-3, 4.66; PS3.16 CID 7011)
+
+Key objects (C-STORE or STOW-RS) that are titled by one of these codes withdraw the instances that
+their evidence names, if they come from the organisation that sent the study:
+
+{reasons}
+
+What is withdrawn, and the note with it, is hidden from every query, retrieval and page, for each of
+the reasons; it can be restored for a time and is removed then. Instances of the same UID that come
+later are refused, those that a note names and that come for the first time after it are withdrawn
+before their study counts as complete. The same note again is the same answer, and what was restored
+stays. While a case of the study is not over, under a legal hold, and while a signed report of it is
+to be kept, nothing is hidden: the note is listed as refused, and whoever reads the study is told.
+No rejection notes are sent.
+"""
 _AVAILABILITY = """\
 ## 10. Instance availability notification (PS3.4 Annex R)
 
@@ -216,6 +233,12 @@ def statement() -> str:
         _table(
             ("outcome", "status", "when"),
             ((each.value, f"{word_for(each):04X}", _MEANINGS[each]) for each in Outcome),
+        ),
+        _REJECTION.format(
+            reasons=_table(
+                ("code", "scheme", "meaning"),
+                ((each.value, SCHEME, each.meaning) for each in Reason),
+            )
         ),
         _FIND,
         _table(("level", "key", "tag"), _query_keys()),

@@ -128,16 +128,6 @@ def announced_among(tx: Transaction, study_uids: Sequence[str]) -> frozenset[str
     return frozenset(found.scalars())
 
 
-def manifests_read(tx: Transaction, instance_uids: Sequence[str]) -> frozenset[str]:
-    """Return those key objects of which it is kept what they announce."""
-    found = tx.execute(
-        select(ANNOUNCED.c.source).where(
-            ANNOUNCED.c.kind == Kind.MANIFEST.value, ANNOUNCED.c.source.in_(instance_uids)
-        )
-    )
-    return frozenset(found.scalars())
-
-
 def pauses_of(tx: Transaction, ae_title: str) -> Pauses:
     """Return what is known of the pauses of a device."""
     return pauses_among(tx, {ae_title}).get(ae_title, Pauses())

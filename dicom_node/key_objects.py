@@ -1,24 +1,30 @@
-"""Key objects that are their sender's manifest of a study: read once, as soon as they have come.
+"""Key objects: read once, as soon as they have come.
+
+Some are their sender's manifest of a study, others take back what it sent before.
 
 References
 ----------
-DICOM PS3.3 section A.35.4; IHE RAD TF-2, 4.68 (the manifest of imaging information).
+DICOM PS3.3 section A.35.4; IHE RAD TF-2, 4.68 (the manifest of imaging information);
+TF-3, 4.66 (rejection notes).
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import structlog
 
-from dicom_node import announcements, data_sets, evidence, part10, store
+from dicom_node import announcements, data_sets, evidence, part10
 from dicom_node.announcements import Announcement, Kind
+from dicom_node.data_sets import Attributes
+from dicom_node.rejection import Rejection, of_key_object
 from dicom_node.uids import DEFLATED_LITTLE
-from kernel.errors import Refused
-from storage import archive, held
+from kernel.errors import Corrupt, Refused
+from storage import rejections
 from storage.archive import Archive
 from storage.engine import Transaction
 from storage.work import DueWork
 
-KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
+_LEASE = timedelta(minutes=1)
 MAX_LENGTH = 16 << 20
 """Bytes of the longest that is read; it lists more than fifty thousand instances."""
 
@@ -26,7 +32,7 @@ log = structlog.get_logger()
 
 
 class ManifestReading:
-    """Reads the manifests among what arrives."""
+    """Reads the key objects among what arrives."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
@@ -38,43 +44,45 @@ class ManifestReading:
         ]
 
     def due(self, tx: Transaction) -> list[str]:
-        """Return the key objects of arriving studies that nobody has read yet."""
-        studies = [study.study_uid for study in archive.unsettled(tx, arrived_before=tx.at)]
-        came = held.of_class(tx, KEY_OBJECTS, studies) if studies else {}
-        return sorted(came.keys() - evidence.manifests_read(tx, list(came))) if came else []
+        """Return the key objects that nobody has read yet."""
+        return rejections.unread(tx)
 
     def read(self, instance_uid: str) -> None:
-        """Keep what key objects announce; what is no manifest announces nothing."""
-        told = self._announced(instance_uid)
+        """Keep what key objects announce or reject; others say nothing."""
         with self._archive.database.transaction() as tx:
-            found = held.of_instance(tx, instance_uid)
-            if found is None:
-                return
-            study_uid, ae_title = found
-            sender = store.find_peer(tx, ae_title)
+            found = rejections.claim(tx, instance_uid, until=tx.at + _LEASE)
+        if found is None or found.read:
+            return
+        told, rejection = self._told(instance_uid)
+        with self._archive.database.transaction() as tx:
+            reason = None if rejection is None else rejection.reason.value
+            named = {} if rejection is None else rejection.instances
+            rejections.note_read(tx, instance_uid, reason, named)
             evidence.announce(
                 tx,
                 Announcement(
-                    study_uid=study_uid,
+                    study_uid=found.study_uid,
                     kind=Kind.MANIFEST,
                     source=instance_uid,
-                    organisation_id=sender.organisation_id if sender else "",
+                    organisation_id=found.organisation_id,
                     whole=bool(told),
                     instances=told,
                 ),
             )
 
-    def _announced(self, instance_uid: str) -> tuple[str, ...]:
+    def _told(self, instance_uid: str) -> tuple[tuple[str, ...], Rejection | None]:
         try:
-            return _listed(self._archive.read(instance_uid))
-        except Refused as refusal:
-            log.warning("manifest.unreadable", instance_uid=instance_uid, code=refusal.code)
-            return ()
+            told = _decoded(self._archive.read(instance_uid))
+            if told is None:
+                return (), None
+            return announcements.of_manifest(told), of_key_object(told)
+        except (Refused, Corrupt) as refusal:
+            log.warning("key_objects.unreadable", instance_uid=instance_uid, code=refusal.code)
+            return (), None
 
 
-def _listed(file: bytes) -> tuple[str, ...]:
+def _decoded(file: bytes) -> Attributes | None:
     found = part10.split(file)
     if len(file) > MAX_LENGTH or found.transfer_syntax_uid == DEFLATED_LITTLE:
-        return ()
-    data = file[found.data_set_offset :]
-    return announcements.of_manifest(data_sets.decode(data, found.transfer_syntax_uid))
+        return None
+    return data_sets.decode(file[found.data_set_offset :], found.transfer_syntax_uid)

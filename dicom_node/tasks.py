@@ -15,10 +15,12 @@ from dicom_node.completeness import (
 from dicom_node.in_flight import InFlight
 from kernel.facts import StudyAmended, StudyCompleted
 from kernel.people import ENGINE
-from storage import archive, audit, held, outbox
+from storage import archive, audit, held, outbox, rejections
 from storage.archive import Manifest, Unsettled
 from storage.engine import Database, Transaction
 from storage.work import DueWork
+
+_KEY_OBJECTS_WITHIN = timedelta(minutes=2)
 
 
 class Settling:
@@ -53,7 +55,11 @@ class Settling:
 
     def due_studies(self, tx: Transaction) -> list[str]:
         """Return the studies that are complete or overdue now."""
-        return [uid for uid, verdict in self._judged(tx) if not isinstance(verdict, WaitUntil)]
+        return [
+            uid
+            for uid, verdict in self._judged(tx)
+            if not isinstance(verdict, WaitUntil) and not _awaits_key_objects(tx, uid)
+        ]
 
     def arriving(self, tx: Transaction) -> list[tuple[str, WaitUntil]]:
         """Return the studies that are waited for, and why."""
@@ -67,7 +73,7 @@ class Settling:
         """Freeze the next manifest of a study if it is due; done twice, it is done once."""
         with self._database.transaction() as tx:
             study = archive.unsettled_study(tx, study_uid)
-            if study is None:
+            if study is None or _awaits_key_objects(tx, study_uid):
                 return
             verdict = self._verdict(tx, study)
             if isinstance(verdict, WaitUntil):
@@ -107,6 +113,18 @@ class Settling:
             at=tx.at,
             told=testimony.of(tx, study, steps, self._policy),
         )
+
+
+def _awaits_key_objects(tx: Transaction, study_uid: str) -> bool:
+    """Say whether a note may take something of a study back before it counts as whole.
+
+    Nobody should be offered what its sender has rejected.  Key objects are read within moments;
+    where that fails, the study does not wait for them for long.
+    """
+    study = archive.unsettled_study(tx, study_uid)
+    if study is None or tx.at > study.last_arrival_at + _KEY_OBJECTS_WITHIN:
+        return False
+    return rejections.awaited(tx, study_uid)
 
 
 def _arrivals(tx: Transaction, study: Unsettled) -> Arrivals:

@@ -24,6 +24,7 @@ from storage.tables.patients import PATIENTS
 
 MAX_KNOWN = 10_000
 MAX_REASON = 300
+KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
 
 
 class Admission(StrEnum):
@@ -222,6 +223,8 @@ _WHERE_STORED = select(
     INSTANCES.c.offset,
     INSTANCES.c.sha256,
     INSTANCES.c.withdrawn,
+    INSTANCES.c.sop_class_uid,
+    INSTANCES.c.pack_key,
 ).where(INSTANCES.c.instance_uid.in_(bindparam("uids", expanding=True)))
 _GROW = (
     update(STUDIES)
@@ -287,20 +290,20 @@ def _stored(tx: Transaction, arrivals: Sequence[Arrived], known: Known) -> list[
     made = _insert_missing(tx, INSTANCES, list(firsts.values()))
     if made == len(arrivals):
         return [_STORED] * made
-    found = {
-        row.instance_uid: (row.segment, row.offset, row.sha256, row.withdrawn)
-        for row in tx.execute(_WHERE_STORED, {"uids": list(firsts)})
-    }
+    found = {row.instance_uid: row for row in tx.execute(_WHERE_STORED, {"uids": list(firsts)})}
     return [_compared(found[row.instance_uid], place) for row, place in arrivals]
 
 
-def _compared(stored: tuple[str | None, int, str, int | None], place: Place) -> Admitted:
-    segment, offset, sha256, withdrawn = stored
-    if (segment, offset) == (place.segment, place.offset):
+def _compared(stored: Any, place: Place) -> Admitted:
+    if (stored.segment, stored.offset) == (place.segment, place.offset):
         return _STORED
-    if withdrawn is not None:
-        return _WITHDRAWN
-    return _DUPLICATE if sha256 == place.sha256 else _OTHER_CONTENT
+    same = stored.sha256 == place.sha256
+    if stored.withdrawn is not None:
+        # A rejection note goes with what it takes back, and may be told again.
+        kept = stored.segment is not None or stored.pack_key is not None
+        told_again = same and kept and stored.sop_class_uid == KEY_OBJECT_SELECTION
+        return _DUPLICATE if told_again else _WITHDRAWN
+    return _DUPLICATE if same else _OTHER_CONTENT
 
 
 def _mark_grown(tx: Transaction, rows: Sequence[NewInstance], admitted: Sequence[Admitted]) -> None:

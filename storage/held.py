@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 
 from storage.engine import Transaction
-from storage.tables.archive import INSTANCES, MANIFESTS, STUDIES
+from storage.tables.archive import INSTANCES, MANIFESTS
 
 _AT_ONCE = 400
 
@@ -47,23 +47,3 @@ def first_unfrozen(tx: Transaction, study_uid: str) -> datetime | None:
         .limit(1)
     )
     return found.scalar()
-
-
-def of_class(tx: Transaction, sop_class_uid: str, study_uids: Sequence[str]) -> dict[str, str]:
-    """Return the instances of one SOP class that are here of some studies, with their studies."""
-    found = tx.execute(
-        select(INSTANCES.c.instance_uid, INSTANCES.c.study_uid).where(
-            INSTANCES.c.study_uid.in_(study_uids), INSTANCES.c.sop_class_uid == sop_class_uid
-        )
-    )
-    return {row.instance_uid: row.study_uid for row in found}
-
-
-def of_instance(tx: Transaction, instance_uid: str) -> tuple[str, str] | None:
-    """Return the study of an instance and who sent the first of it; None if it is not here."""
-    found = tx.execute(
-        select(STUDIES.c.study_uid, STUDIES.c.station_ae_title)
-        .join(INSTANCES, INSTANCES.c.study_uid == STUDIES.c.study_uid)
-        .where(INSTANCES.c.instance_uid == instance_uid)
-    ).first()
-    return None if found is None else (found.study_uid, found.station_ae_title)

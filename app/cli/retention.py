@@ -22,13 +22,20 @@ def retention() -> None:
 
 
 @retention.command("list")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=200, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=200,
+    show_default=True,
+    help="At most so many.",
+)
 @data_option
 @json_option
 def _list(limit: int, data: Path, as_json: bool) -> None:
-    """List studies whose retention is over, those that have waited longest first.
+    """List studies whose retention is over.
 
-    They stay until somebody withdraws them, unless the setting 'retention.ending' says otherwise.
+    Those that have waited longest come first.  They stay until somebody withdraws them, unless the
+    setting 'retention.ending' says otherwise.
     """
     from storage import retention_end
 
@@ -49,7 +56,7 @@ def _list(limit: int, data: Path, as_json: bool) -> None:
 
 
 @retention.command("withdraw")
-@click.argument("study_uids", metavar="STUDY...", nargs=-1)
+@click.argument("study_uids", metavar="STUDY", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every study that is listed.")
 @data_option
 def _withdraw(study_uids: tuple[str, ...], everything: bool, data: Path) -> None:

@@ -28,10 +28,11 @@ from health_record import commands as health_record
 from health_record import store as deliveries_store
 from health_record.delivery import Delivery
 from reporting import SealedDocument, sealed_for_case
-from storage import archive, audit, patients
+from storage import archive, audit, patients, rejections
 from storage.audit import Entry
 from storage.engine import Transaction
 from storage.patients import Patient
+from storage.rejections import RefusedNote
 from worklist import commands as worklist
 from worklist import queries
 from worklist.act import Act
@@ -68,6 +69,7 @@ class CasePage:
     images: Images
     remarks: tuple[Said, ...]
     priors: tuple[ToldPrior, ...]
+    rejections: tuple[RefusedNote, ...]
     patient: Patient | None
     moves: tuple[CaseMove, ...]
     documents: tuple[SealedDocument, ...]
@@ -166,6 +168,7 @@ def page_for(tx: Transaction, opened: OpenedCase) -> CasePage:
         profile=_profile_name(tx, case.profile),
         images=_images(tx, case),
         remarks=remarks_of(tx, case.study_uid),
+        rejections=tuple(rejections.refused(tx, study_uid=case.study_uid)),
         priors=tuple(told_of(tx, case.patient_ref)),
         patient=patients.get(tx, case.patient_ref) if Right.SEE_PATIENT in granted else None,
         moves=moves,

@@ -20,6 +20,7 @@ from storage import (
     corrections,
     outbox,
     patients,
+    rejections,
     retention_end,
     withdrawals,
 )
@@ -28,6 +29,7 @@ from storage.correction import Correction
 from storage.engine import Transaction
 from storage.outbox import Parked
 from storage.patients import Patient
+from storage.rejections import RefusedNote
 from storage.retention_end import RetentionEnd
 from storage.withdrawals import Withdrawal
 from worklist import commands as worklist
@@ -62,6 +64,7 @@ class DeskPage:
     alike: tuple[tuple[Patient, Patient], ...]
     corrections: tuple[Correction, ...]
     withdrawals: tuple[Withdrawal, ...]
+    rejections: tuple[RefusedNote, ...]
     ended: tuple[RetentionEnd, ...]
     ended_in_all: int
 
@@ -227,6 +230,7 @@ def page_for(tx: Transaction) -> DeskPage:
         alike=tuple(patients.lookalikes(tx, limit=SHOWN)),
         corrections=tuple(corrections.listed(tx, limit=SHOWN)),
         withdrawals=tuple(withdrawals.listed(tx, limit=SHOWN)),
+        rejections=tuple(rejections.refused(tx, limit=SHOWN)),
         ended=tuple(retention_end.listed(tx, limit=SHOWN)),
         ended_in_all=retention_end.counted(tx),
     )

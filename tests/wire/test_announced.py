@@ -10,9 +10,9 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
 from dicom_node.completeness import CompletenessPolicy, WaitUntil
-from dicom_node.key_objects import KEY_OBJECTS, ManifestReading
+from dicom_node.key_objects import ManifestReading
 from dicom_node.tasks import Settling
-from dicom_node.uids import AVAILABILITY, EXPLICIT_LITTLE
+from dicom_node.uids import AVAILABILITY, EXPLICIT_LITTLE, KEY_OBJECTS
 from kernel.facts import StudyAmended, StudyCompleted
 from storage import archive, outbox
 from tests.dicom_node.samples import CT, a_slice, as_file, as_sent
