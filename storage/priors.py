@@ -122,6 +122,7 @@ def ask(
                 or_(table.c.asked_at <= tx.at - again, table.c.attempts == 0),
             ),
         )
+        .execution_options(preserve_rowcount=True)
     )
     return bool(done.rowcount)
 
