@@ -7,7 +7,7 @@ References
 DICOM PS3.4 section C.4.1.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from dicom_node import query as queries
 from dicom_node import views
@@ -19,6 +19,7 @@ from kernel.people import Actor, Role
 from storage import archive_find, audit
 from storage.archive_find import Contents, Level, Row, Scope
 from storage.engine import Database, Transaction
+from storage.series_queries import Held
 
 RELATIONAL, COMBINED_TIMES = 0, 1
 """Questions of the extended negotiation (PS3.4 table C.5-1) that are answered with yes."""
@@ -107,6 +108,13 @@ class Finder:
                 return
             last = rows[-1]
 
+    def held(self, query: Query, scope: Scope | None) -> Iterable[Held]:
+        """Return the instances that a query at instance level matches, in no order."""
+        if query.is_exact:  # then what the index finds needs no second look
+            with self._database.reading() as tx:
+                return archive_find.held(tx, query.narrowing(), scope)
+        return (_held(found.row) for found in self.matches(query, scope))
+
     def _note(self, exchange: Exchange, query: Query, matched: int) -> None:
         peer = exchange.terms.peer
         with self._database.transaction() as tx:
@@ -118,6 +126,14 @@ class Finder:
                 outcome="cancelled" if exchange.cancelled else "success",
                 detail={"level": query.level.value, "keys": sorted(query.keys), "matches": matched},
             )
+
+
+_FIELDS = tuple(Held.__dataclass_fields__)
+_NAMES = {"number": "instance_number"}
+
+
+def _held(row: Row) -> Held:
+    return Held(**{name: row[_NAMES.get(name, name)] for name in _FIELDS})
 
 
 def ended_early(exchange: Exchange) -> Status:

@@ -45,6 +45,8 @@ _EXACT = frozenset(
         "StudyInstanceUID",
         "SeriesInstanceUID",
         "SOPInstanceUID",
+        "PatientID",
+        "AccessionNumber",
         "Modality",
         "ModalitiesInStudy",
     }

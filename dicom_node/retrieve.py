@@ -37,9 +37,6 @@ RELATIONAL = 0
 TELL_EVERY_S = 0.1
 """Between pending responses: an account for people, and work for the peer."""
 
-_FIELDS = tuple(Held.__dataclass_fields__)
-_NAMES = {"number": "instance_number"}
-
 log = structlog.get_logger()
 
 
@@ -81,7 +78,7 @@ class Retriever:
                 Status.DESTINATION_UNKNOWN, comment="the move destination is not registered"
             )
             return
-        wanted = sorted(self._selected(exchange, root), key=_order)
+        wanted = self._selected(exchange, root)
         originator = Originator(exchange.terms.peer.ae_title, exchange.request.message_id)
         with ToPeer(destination, self._send, originator, wanted) as way:
             self._retrieve(exchange, wanted, way, destination.ae_title)
@@ -94,7 +91,7 @@ class Retriever:
         QueryRefused, DataSetUnreadable
             The identifier names nothing; the answer is A900.
         """
-        wanted = sorted(self._selected(exchange, root), key=_order)
+        wanted = self._selected(exchange, root)
         self._retrieve(exchange, wanted, Back(exchange), exchange.terms.peer.ae_title)
 
     def _retrieve(
@@ -128,13 +125,13 @@ class Retriever:
         shown = cache(partial(shown_of, self._archive))
         return lambda batch: all_outgoing(self._archive, batch, shown)
 
-    def _selected(self, exchange: Exchange, root: Root) -> Iterator[Held]:
+    def _selected(self, exchange: Exchange, root: Root) -> list[Held]:
+        """Return what an identifier names, as far as the peer may see it, in order of sending."""
         relational = exchange.terms.agreed(exchange.context.abstract_syntax, RELATIONAL)
         unique = selection(exchange.identifier(), root, relational=relational)
         query = queries.read(unique, Root.STUDY, relational=True)
         scope = views.scope_of(exchange.terms.peer, self._views)
-        for found in self._finder.matches(query, scope):
-            yield Held(**{name: found.row[_NAMES.get(name, name)] for name in _FIELDS})
+        return sorted(self._finder.held(query, scope), key=_order)
 
     def _note(self, exchange: Exchange, sent: Counter[str], destination: str) -> None:
         peer = exchange.terms.peer

@@ -29,6 +29,7 @@ from storage.engine import Transaction
 from storage.hidden import INSTANCE_SHOWN, SERIES_SHOWN, STUDY_SHOWN, hide_some
 from storage.like import ESCAPE, bounds, like
 from storage.patients import Patient
+from storage.series_queries import Held
 from storage.tables.archive import INSTANCES, SERIES, STUDIES
 from storage.tables.patients import PATIENTS
 
@@ -154,6 +155,22 @@ def page(
     statement = _selected(level).where(*conditions).limit(limit).offset(offset or None)
     found = tx.execute(statement, scope.parameters if scope else None).mappings()
     return [dict(row) for row in found]
+
+
+def held(tx: Transaction, narrowing: Narrowing, scope: Scope | None) -> list[Held]:
+    """Return all instances that the index finds, in no order, with where their bytes lie.
+
+    Parameters
+    ----------
+    scope
+        None where the asker may see all.
+    """
+    statement = _HELD_OF_PATIENT if narrowing.of_patient else _HELD
+    statement = statement.where(*_conditions(tx, Level.IMAGE, narrowing))
+    if scope is not None:
+        statement = statement.where(_seen(Level.IMAGE, scope.devices, scope.asked))
+    found = tx.execute(statement, scope.parameters if scope else None)
+    return [Held(*row) for row in found]
 
 
 def contents_of_studies(tx: Transaction, study_uids: Sequence[str]) -> dict[str, Contents]:
@@ -285,6 +302,14 @@ _INSTANCE_COLUMNS = (
 )
 
 
+# Made once, as all that is asked often: the database layer then finds it compiled.
+_HELD = (
+    select(*(INSTANCES.c[name] for name in Held.__dataclass_fields__))
+    .select_from(INSTANCES)
+    .join(SERIES, SERIES.c.series_uid == INSTANCES.c.series_uid)
+    .join(STUDIES, STUDIES.c.study_uid == INSTANCES.c.study_uid)
+)
+_HELD_OF_PATIENT = _HELD.join(PATIENTS, PATIENTS.c.ref == STUDIES.c.patient_ref)
 _PATIENTS = select(*_PATIENT_COLUMNS).where(PATIENTS.c.ref.in_(_UIDS))
 
 

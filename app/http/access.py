@@ -237,10 +237,11 @@ def dispatcher(visitor: SignedIn, engine: TheEngine) -> Visitor:
 def caller_with(scope: Scope) -> Callable[..., Caller]:
     """Return the dependency for addresses of programs: a bearer token, or a signed-in person."""
 
-    def caller(request: Request, visitor: MaybeSignedIn, engine: TheEngine) -> Caller:
+    def caller(request: Request, engine: TheEngine) -> Caller:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and token:
             return Caller(_machine(engine, token.strip(), scope), None)
+        visitor = find_visitor(request, engine)
         if visitor is None:
             raise TokenRefused(f"show a bearer token with the scope {scope.value}")
         return Caller(None, visitor)

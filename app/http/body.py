@@ -13,8 +13,11 @@ FORM = "application/x-www-form-urlencoded"
 _MAX_FIELDS = 60
 
 
-def engine_of(request: Request) -> Engine:
-    """Return the engine that this application was made for."""
+async def engine_of(request: Request) -> Engine:
+    """Return the engine that this application was made for.
+
+    Awaited, not called in a thread: to change threads takes longer than what it does.
+    """
     engine: Engine = request.app.state.engine
     return engine
 

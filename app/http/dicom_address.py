@@ -29,8 +29,8 @@ class Address:
         return self.study_uid, self.series_uid, self.instance_uid
 
 
-def address_of(request: Request) -> Address:
-    """Return what the path of a request names."""
+async def address_of(request: Request) -> Address:
+    """Return what the path of a request names; awaited, as is what needs no thread."""
     named = request.path_params
     return Address(named["study_uid"], named.get("series_uid"), named.get("instance_uid"))
 
