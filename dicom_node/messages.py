@@ -9,11 +9,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from dicom_node.errors import ProtocolBroken
-from dicom_node.pdu import AbortReason, Fragments, command_data
+from dicom_node.pdu import AT_ONCE_PARTS, AbortReason, Fragments, command_data
 from dicom_node.transport import Transport
 
 _AT_ONCE_BYTES = 1 << 20
-_AT_ONCE_PARTS = 512  # the kernel takes 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +43,27 @@ def send_message(
     told = data if isinstance(data, Pieces) else Pieces(len(data), (data,))
     waiting: list[bytes | memoryview] = [command_data(context_id, command)]
     size = 0
-    for part in _parts(context_id, told, max_pdu):
-        waiting.append(part)
-        size += len(part)
-        if size >= _AT_ONCE_BYTES or len(waiting) >= _AT_ONCE_PARTS:
+    for parts, length in _parts(context_id, told, max_pdu):
+        waiting += parts
+        size += length
+        if size >= _AT_ONCE_BYTES or len(waiting) >= AT_ONCE_PARTS:
             transport.send_parts(waiting)
             waiting, size = [], 0
     if waiting:
         transport.send_parts(waiting)
 
 
-def _parts(context_id: int, data: Pieces, max_pdu: int) -> Iterator[bytes | memoryview]:
+def _parts(
+    context_id: int, data: Pieces, max_pdu: int
+) -> Iterator[tuple[list[bytes | memoryview], int]]:
+    """Yield what goes onto the wire, so many parts at a time, and how many bytes that is."""
     fragments, left = Fragments(context_id, max_pdu), data.length
     for piece in data.pieces:
         left -= len(piece)
         if left < 0:
             break
-        yield from fragments.of(piece, last=left == 0)
+        for parts in fragments.of(piece, last=left == 0):
+            yield parts, sum(map(len, parts))
     if left:
         raise ProtocolBroken(
             AbortReason.NOT_SPECIFIED, "an instance is not as long as it should be"

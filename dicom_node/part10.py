@@ -20,6 +20,7 @@ from kernel.ids import is_uid
 
 PREAMBLE_LENGTH = 128
 _PREFIX = b"DICM"
+_BLANK = bytes(PREAMBLE_LENGTH)
 _START = PREAMBLE_LENGTH + len(_PREFIX)
 _MAX_META_LENGTH = 65_536
 _LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT"})
@@ -61,9 +62,11 @@ def split(data: bytes | bytearray | memoryview) -> Part10:
     Unreadable
         There is no prefix or no transfer syntax, or the meta information is cut short.
     """
-    if len(data) < _START or bytes(data[PREAMBLE_LENGTH:_START]) != _PREFIX:
+    view = memoryview(data)
+    start = bytes(view[:_START])
+    if len(start) < _START or start[PREAMBLE_LENGTH:] != _PREFIX:
         raise Unreadable(UnreadableReason.NOT_PART10, "the file has no DICM prefix at byte 128")
-    meta, offset = _file_meta(bytes(data[: _START + _MAX_META_LENGTH]))
+    meta, offset = _file_meta(view[: _START + _MAX_META_LENGTH])
     syntax = _text(meta, _SYNTAX)
     if not syntax:
         raise Unreadable(
@@ -74,11 +77,11 @@ def split(data: bytes | bytearray | memoryview) -> Part10:
         sop_class_uid=_text(meta, _CLASS),
         sop_instance_uid=_text(meta, _INSTANCE),
         data_set_offset=offset,
-        preamble_is_blank=not any(data[:PREAMBLE_LENGTH]),
+        preamble_is_blank=start.startswith(_BLANK),
     )
 
 
-def _file_meta(head: bytes) -> tuple[dict[int, bytes], int]:
+def _file_meta(head: memoryview) -> tuple[dict[int, bytes], int]:
     found: dict[int, bytes] = {}
     position = _START
     while position + 8 <= len(head):
@@ -92,7 +95,7 @@ def _file_meta(head: bytes) -> tuple[dict[int, bytes], int]:
             length, start = struct.unpack_from("<I", head, position + 8)[0], position + 12
         if length > len(head) - start:
             raise _cut_short()
-        found[element] = head[start : start + length]
+        found[element] = bytes(head[start : start + length])
         position = start + length
     return found, position
 

@@ -26,6 +26,8 @@ _PDV_OVERHEAD = 6
 _MIN_FRAGMENT = 64  # nobody means a smaller one
 _LAST_FRAGMENT = 2
 _DATA_HEAD = struct.Struct(">BBIIBB")
+AT_ONCE_PARTS = 512
+"""So many parts are given to the kernel at once; it takes 1024."""
 
 
 class PduType(IntEnum):
@@ -249,16 +251,22 @@ class Fragments:
         self._size = max(max_pdu - _PDV_OVERHEAD, _MIN_FRAGMENT) & ~1
         self._full = self._head(self._size, 0)
 
-    def of(self, data: bytes | memoryview, *, last: bool) -> Iterator[bytes | memoryview]:
-        """Yield heads and parts of `data` in turn; `last` if the data set ends with it."""
+    def of(self, data: bytes | memoryview, *, last: bool) -> Iterator[list[bytes | memoryview]]:
+        """Yield heads and parts of `data` in turn, at most `AT_ONCE_PARTS` at a time.
+
+        `last` says that the data set ends with it.
+        """
         view, size = memoryview(data), self._size
         end = max(0, len(view) - 1) // size * size
-        for start in range(0, end, size):
-            yield self._full
-            yield view[start : start + size]
+        at_once = AT_ONCE_PARTS // 2 * size
+        for first in range(0, end, at_once):
+            starts = range(first, min(first + at_once, end), size)
+            parts: list[bytes | memoryview] = [self._full] * (2 * len(starts))
+            parts[1::2] = [view[start : start + size] for start in starts]
+            yield parts
         if len(view):
-            yield self._head(len(view) - end, _LAST_FRAGMENT if last else 0)
-            yield view[end:]
+            head = self._head(len(view) - end, _LAST_FRAGMENT if last else 0)
+            yield [head, view[end:]]
 
     def _head(self, length: int, control: int) -> bytes:
         return _DATA_HEAD.pack(PduType.P_DATA, 0, length + 6, length + 2, self._context_id, control)

@@ -180,14 +180,17 @@ class Transport:
         if len(parts) == 1 or isinstance(self.sock, ssl.SSLSocket):
             self.send(b"".join(parts))
             return
-        pending = list(parts)
         try:
+            done = self.sock.sendmsg(parts)
+            if done == sum(map(len, parts)):
+                return  # as ever, but where a signal or the time for it interrupts
+            pending = list(parts)
             while pending:
-                done = self.sock.sendmsg(pending)
                 while pending and done >= len(pending[0]):
                     done -= len(pending.pop(0))
                 if done:
                     pending[0] = memoryview(pending[0])[done:]
+                done = self.sock.sendmsg(pending) if pending else 0
         except OSError as error:
             raise PeerGone("the peer does not take answers") from error
 

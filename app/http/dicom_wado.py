@@ -67,6 +67,7 @@ def retrieve(
     shown = None if original else shown_of(engine.archive, named.study_uid)
     if not form.multipart:
         return alone(request, engine, form, rows[0], shown)
+    rows.sort(key=_place)  # of the parts no order is promised; what lies together is read at once
     targets = [target_of(form, row) for row in rows]
     boundary = f"telerad-{fresh()}"
     headers = {}
@@ -169,6 +170,10 @@ def require_stored(form: Form, rows: Sequence[Held]) -> None:
     """
     if not all(form.takes(row.transfer_syntax_uid) for row in rows):
         raise NotAcceptable("what came is given in its own transfer syntax: transfer-syntax=*")
+
+
+def _place(row: Held) -> tuple[str, int]:
+    return row.pack_key or row.segment or "", row.offset
 
 
 def _parts(
