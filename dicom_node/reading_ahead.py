@@ -1,30 +1,70 @@
 """Instances read while those before them are on their way, within a bound."""
 
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
 from dicom_node.outgoing import Leaving
 from kernel.errors import EngineError
 from storage.series_queries import Held
 
 BATCH_BYTES = 2 << 20
-"""So much is read at once, and at most two such batches are held: fewer changes of threads."""
+"""So much is read at once: fewer changes of threads."""
+
+MAX_AHEAD = 3
+"""Batches that are being read or wait; with the one on its way 8 MB an association."""
 
 Opened = tuple[Held, Leaving | EngineError]
+Opener = Callable[[Sequence[Held]], Iterable[Opened]]
 
 
-def read_ahead(
-    wanted: Sequence[Held], opened: Callable[[Sequence[Held]], Iterable[Opened]]
-) -> Generator[Opened, None, None]:
+def read_ahead(wanted: Sequence[Held], opened: Opener) -> Generator[Opened, None, None]:
     """Yield each instance as `opened` opens it, called with a batch of them in another thread."""
-    batches = _batches(wanted)
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        ahead = reader.submit(_all, opened, next(batches, []))
-        for batch in batches:
-            ready = ahead.result()
-            ahead = reader.submit(_all, opened, batch)
-            yield from ready
-        yield from ahead.result()
+    reader = _Reader(wanted, opened)
+    reader.start()
+    try:
+        while batch := reader.next():
+            yield from batch
+    finally:
+        reader.leave()
+
+
+class _Reader(threading.Thread):
+    """Reads batches as long as there is room for them, and does not wait to be asked."""
+
+    def __init__(self, wanted: Sequence[Held], opened: Opener) -> None:
+        super().__init__(name="reading-ahead", daemon=True)
+        self._wanted = wanted
+        self._opened = opened
+        self._ready: SimpleQueue[list[Opened] | BaseException] = SimpleQueue()
+        self._room = threading.Semaphore(MAX_AHEAD)
+        self._left = threading.Event()
+
+    def run(self) -> None:
+        """See `threading.Thread`."""
+        try:
+            for batch in _batches(self._wanted):
+                self._room.acquire()
+                if self._left.is_set():
+                    return
+                self._ready.put(list(self._opened(batch)))
+        except BaseException as error:  # noqa: BLE001 - raised where the instances are sent
+            self._ready.put(error)
+        self._ready.put([])
+
+    def next(self) -> list[Opened]:
+        """Return the next batch, nothing at the end."""
+        batch = self._ready.get()
+        self._room.release()
+        if isinstance(batch, BaseException):
+            raise batch
+        return batch
+
+    def leave(self) -> None:
+        """Read no more, and wait until nothing is being read."""
+        self._left.set()
+        self._room.release()
+        self.join()
 
 
 def _batches(wanted: Sequence[Held]) -> Iterator[list[Held]]:
@@ -38,9 +78,3 @@ def _batches(wanted: Sequence[Held]) -> Iterator[list[Held]]:
         size += held.length
     if batch:
         yield batch
-
-
-def _all(
-    opened: Callable[[Sequence[Held]], Iterable[Opened]], batch: Sequence[Held]
-) -> list[Opened]:
-    return list(opened(batch))

@@ -170,7 +170,7 @@ def held(tx: Transaction, narrowing: Narrowing, scope: Scope | None) -> list[Hel
     if scope is not None:
         statement = statement.where(_seen(Level.IMAGE, scope.devices, scope.asked))
     found = tx.execute(statement, scope.parameters if scope else None)
-    return [Held(*row) for row in found]
+    return [Held(*tuple(row)) for row in found]
 
 
 def contents_of_studies(tx: Transaction, study_uids: Sequence[str]) -> dict[str, Contents]:

@@ -1,4 +1,4 @@
-"""A body is read ahead of its sending: all of it, in order, within a bound, and errors as errors."""
+"""A body is read ahead of its sending: whole, in order, within a bound; errors stay errors."""
 
 import asyncio
 import threading
