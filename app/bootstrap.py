@@ -12,7 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.engine import Engine, WebTerms
 from app.settings import Settings
 from kernel.clock import Clock, system_clock
 from kernel.digest import sha256_of
@@ -20,13 +19,12 @@ from kernel.errors import Misconfigured
 from storage.archive import Archive
 from storage.engine import Database, Transaction
 from storage.journal import Journal
-from storage.migrate import upgrade
 from storage.objects import LocalObjects, ObjectStore
-from storage.packs import Packer
 from storage.work import DueWork, Reactions
 
 if TYPE_CHECKING:
     from ai_assist.shelf import Shelf
+    from app.engine import Engine
     from dicom_node.in_flight import InFlight
     from dicom_node.intake import Intake
     from dicom_node.orthanc import Bounds
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from dicom_node.views import Views
     from health_record.port import RecordAdapter
     from reporting.trust import Trust
+    from storage.packs import Packer
     from storage.retention import Retention
     from worklist.settings import WorklistSettings
 
@@ -106,8 +105,10 @@ class Parts:
         return Archive(self.database, self.journal, self.objects)
 
     @cached_property
-    def packer(self) -> Packer:
+    def packer(self) -> "Packer":
         """Packs what lies in the journal of this node."""
+        from storage.packs import Packer
+
         return Packer(
             self.database,
             self.journal,
@@ -240,8 +241,10 @@ class Parts:
     def _demo_root(self) -> Path:
         return self.keys / "demo-authority.pem"
 
-    def engine(self) -> Engine:
+    def engine(self) -> "Engine":
         """Return what the web is given."""
+        from app.engine import Engine, WebTerms
+
         return Engine(
             database=self.database,
             objects=self.objects,
@@ -278,6 +281,8 @@ class Parts:
         if self.settings.production and self.is_demo:
             raise DemoInProduction("the demo authority may not sign in production: remove it")
         if migrate:
+            from storage.migrate import upgrade
+
             upgrade(self.database)
         self.objects.probe()
 
@@ -367,7 +372,7 @@ class Parts:
 
         policy = CompletenessPolicy(quiet=timedelta(seconds=self.settings.dicom.quiet_s))
         rejecting = Rejecting(self.database, self.retention, keeping_of=keeping_of)
-        settling = Settling(self.database, policy, in_flight=self.in_flight)
+        settling = Settling(self.database, policy)
         return [
             *ManifestReading(self.archive).due_work(),
             *rejecting.due_work(),

@@ -1,7 +1,6 @@
-"""One node of the engine: the listener, and the upkeep of the journal it writes."""
+"""One node of the engine: the listener, what tells of its associations, what it recovers."""
 
 import threading
-from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -9,116 +8,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import structlog
 
 from app.bootstrap import Parts
-from kernel.errors import EngineError, Misconfigured
-from storage.courtesy import Courtesy
-from storage.packs import Packer
-from storage.scrub import Pace, Scrub, keep_on
-
-UPKEEP_PAUSE_S = 0.5
-_SLOWEST_MB_PER_S = 0.001
-FAULT_PAUSE_S = 5.0
+from kernel.errors import Misconfigured
 
 if TYPE_CHECKING:
+    from dicom_node.flight_teller import FlightTeller
     from dicom_node.followers import Followers
     from dicom_node.listener import Listener
 
 log = structlog.get_logger()
-
-
-class Upkeep:
-    """Packs settled studies of this node's journal and frees the space they took."""
-
-    def __init__(self, packer: Packer, parts: Parts, courtesy: Courtesy | None = None) -> None:
-        self._packer = packer
-        self._database = parts.database
-        self._courtesy = courtesy or Courtesy(parts.in_flight.is_busy)
-        self._looked = False
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End after the study in hand; the rest is found again at the next start."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def turn(self) -> int:
-        """Pack what is due; return how many studies that were.
-
-        Instances that arrive go first: a study waits for its pack while they do, within a bound.
-        """
-        if self._courtesy.steps_aside():
-            return 0
-        with self._database.reading() as tx:
-            due = self._packer.due(tx)
-        for study_uid in due:
-            if self._stop.is_set() or self._courtesy.steps_aside():
-                break
-            self._packer.pack(study_uid)
-        self._packer.move_quarantine()
-        if due or not self._looked:
-            self._packer.free_segments()
-            self._looked = True
-        return len(due)
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            pause = UPKEEP_PAUSE_S
-            try:
-                self.turn()
-            except EngineError as error:
-                log.warning("upkeep.waits", code=error.code, reason=error.sentence)
-                pause = FAULT_PAUSE_S
-            except Exception:
-                log.exception("upkeep.failed")
-                pause = FAULT_PAUSE_S
-            self._stop.wait(pause)
-
-
-class Scrubbing:
-    """Re-reads what this node keeps, while nobody has an association open."""
-
-    def __init__(self, parts: Parts, associations: Callable[[], int]) -> None:
-        told = parts.settings.storage
-        self._stop = threading.Event()
-        self._pace = Pace(
-            max(told.scrub_mb_per_s, _SLOWEST_MB_PER_S) * 1e6,
-            lambda: associations() > 0,
-            self._stop,
-        )
-        self._scrub = Scrub(
-            parts.database,
-            parts.archive,
-            parts.stored_objects,
-            period=timedelta(days=told.scrub_days),
-        )
-        self._thread = threading.Thread(target=self._run, name="scrub", daemon=True)
-
-    def start(self) -> None:
-        """Begin, or go on where the last start ended."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End after the pack in hand; the next start goes on there."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                keep_on(self._scrub, self._pace, self._stop, told=_scrub_waits)
-            except Exception:
-                log.exception("scrub.failed")
-                self._stop.wait(FAULT_PAUSE_S)
-
-
-def _scrub_waits(error: EngineError) -> None:
-    log.warning("scrub.waits", code=error.code, reason=error.sentence)
 
 
 def recover(parts: Parts) -> int:
@@ -183,6 +80,18 @@ def listener(parts: Parts) -> "Listener":
         ),
         door=PlainDoor(networks(told.plain_networks)),
         tls_door=dicom_tls.door(parts.settings, parts.database, limits),
+    )
+
+
+def flight_teller(parts: Parts) -> "FlightTeller":
+    """Return what tells other processes of the listener's associations, not started yet."""
+    from dicom_node.flight_teller import FlightTeller, pause_for
+
+    return FlightTeller(
+        parts.database,
+        parts.settings.node,
+        parts.in_flight,
+        pause=pause_for(timedelta(seconds=parts.settings.dicom.quiet_s)),
     )
 
 

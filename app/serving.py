@@ -1,35 +1,49 @@
-"""Running parts of the engine until a signal: listener, web, relay, worker, alone or together."""
+"""What one process serves until a signal: listener, web, relay, upkeep, alone or together."""
 
 import contextlib
-import dataclasses
 import gc
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import structlog
 
 from app.bootstrap import Parts
-from app.node import Scrubbing, Upkeep, followers, listener, recover, tell_of_start
-from app.relay import InProcess, Relay
 from kernel.errors import Misconfigured
-from storage.courtesy import Courtesy
 
 if TYPE_CHECKING:
-    import uvicorn
-
-    from dicom_node.listener import Listener
-
-WEB_GRACE_S = 5
-_SOCKET_MESSAGE = 4096
-"""Clients of the event channel have nothing to say."""
+    from app.relay import Relay
+    from app.upkeep import Scrubbing
+    from app.web_server import ReadyCheck
+    from dicom_node.ports import Sockets
 
 log = structlog.get_logger()
+
+
+class Duty(StrEnum):
+    """What a process can serve; a duty that is not asked for is not even imported."""
+
+    NODE = "node"
+    """The listener."""
+    FOLLOWING = "following"
+    """The Orthancs that are followed."""
+    UPKEEP = "upkeep"
+    """Packing what settled in the journal, re-reading what is kept."""
+    WEB = "web"
+    RELAY = "relay"
+
+
+LISTENING = frozenset({Duty.NODE, Duty.FOLLOWING, Duty.UPKEEP})
+"""A host that receives."""
+SHOWING = frozenset({Duty.WEB, Duty.UPKEEP})
+"""A host that serves the web: what it takes in by it lies in a journal of its own."""
+_TAKES_IN = frozenset({Duty.NODE, Duty.FOLLOWING, Duty.WEB})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,128 +60,96 @@ class Serving:
 
     Parameters
     ----------
-    web, dicom, relay
-        Which parts run here.  A process that takes instances in (web, dicom) also recovers and
-        keeps up the journal of its node.
+    recovers
+        Whether to look first for what a crash left in the journal: every process that takes
+        instances in does, unless another one of this node does it now.
+    ready_checks
+        Further parts that must be well before the web says that this engine is ready.
     """
 
-    def __init__(self, parts: Parts, *, web: bool, dicom: bool, relay: bool) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        duties: Collection[Duty],
+        *,
+        recovers: bool = True,
+        ready_checks: "Mapping[str, ReadyCheck] | None" = None,
+    ) -> None:
         self._parts = parts
-        self._takes_in = web or dicom
-        self._listener: Listener | None = listener(parts) if dicom else None
-        self._relay = _relay(parts) if relay else None
-        self._upkeep = Upkeep(parts.packer, parts) if self._takes_in else None
-        self._followers = followers(parts) if dicom else None
-        self._scrubbing = self._scrub() if self._takes_in else None
-        self._web = _Web(parts, self._relay) if web else None
+        self._takes_in = bool(_TAKES_IN & set(duties))
+        self._recovers = self._takes_in and recovers
+        self._listener = self._teller = self._followers = None
+        self._upkeep = self._scrubbing = self._relay = self._web = None
         self._relay_thread: threading.Thread | None = None
+        if Duty.NODE in duties:
+            from app.node import flight_teller, listener
 
-    def start(self) -> Ports:
-        """Recover, then serve; return the ports."""
-        if self._takes_in:
-            recover(self._parts)
-            self._parts.journal.prepare()
-        if self._listener:
-            tell_of_start(self._parts)
-        dicom = self._listener.start() if self._listener else None
-        http = self._web.start() if self._web else None
+            self._listener, self._teller = listener(parts), flight_teller(parts)
+        if Duty.RELAY in duties:
+            self._relay = _relay(parts)
+        if Duty.UPKEEP in duties:
+            from app.upkeep import Upkeep
+
+            self._upkeep, self._scrubbing = Upkeep(parts.packer, parts), _scrubbing(parts)
+        if Duty.FOLLOWING in duties:
+            from app.node import followers
+
+            self._followers = followers(parts)
+        if Duty.WEB in duties:
+            from app.web_server import WebServer
+
+            self._web = WebServer(parts, self._relay, ready_checks or {})
+
+    def start(self, *, dicom: "Sockets | None" = None, http: socket.socket | None = None) -> Ports:
+        """Recover, then serve; return the ports.
+
+        Parameters
+        ----------
+        dicom, http
+            Listening sockets that outlive this process; None: they are made as the settings say.
+        """
+        self._prepare()
+        if self._teller:
+            self._teller.start()
+        dicom_port = self._listener.start(dicom) if self._listener else None
+        http_port = self._web.start(http) if self._web else None
         if self._web:
             self._web.preload()
-        if self._upkeep:
-            self._upkeep.start()
-        if self._followers:
-            self._followers.start()
-        if self._scrubbing:
-            self._scrubbing.start()
+        for each in (self._upkeep, self._followers, self._scrubbing):
+            if each:
+                each.start()
         if self._relay:
             self._relay_thread = threading.Thread(target=self._relay.run, name="relay")
             self._relay_thread.start()
         gc.freeze()  # what lives as long as the process need not be gone through again and again
-        return Ports(http, dicom, self._listener.tls_port if self._listener else None)
-
-    def _scrub(self) -> Scrubbing | None:
-        if not self._parts.settings.storage.scrub_mb_per_s:
-            return None
-        listening = self._listener
-        return Scrubbing(self._parts, listening.associations if listening else lambda: 0)
+        return Ports(http_port, dicom_port, self._listener.tls_port if self._listener else None)
 
     def stop(self) -> None:
         """Take nothing new, finish what is in hand, and end."""
-        if self._listener:
-            self._listener.stop()
-        if self._followers:
-            self._followers.stop()
-        if self._web:
-            self._web.stop()
+        for each in (self._listener, self._teller, self._followers, self._web):
+            if each:
+                each.stop()
         if self._relay and self._relay_thread:
             self._relay.stop()
             self._relay_thread.join()
-        if self._upkeep:
-            self._upkeep.stop()
-        if self._scrubbing:
-            self._scrubbing.stop()
+        for other in (self._upkeep, self._scrubbing):
+            if other:
+                other.stop()
         if self._takes_in:
             self._parts.journal.close()
         self._parts.database.dispose()
 
+    def _prepare(self) -> None:
+        if self._recovers:
+            from app.node import recover
 
-class _Web:
-    """uvicorn in a thread of its own."""
+            recover(self._parts)
+        if self._takes_in:
+            self._parts.journal.prepare()
+        if self._listener:
+            from app.node import tell_of_start
 
-    def __init__(self, parts: Parts, relay: Relay | None) -> None:
-        self._parts = parts
-        self._relay = relay
-        self._server: uvicorn.Server | None = None
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> int:
-        import uvicorn
-
-        from app.http.application import create_app
-
-        told = self._parts.settings.web
-        try:
-            bound = socket.create_server((told.host, told.port), backlog=128)
-        except OSError as error:
-            raise Misconfigured(f"cannot listen on {told.host}:{told.port}: {error}") from error
-        # asyncio sets it only on sockets that name their protocol; accepted ones inherit it.
-        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        engine = self._parts.engine()
-        if self._relay is not None:
-            engine = dataclasses.replace(
-                engine,
-                nudge=self._relay.nudge,
-                ready_checks={**engine.ready_checks, "relay": self._relay.require_turning},
-            )
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                create_app(engine),
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=WEB_GRACE_S,
-                lifespan="off",
-                ws="websockets-sansio",
-                ws_max_size=_SOCKET_MESSAGE,
-            )
-        )
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [bound]}, name="web"
-        )
-        self._thread.start()
-        port: int = bound.getsockname()[1]
-        return port
-
-    def preload(self) -> None:
-        """Import, while the first request is awaited, what the first answers need."""
-        from app.http.dicomweb import preload
-
-        threading.Thread(target=preload, name="preload", daemon=True).start()
-
-    def stop(self) -> None:
-        if self._server and self._thread:
-            self._server.should_exit = True
-            self._thread.join()
+            tell_of_start(self._parts)
 
 
 @contextlib.contextmanager
@@ -210,12 +192,22 @@ def work(parts: Parts, queues: list[str], concurrency: int) -> int:
     return int(worker.exitcode or 0)
 
 
-def _relay(parts: Parts) -> Relay:
+def _scrubbing(parts: Parts) -> "Scrubbing | None":
+    from app.upkeep import Scrubbing
+
+    return Scrubbing(parts) if parts.settings.storage.scrub_mb_per_s else None
+
+
+def _relay(parts: Parts) -> "Relay":
+    from app.relay import InProcess, Relay
+    from app.upkeep import watch_of
+    from storage.courtesy import Courtesy
+
     reactions, due_work = parts.reactions(), parts.due_work()
     lease = timedelta(seconds=parts.settings.relay.lease_s)
     if not parts.settings.broker.url:
         in_process = InProcess(parts.database, reactions)
-        courtesy = Courtesy(parts.in_flight.is_busy)
+        courtesy = Courtesy(watch_of(parts).is_busy)
         return Relay(
             parts.database, reactions, due_work, in_process, lease=lease, courtesy=courtesy
         )

@@ -6,6 +6,7 @@ DICOM PS3.8 sections 7.1 and 9.2 (association establishment, ARTIM timer).
 """
 
 import contextlib
+import selectors
 import socket
 import threading
 from collections import Counter
@@ -32,14 +33,14 @@ from dicom_node.pdu import (
     RoleSelection,
 )
 from dicom_node.peers import Peer
+from dicom_node.ports import Sockets, bound
 from dicom_node.receive import Agreed, ReceiveLimits, StorageAssociation, ended
 from dicom_node.transport import Transport
 from dicom_node.uids import GET_CLASSES, STORAGE_COMMITMENT
 from kernel.clock import monotonic_s
-from kernel.errors import Misconfigured, Transient
+from kernel.errors import Transient
 from kernel.ids import fresh
 
-_BACKLOG = 128
 _LOBBY_FACTOR = 2
 _PARTING = 64  # sent away to make room, and not gone yet
 
@@ -122,26 +123,33 @@ class Listener:
         self._door = door or PlainDoor()
         self._tls_door = tls_door
         self._ports: list[tuple[socket.socket, threading.Thread]] = []
+        self._closing: tuple[socket.socket, ...] = ()
         self._stopping = False
         self.tls_port: int | None = None
 
-    def start(self) -> int:
+    def start(self, sockets: Sockets | None = None) -> int:
         """Begin to listen; return the plain port. That of the TLS door is then in `tls_port`.
+
+        Parameters
+        ----------
+        sockets
+            Listening sockets that outlive this process; None: they are made as the settings say.
 
         Raises
         ------
         Misconfigured
             An address cannot be had.
         """
-        port = self._listen(self._settings.port, self._door)
-        if self._tls_door is not None and self._settings.tls_port is not None:
-            self.tls_port = self._listen(self._settings.tls_port, self._tls_door)
-        log.info(
-            "listener.started",
-            port=port,
-            tls_port=self.tls_port,
-            ae_title=self._settings.ae_title,
-        )
+        told = self._settings
+        tls_port = told.tls_port if self._tls_door is not None else None
+        sockets = sockets or bound(told.host, told.port, tls_port)
+        self._closing = socket.socketpair()  # who accepts hears of the end by it
+        self._listen(sockets.plain, self._door)
+        if self._tls_door is not None and sockets.tls is not None:
+            self._listen(sockets.tls, self._tls_door)
+            self.tls_port = sockets.tls.getsockname()[1]
+        port: int = sockets.plain.getsockname()[1]
+        log.info("listener.started", port=port, tls_port=self.tls_port, ae_title=told.ae_title)
         return port
 
     def stop(self, grace: timedelta = timedelta(seconds=10)) -> None:
@@ -174,40 +182,47 @@ class Listener:
         with self._lock:
             return list(self._threads.items())
 
-    def _listen(self, port: int, door: Door) -> int:
-        address = (self._settings.host, port)
-        try:
-            bound = socket.create_server(address, backlog=_BACKLOG)
-        except OSError as error:
-            self._close_ports()
-            raise Misconfigured(f"cannot listen on {address[0]}:{address[1]}: {error}") from error
+    def _listen(self, port: socket.socket, door: Door) -> None:
+        port.setblocking(False)  # a caller may be gone again before it is accepted
         acceptor = threading.Thread(
-            target=self._accept, args=(bound, door), name="dicom-accept", daemon=True
+            target=self._accept, args=(port, door), name="dicom-accept", daemon=True
         )
-        self._ports.append((bound, acceptor))
+        self._ports.append((port, acceptor))
         acceptor.start()
-        found: int = bound.getsockname()[1]
-        return found
 
     def _close_ports(self) -> None:
+        """Let go of the sockets; they listen on where another process holds them too."""
         self._stopping = True
-        for bound, acceptor in self._ports:
-            with contextlib.suppress(OSError):
-                bound.shutdown(socket.SHUT_RDWR)
-            bound.close()
+        for end in self._closing[1:]:
+            end.close()
+        for port, acceptor in self._ports:
             acceptor.join()
+            port.close()
+        for end in self._closing:
+            end.close()
 
-    def _accept(self, bound: socket.socket, door: Door) -> None:
-        while not self._stopping:
-            try:
-                connection, address = bound.accept()
-            except OSError as error:
-                if not self._stopping:
-                    # Out of descriptors: associations that end will free some.
-                    log.error("listener.accept_failed", errno=error.errno)
-                    threading.Event().wait(0.1)
-                continue
-            self._welcome(connection, str(address[0]), door)
+    def _accept(self, port: socket.socket, door: Door) -> None:
+        with selectors.DefaultSelector() as selector:
+            for each in (port, self._closing[0]):
+                selector.register(each, selectors.EVENT_READ)
+            while not self._stopping:
+                selector.select()
+                self._accept_one(port, door)
+
+    def _accept_one(self, port: socket.socket, door: Door) -> None:
+        if self._stopping:
+            return
+        try:
+            connection, address = port.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # it went away, or another process has it
+        except OSError as error:
+            # Out of descriptors: associations that end will free some.
+            log.error("listener.accept_failed", errno=error.errno)
+            threading.Event().wait(0.1)
+            return
+        connection.setblocking(True)
+        self._welcome(connection, str(address[0]), door)
 
     def _welcome(self, connection: socket.socket, remote: str, door: Door) -> None:
         if not door.welcomes(remote):

@@ -12,10 +12,9 @@ from dicom_node.completeness import (
     WaitUntil,
     judge,
 )
-from dicom_node.in_flight import InFlight
 from kernel.facts import StudyAmended, StudyCompleted
 from kernel.people import ENGINE
-from storage import archive, audit, held, outbox, rejections
+from storage import archive, audit, flights, held, outbox, rejections
 from storage.archive import Manifest, Unsettled
 from storage.engine import Database, Transaction
 from storage.work import DueWork
@@ -24,23 +23,11 @@ _KEY_OBJECTS_WITHIN = timedelta(minutes=2)
 
 
 class Settling:
-    """Freezes the manifest of each study that came to rest.
+    """Freezes the manifest of each study that came to rest."""
 
-    Parameters
-    ----------
-    in_flight
-        The open associations of this process; a listener elsewhere is not in it.
-    """
-
-    def __init__(
-        self,
-        database: Database,
-        policy: CompletenessPolicy,
-        in_flight: InFlight | None = None,
-    ) -> None:
+    def __init__(self, database: Database, policy: CompletenessPolicy) -> None:
         self._database = database
         self._policy = policy
-        self._in_flight = in_flight or InFlight()
 
     def due_work(self) -> Sequence[DueWork]:
         """Return what the relay drives."""
@@ -107,7 +94,7 @@ class Settling:
         return judge(
             _arrivals(tx, study),
             steps,
-            in_flight=self._in_flight.count(study.study_uid)
+            in_flight=flights.count(tx, study.study_uid)
             + orthanc_store.pulls_under_way(tx, study.study_uid),
             policy=self._policy,
             at=tx.at,

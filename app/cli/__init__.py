@@ -9,6 +9,7 @@ from importlib import import_module
 import click
 import structlog
 
+from app.refusal import sentence_of
 from kernel.errors import EngineError
 
 _WHERE = {
@@ -62,14 +63,10 @@ class _Telerad(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except EngineError as error:
-            clause = f" ({error.clause})" if error.clause else ""
-            raise click.ClickException(f"{_line(error.sentence)}{clause}") from error
         except click.ClickException:
             raise
-        except OSError as error:
-            named = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(f"{named}{_line(error.strerror or str(error))}") from error
+        except (EngineError, OSError) as error:
+            raise click.ClickException(sentence_of(error) or "") from error
         except RuntimeError:
             raise  # click's own ways out (Exit, Abort) are of this kind
         except Exception as error:
@@ -81,11 +78,6 @@ class _Telerad(click.Group):
                 f"this failed in a way nobody foresaw ({type(error).__name__}); "
                 f"'telerad --traceback {ctx.invoked_subcommand} …' shows where"
             ) from error
-
-
-def _line(text: str) -> str:
-    """Return a message of a driver or system, which may have several lines, as one."""
-    return " ".join(text.split())
 
 
 @click.group(

@@ -52,7 +52,7 @@ def demo(ctx: click.Context, study: Path | None, keep: Path | None, as_json: boo
     from app.demo import artifacts, samples
     from app.demo.journey import Journey
     from app.demo.network import seed
-    from app.serving import Serving
+    from app.serving import LISTENING, Duty, Serving
 
     logs.configure(as_json=False, quiet=True)
     readable, unreadable = (
@@ -62,7 +62,7 @@ def demo(ctx: click.Context, study: Path | None, keep: Path | None, as_json: boo
         parts = Parts(_settings(folder))
         parts.prepare(migrate=True)
         seed(parts, accounts_too=False)
-        serving = Serving(parts, web=False, dicom=True, relay=True)
+        serving = Serving(parts, {*LISTENING, Duty.RELAY})
         try:
             journey = Journey(parts, serving.start(), say=say, follow=following)
             outcome = journey.run(readable)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import click
@@ -10,7 +10,7 @@ import click
 from app import logs
 from app.bootstrap import Parts
 from app.cli.options import data_option, json_option, parts_of, prepare
-from app.serving import Ports, Serving, until_signal
+from app.serving import LISTENING, SHOWING, Duty, Ports, Serving, until_signal
 from app.settings import Settings, changed, load
 
 _http_port = click.option(
@@ -47,17 +47,32 @@ def up(
 ) -> None:
     """Serve everything on one machine: node, web and relay.
 
-    State stays in the data directory; a second start finds it.  Ends at SIGTERM or Ctrl-C with
-    status 0 after finishing what is in hand.
+    Two processes do it, and a third starts anew whichever of them dies.  State stays in the data
+    directory; a second start finds it.  Ends at SIGTERM or Ctrl-C with status 0 after finishing
+    what is in hand.
     """
-    dicom = {"port": dicom_port, "tls_port": tls_port, "ae_title": ae_title}
-    parts = _parts(data, http_port, dicom)
-    prepare(parts, migrate=True)
-    if demo:
-        from app.demo.network import seed
+    from app.up import Up
 
-        seed(parts, say=lambda line: click.echo(line, err=as_json))
-    _serve(parts, Serving(parts, web=True, dicom=True, relay=True), as_json=as_json, demo=demo)
+    def say(line: str) -> None:
+        click.echo(line, err=as_json)
+
+    def made_ready(parts: Parts) -> None:
+        prepare(parts, migrate=True)
+        if demo:
+            from app.demo.network import seed
+
+            seed(parts, say=say)
+
+    def story(parts: Parts, ports: Ports) -> None:
+        from app.demo.story import tell
+
+        tell(parts, ports, say=say)
+
+    dicom = {"port": dicom_port, "tls_port": tls_port, "ae_title": ae_title}
+    settings = _settings(data, http_port, dicom)
+    Up(settings, made_ready).serve(
+        lambda ports: click.echo(_ready(settings, ports, as_json=as_json)), story if demo else None
+    )
 
 
 @click.command()
@@ -68,7 +83,7 @@ def serve(data: Path, http_port: int | None, as_json: bool) -> None:
     """Serve the web alone (pages, DICOMweb, FHIR)."""
     parts = _parts(data, http_port, {})
     prepare(parts, migrate=False)
-    _serve(parts, Serving(parts, web=True, dicom=False, relay=False), as_json=as_json)
+    _serve(parts, SHOWING, as_json=as_json)
 
 
 @click.command()
@@ -91,7 +106,7 @@ def listen(
     dicom = {"port": dicom_port, "tls_port": tls_port, "ae_title": ae_title}
     parts = _parts(data, None, dicom)
     prepare(parts, migrate=False)
-    _serve(parts, Serving(parts, web=False, dicom=True, relay=False), as_json=as_json)
+    _serve(parts, LISTENING, as_json=as_json)
 
 
 @click.command()
@@ -103,7 +118,7 @@ def relay(data: Path, as_json: bool) -> None:
     It hands what is due to Celery workers, or does it itself where no broker is set.
     """
     parts = parts_of(data)
-    _serve(parts, Serving(parts, web=False, dicom=False, relay=True), as_json=as_json)
+    _serve(parts, {Duty.RELAY}, as_json=as_json)
 
 
 @click.command()
@@ -139,22 +154,22 @@ def migrate(data: Path) -> None:
 
 
 def _parts(data: Path, http_port: int | None, dicom: Mapping[str, int | str | None]) -> Parts:
+    return Parts(_settings(data, http_port, dicom))
+
+
+def _settings(data: Path, http_port: int | None, dicom: Mapping[str, int | str | None]) -> Settings:
     settings = load(data)
     logs.configure(as_json=settings.production)
     web = {} if http_port is None else {"port": http_port}
     told = {name: value for name, value in dicom.items() if value is not None}
-    return Parts(changed(settings, web=web, dicom=told))
+    return changed(settings, web=web, dicom=told)
 
 
-def _serve(parts: Parts, serving: Serving, *, as_json: bool, demo: bool = False) -> None:
+def _serve(parts: Parts, duties: Collection[Duty], *, as_json: bool) -> None:
+    serving = Serving(parts, duties)
     with until_signal() as told_to_stop:
         try:
-            ports = serving.start()
-            click.echo(_ready(parts.settings, ports, as_json=as_json))
-            if demo:
-                from app.demo.story import tell
-
-                tell(parts, ports, say=lambda line: click.echo(line, err=as_json))
+            click.echo(_ready(parts.settings, serving.start(), as_json=as_json))
             told_to_stop.wait()
         finally:
             serving.stop()

@@ -1,6 +1,6 @@
 """The upkeep of a node: packing makes way for instances that arrive, within a bound."""
 
-from app.node import Upkeep
+from app.upkeep import Upkeep
 from storage.courtesy import ASIDE_S, Courtesy
 from tests.app.clinic import Clinic
 

@@ -1,9 +1,9 @@
-"""Run ``telerad`` and kill it, as by kill -9, when a named function is entered or returns.
+"""Run ``telerad`` and kill all its processes when a named function is entered or returns.
 
     python -m tests.flows.kill_at MODULE:QUALIFIED.NAME call|return NTH -- ARGUMENTS OF TELERAD
 
 The engine is not changed for it: a profile hook, which Python calls at every call and return in
-the threads that the engine starts, looks for the one code object.
+the threads that the engine starts, looks for the one code object; forked processes inherit it.
 """
 
 import os
@@ -27,7 +27,7 @@ def kill_at(module: str, qualname: str, event: str, nth: int) -> None:
             return
         left[0] -= 1
         if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.killpg(0, signal.SIGKILL)
 
     threading.setprofile(hook)
 

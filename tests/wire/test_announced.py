@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
 from dicom_node.completeness import CompletenessPolicy, WaitUntil
+from dicom_node.flight_teller import FlightTeller
 from dicom_node.key_objects import ManifestReading
 from dicom_node.tasks import Settling
 from dicom_node.uids import AVAILABILITY, EXPLICIT_LITTLE, KEY_OBJECTS
@@ -42,11 +43,13 @@ class Site:
     node: Node
     settling: Settling
     speaker: Speaker
+    teller: FlightTeller
 
     def send(self, *numbers: int) -> None:
         for number in numbers:
             announced, data = as_sent(as_file(a_slice(number, study=80)))
             assert self.speaker.store(announced, data) == 0
+        self.teller.tell()
 
     def settle(self) -> list[str]:
         with self.node.database.reading() as tx:
@@ -72,10 +75,11 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     node = start(tmp_path)
-    settling = Settling(node.database, POLICY, node.listener.in_flight)
+    settling = Settling(node.database, POLICY)
     with Speaker(node.port) as speaker:
         speaker.associate((CT, EXPLICIT_LITTLE), (KEY_OBJECTS, EXPLICIT_LITTLE))
-        yield Site(node, settling, speaker)
+        teller = FlightTeller(node.database, "test", node.listener.in_flight, pause=POLICY.quiet)
+        yield Site(node, settling, speaker, teller)
         speaker.release()
     node.listener.stop(timedelta(seconds=5))
     node.journal.close()
@@ -260,9 +264,7 @@ def test_what_keeps_coming_late_is_not_waited_for_without_end(site: Site) -> Non
     site.send(1)
     site.settle()
     site.send(2, 3)
-    bounded = Settling(
-        site.node.database, replace(POLICY, longest_wait=timedelta()), site.node.listener.in_flight
-    )
+    bounded = Settling(site.node.database, replace(POLICY, longest_wait=timedelta()))
     with site.node.database.reading() as tx:
         assert bounded.due_studies(tx) == [STUDY]
         assert not [each for _, each in bounded.arriving(tx) if isinstance(each, WaitUntil)]

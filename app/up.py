@@ -1,0 +1,107 @@
+"""``telerad up``: a supervisor, and the two processes that it keeps alive.
+
+The node takes instances in and does nothing else, so it stays small and shares its interpreter
+with nobody.  The web process does all the rest: pages and DICOMweb, the relay and its work,
+packing, scrub, the Orthancs that are followed.
+"""
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.bootstrap import Parts
+from app.serving import Duty, Ports, Serving, until_signal
+from app.settings import Settings
+from app.supervisor import Ready, Supervisor
+from dicom_node.ports import Sockets, bound, listening
+
+NODE, WEB = "node", "web"
+_BESIDE_THE_NODE = frozenset({Duty.WEB, Duty.RELAY, Duty.UPKEEP, Duty.FOLLOWING})
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """What is common to the processes; each opens its own database and journal.
+
+    Parameters
+    ----------
+    settings
+        Read once, before anything is forked.
+    prepare
+        Brings the data directory to what this version needs.
+    """
+
+    settings: Settings
+    prepare: Callable[[Parts], None]
+
+    def serve(
+        self, announce: Callable[[Ports], None], story: Callable[[Parts, Ports], None] | None
+    ) -> None:
+        """Serve until a signal.
+
+        Parameters
+        ----------
+        announce
+            Told the ports once all is served.
+        story
+            Told then as well, in a process of its own.
+
+        Raises
+        ------
+        EngineError
+            The engine cannot start, and why.
+        """
+        told = self.settings
+        dicom = bound(told.dicom.host, told.dicom.port, told.dicom.tls_port)
+        http = listening(told.web.host, told.web.port)
+        ports = _ports(dicom, http)
+        with Supervisor(NODE, WEB) as supervisor:
+            supervisor.keep(NODE, lambda ready, _again: self._node(supervisor, dicom, ready))
+            supervisor.keep(WEB, lambda ready, again: self._web(supervisor, http, ready, again))
+            if not supervisor.once("start", self._prepare):
+                return
+            supervisor.open_gate()
+            if not supervisor.wait_until_ready():
+                return
+            announce(ports)
+            if story is not None:
+                supervisor.aside("demo", lambda: story(Parts(self.settings), ports))
+            supervisor.watch()
+
+    def _prepare(self) -> None:
+        parts = Parts(self.settings)
+        self.prepare(parts)
+        parts.database.dispose()
+
+    def _node(self, supervisor: Supervisor, dicom: Sockets, ready: Ready) -> None:
+        serving = Serving(Parts(self.settings), {Duty.NODE})
+        supervisor.wait_at_gate()
+        _until_signal(serving, lambda: serving.start(dicom=dicom), ready)
+
+    def _web(self, supervisor: Supervisor, http: socket.socket, ready: Ready, again: bool) -> None:
+        serving = Serving(
+            Parts(self.settings),
+            _BESIDE_THE_NODE,
+            recovers=again,  # at first the node does
+            ready_checks={"dicom": lambda: supervisor.board.require_serving(NODE)},
+        )
+        supervisor.wait_at_gate()
+        _until_signal(serving, lambda: serving.start(http=http), ready)
+
+
+def _until_signal(serving: Serving, start: Callable[[], Ports], ready: Ready) -> None:
+    with until_signal() as told_to_stop:
+        try:
+            start()
+            ready()
+            told_to_stop.wait()
+        finally:
+            serving.stop()
+
+
+def _ports(dicom: Sockets, http: socket.socket) -> Ports:
+    return Ports(
+        http.getsockname()[1],
+        dicom.plain.getsockname()[1],
+        dicom.tls.getsockname()[1] if dicom.tls else None,
+    )

@@ -1,0 +1,120 @@
+"""The upkeep of a node: packing what settled in its journal, and re-reading what it keeps."""
+
+import threading
+from datetime import timedelta
+
+import structlog
+
+from app.bootstrap import Parts
+from kernel.errors import EngineError
+from storage.courtesy import Courtesy
+from storage.flights import Watch
+from storage.packs import Packer
+from storage.scrub import Pace, Scrub, keep_on
+
+UPKEEP_PAUSE_S = 0.5
+_SLOWEST_MB_PER_S = 0.001
+FAULT_PAUSE_S = 5.0
+
+log = structlog.get_logger()
+
+
+class Upkeep:
+    """Packs settled studies of this node's journal and frees the space they took."""
+
+    def __init__(self, packer: Packer, parts: Parts, courtesy: Courtesy | None = None) -> None:
+        self._packer = packer
+        self._database = parts.database
+        self._courtesy = courtesy or Courtesy(watch_of(parts).is_busy)
+        self._looked = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the study in hand; the rest is found again at the next start."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def turn(self) -> int:
+        """Pack what is due; return how many studies that were.
+
+        Instances that arrive go first: a study waits for its pack while they do, within a bound.
+        """
+        if self._courtesy.steps_aside():
+            return 0
+        with self._database.reading() as tx:
+            due = self._packer.due(tx)
+        for study_uid in due:
+            if self._stop.is_set() or self._courtesy.steps_aside():
+                break
+            self._packer.pack(study_uid)
+        self._packer.move_quarantine()
+        if due or not self._looked:
+            self._packer.free_segments()
+            self._looked = True
+        return len(due)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            pause = UPKEEP_PAUSE_S
+            try:
+                self.turn()
+            except EngineError as error:
+                log.warning("upkeep.waits", code=error.code, reason=error.sentence)
+                pause = FAULT_PAUSE_S
+            except Exception:
+                log.exception("upkeep.failed")
+                pause = FAULT_PAUSE_S
+            self._stop.wait(pause)
+
+
+class Scrubbing:
+    """Re-reads what this node keeps, while no association that brought instances is open."""
+
+    def __init__(self, parts: Parts) -> None:
+        told = parts.settings.storage
+        self._stop = threading.Event()
+        self._pace = Pace(
+            max(told.scrub_mb_per_s, _SLOWEST_MB_PER_S) * 1e6,
+            watch_of(parts).are_open,
+            self._stop,
+        )
+        self._scrub = Scrub(
+            parts.database,
+            parts.archive,
+            parts.stored_objects,
+            period=timedelta(days=told.scrub_days),
+        )
+        self._thread = threading.Thread(target=self._run, name="scrub", daemon=True)
+
+    def start(self) -> None:
+        """Begin, or go on where the last start ended."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the pack in hand; the next start goes on there."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                keep_on(self._scrub, self._pace, self._stop, told=_scrub_waits)
+            except Exception:
+                log.exception("scrub.failed")
+                self._stop.wait(FAULT_PAUSE_S)
+
+
+def _scrub_waits(error: EngineError) -> None:
+    log.warning("scrub.waits", code=error.code, reason=error.sentence)
+
+
+def watch_of(parts: Parts) -> Watch:
+    """Return what asks whether instances arrive at the node of the settings."""
+    return Watch(parts.database, parts.settings.node)
