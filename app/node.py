@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dicom_node.flight_teller import FlightTeller
     from dicom_node.followers import Followers
     from dicom_node.listener import Listener
+    from dicom_node.workitems.commands import Performing
 
 log = structlog.get_logger()
 
@@ -40,13 +41,12 @@ def tell_of_start(parts: Parts) -> None:
 def listener(parts: Parts) -> "Listener":
     """Return the DICOM listener of the settings, not started yet."""
     from app import dicom_tls
-    from app.readings import Readings
     from dicom_node import commands
     from dicom_node.doors import PlainDoor, networks
     from dicom_node.listener import Listener, ListenerSettings
     from dicom_node.peers import Peer
     from dicom_node.receive import ReceiveLimits
-    from dicom_node.services import ServiceSettings, offers
+    from dicom_node.services import Offers, ServiceSettings
 
     def find_peer(title: str) -> Peer | None:
         with parts.database.reading() as tx:
@@ -67,15 +67,15 @@ def listener(parts: Parts) -> "Listener":
         parts.intake,
         find_peer,
         in_flight=parts.in_flight,
-        offers=offers(
+        offers=Offers(
             parts.archive,
             ServiceSettings(
                 ae_title=told.ae_title,
                 views=parts.views,
                 zone=_zone(told.zone),
                 max_matches=told.max_matches,
-                secure=parts.secure,
-                performing=Readings(parts.worklist),
+                secure=lambda: parts.secure,
+                performing=lambda: _performing(parts),
             ),
         ),
         door=PlainDoor(networks(told.plain_networks)),
@@ -113,6 +113,12 @@ def followers(parts: Parts) -> "Followers":
         stopping=stop.is_set,
     )
     return Followers(following, stop)
+
+
+def _performing(parts: Parts) -> "Performing":
+    from app.readings import Readings
+
+    return Readings(parts.worklist)
 
 
 def _zone(name: str) -> ZoneInfo:

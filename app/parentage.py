@@ -1,4 +1,4 @@
-"""A forked process that ends with its parent, however that ends."""
+"""A forked process: its name, and that it ends with its parent, however that ends."""
 
 import ctypes
 import os
@@ -6,6 +6,15 @@ import signal
 import threading
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+_NAME_BYTES = 15
+
+
+def be_named(name: str) -> None:
+    """Have the process show under a name of its own, where the system knows of such."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_PR_SET_NAME, name.encode()[:_NAME_BYTES], 0, 0, 0)
 
 
 def end_with(parent: int, lifeline: int) -> None:

@@ -145,7 +145,7 @@ class Serving:
 
             recover(self._parts)
         if self._takes_in:
-            self._parts.journal.prepare()
+            self._parts.journal.prepare(waits=self._listener is not None)
         if self._listener:
             from app.node import tell_of_start
 

@@ -20,7 +20,7 @@ from typing import NoReturn
 import structlog
 
 from app.board import Board, Condition
-from app.parentage import end_with
+from app.parentage import be_named, end_with
 from app.refusal import sentence_of
 from kernel.clock import monotonic_s
 from kernel.errors import EngineError, Misconfigured
@@ -226,6 +226,7 @@ class Supervisor:
             os.close(self._alive)
             self.open_gate()
             end_with(parent, self._lifeline)
+            be_named(f"telerad-{child.name}")
             self._selector.close()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             child.live(lambda: _tell(pipe, _READY), child.served)

@@ -7,12 +7,13 @@ DICOM PS3.15 section B.12 (the node authenticates by certificate), RFC 5280 sect
 
 from dataclasses import dataclass
 from datetime import datetime
-
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from typing import TYPE_CHECKING
 
 from dicom_node.errors import CertificateUnreadable
 from kernel.digest import sha256_of
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 MAX_BYTES = 65_536
 _MAX_SUBJECT = 200
@@ -47,6 +48,8 @@ def read(data: bytes) -> Certificate:
     CertificateUnreadable
         There is none in it.
     """
+    from cryptography import x509  # much memory, for a node without TLS in vain
+
     if len(data) > MAX_BYTES:
         raise CertificateUnreadable(f"a certificate is not longer than {MAX_BYTES} bytes")
     try:
@@ -59,7 +62,9 @@ def read(data: bytes) -> Certificate:
         raise CertificateUnreadable("this is no X.509 certificate in PEM or DER") from error
 
 
-def _certificate(found: x509.Certificate) -> Certificate:
+def _certificate(found: "x509.Certificate") -> Certificate:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
     return Certificate(
         fingerprint=sha256_of(found.public_bytes(Encoding.DER)),
         subject=found.subject.rfc4514_string()[:_MAX_SUBJECT],

@@ -94,7 +94,7 @@ class Listener:
     find_peer
         Returns the registered peer of a calling AE title, None if there is none.
     offers
-        What is served beside storage and verification, by SOP class (`services.offers`).
+        What is served beside storage and verification, by SOP class (`services.Offers`).
     door, tls_door
         Who may come in at the plain port, and at the TLS port if there is one.
     """

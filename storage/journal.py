@@ -91,17 +91,24 @@ class Journal:
         self._spare = Spare(self._made)
         directory.mkdir(parents=True, exist_ok=True)
 
-    def prepare(self) -> None:
+    def prepare(self, *, waits: bool = True) -> None:
         """Clear what a crash left half made; make the first segment, and the next one, ahead.
 
         Without it the journal serves as well, but appends wait for each new segment.
+
+        Parameters
+        ----------
+        waits
+            Whether the first one is ready at the return; else one is made meanwhile, which is
+            enough where instances are seldom taken in.
         """
         for part in self.directory.glob(f"{self.node}-*.part"):
             with contextlib.suppress(FileNotFoundError):  # its process finished it meanwhile
                 if not is_held(part):
                     part.unlink()
         with self._reserve_lock:
-            self._room(0)
+            if waits:
+                self._room(0)
             self._spare.keep_ready()
 
     def append(self, note: Mapping[str, str], *parts: Bytes) -> Place:

@@ -1,6 +1,10 @@
 """After a crash: every whole record of the journal gets its row, acknowledged or not."""
 
-from collections.abc import Callable, Mapping
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 import structlog
 
@@ -18,8 +22,24 @@ def recover(database: Database, journal: Journal, admit: Admit) -> int:
     """Index the tail of the journal that the database lost; return how many records that were.
 
     `admit` reads the header of a Part 10 file and admits it as it would have been on arrival.
-    A record that is not whole was never acknowledged; its sender still has it.
+    A record that is not whole was never acknowledged; its sender still has it.  Processes of one
+    node that start at the same time look one after the other, so that none is indexed twice.
     """
+    with _alone(journal.directory):
+        return _recover(database, journal, admit)
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)  # let go by the kernel, however the process ends
+        yield
+    finally:
+        os.close(fd)
+
+
+def _recover(database: Database, journal: Journal, admit: Admit) -> int:
     found = 0
     for segment in journal.segments():
         if journal.is_in_use(segment.name):

@@ -26,7 +26,7 @@ from dicom_node.workitems.errors import (
     WorkitemExists,
     WorkitemUnknown,
 )
-from dicom_node.workitems.events import Event
+from dicom_node.workitems.events import Event, EventType
 from dicom_node.workitems.model import require_storable
 from dicom_node.workitems.subscriber import (
     FILTERED,
@@ -345,10 +345,9 @@ def keep(tx: Transaction, action: str, before: Workitem, moved: Moved) -> Done:
 
 def tell_of_restart(tx: Transaction) -> None:
     """Tell global subscribers that this node was started anew; once, however often it was."""
-    event = events.restarted()
     for subscriber in store.broad_subscribers(tx):
-        if not store.waiting_status(tx, subscriber.id, event.type):
-            store.add_reports(tx, [subscriber.id], GLOBAL, [event])
+        if not store.waiting_status(tx, subscriber.id, EventType.STATUS_CHANGE):
+            store.add_reports(tx, [subscriber.id], GLOBAL, [events.restarted()])
 
 
 def _keep(tx: Transaction, actor: Actor, action: str, before: Workitem, moved: Moved) -> Done:

@@ -17,7 +17,7 @@ from dicom_node.peers import Peer
 from dicom_node.receive import ReceiveLimits
 from dicom_node.recovery import admit_record
 from dicom_node.send import SendSettings
-from dicom_node.services import ServiceSettings, offers
+from dicom_node.services import Offers, ServiceSettings
 from dicom_node.tls import ServerContexts, TlsFiles
 from dicom_node.uids import IMPLICIT_LITTLE, STUDY_ROOT_FIND
 from dicom_node.views import View
@@ -133,7 +133,7 @@ def start(folder: Path, *, kind: str = "storage") -> Node:
         settings,
         Intake(database, journal),
         find_peer,
-        offers=offers(archive, told),
+        offers=Offers(archive, told),
         tls_door=tls_door(database, keys[0]) if keys else None,
     )
     port = listener.start()

@@ -1,0 +1,206 @@
+"""The processes of ``telerad up``: each may die, and nothing that was acknowledged is lost."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.demo.network import SENDER, seed
+from dicom_node.uids import EXPLICIT_LITTLE
+from kernel.clock import monotonic_s
+from storage import flights
+from tests.dicom_node.samples import CT, a_slice, as_file, as_sent
+from tests.flows.actors import Study
+from tests.flows.deployment import Deployment, one_machine
+from tests.flows.world import World, check_exactly_once
+from tests.wire.speaker import Speaker
+from worklist.case import CaseState
+
+PATIENCE_S = 60.0
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    deployment = one_machine(tmp_path / "data", {"TELERAD_DICOM__QUIET_S": "2"})
+    with deployment.parts() as parts:
+        parts.prepare(migrate=True)
+        seed(parts, say=lambda _line: None)
+        deployment.start()
+        yield World(deployment, parts)
+    deployment.stop()
+
+
+def until(happened: Callable[[], bool], deployment: Deployment) -> None:
+    deadline = monotonic_s() + PATIENCE_S
+    while not happened():
+        assert monotonic_s() < deadline, log(deployment)[-3000:]
+        time.sleep(0.02)
+
+
+def log(deployment: Deployment) -> str:
+    return deployment.doing("serve").log.read_text()
+
+
+def children(deployment: Deployment) -> dict[str, int]:
+    """Return the processes that the supervisor keeps, by name."""
+    pid = deployment.doing("serve").pid()
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return {name_of(int(child)).removeprefix("telerad-"): int(child) for child in found}
+
+
+def name_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+def lives(pid: int) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def kill(deployment: Deployment, name: str) -> int:
+    pid = children(deployment)[name]
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def ready(deployment: Deployment) -> bool:
+    try:
+        return httpx.get(f"{deployment.web}/health/ready", timeout=30).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def node_check(deployment: Deployment) -> dict[str, object]:
+    checks = httpx.get(f"{deployment.web}/health/ready", timeout=30).json()["checks"]
+    (found,) = [check for check in checks if check["name"] == "dicom"]
+    return dict(found)
+
+
+def speak(port: int) -> Speaker:
+    speaker = Speaker(port, calling=SENDER)
+    speaker.associate((CT, EXPLICIT_LITTLE))
+    return speaker
+
+
+def stream(port: int, study: int, acknowledged: list[str]) -> None:
+    """Send until the association breaks."""
+    with speak(port) as speaker:
+        for number in range(1, 100_000):
+            announced, data = as_sent(as_file(a_slice(number, study=study)))
+            try:
+                status = speaker.store(announced, data)
+            except (OSError, AssertionError):
+                return
+            assert status == 0
+            acknowledged.append(announced.sop_instance_uid)
+
+
+def test_a_node_that_is_killed_while_it_receives_loses_nothing_and_is_back_on_its_port(
+    world: World,
+) -> None:
+    deployment, port = world.deployment, world.deployment.dicom_port
+    web = children(deployment)["web"]
+    acknowledged: list[str] = []
+    for study in (501, 502):
+        sender = threading.Thread(target=stream, args=(port, study, acknowledged))
+        before = len(acknowledged)
+        sender.start()
+        until(lambda wanted=before + 5: len(acknowledged) > wanted, deployment)  # type: ignore[misc]
+        kill(deployment, "node")
+        sender.join()  # it saw its association break
+        speak(port).sock.close()  # it waits in the queue of the port until the node is back
+
+    assert children(deployment)["web"] == web
+    with world.parts.database.reading():
+        for uid in acknowledged:
+            assert world.parts.archive.read(uid)
+    assert "supervisor.process_died" in log(deployment)
+    until(lambda: ready(deployment), deployment)
+
+
+def test_what_a_killed_node_had_open_settles_all_the_same(world: World) -> None:
+    study = Study()
+    study.ask(world.parts)
+    study.send(world.deployment.dicom_port)
+    assert study.acknowledged
+    kill(world.deployment, "node")
+
+    world.carry(study)
+    check_exactly_once(world.parts, study)
+
+
+def test_the_node_goes_on_while_the_web_is_away_and_its_work_goes_on_after(world: World) -> None:
+    deployment, port = world.deployment, world.deployment.dicom_port
+    study = Study()
+    study.ask(world.parts)
+    speaker = speak(port)
+    node = children(deployment)["node"]
+    killed = kill(deployment, "web")
+    announced, data = as_sent(as_file(a_slice(study=503)))
+    assert speaker.store(announced, data) == 0
+    speaker.sock.close()
+    study.send(port)
+    assert study.acknowledged
+
+    world.carry(study, until=CaseState.OFFERED)
+    assert children(deployment)["node"] == node
+    assert children(deployment)["web"] != killed
+
+
+def test_no_process_outlives_a_supervisor_that_is_killed(world: World) -> None:
+    deployment = world.deployment
+    kept = children(deployment)
+    assert set(kept) == {"node", "web"}
+    os.kill(deployment.doing("serve").pid(), signal.SIGKILL)
+    until(lambda: not any(lives(pid) for pid in kept.values()), deployment)
+
+
+def test_a_node_that_cannot_start_again_is_tried_later_and_later_and_shown(world: World) -> None:
+    deployment = world.deployment
+    journal, aside = deployment.data / "journal", deployment.data / "aside"
+    until(lambda: ready(deployment), deployment)
+    journal.rename(aside)
+    journal.write_text("no folder")
+    kill(deployment, "node")
+
+    until(lambda: log(deployment).count("supervisor.process_died") >= 4, deployment)
+    assert "File exists" in log(deployment)
+    pauses = [
+        float(line.partition("again_in_s=")[2].split()[0])
+        for line in log(deployment).splitlines()
+        if "supervisor.process_died" in line
+    ]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] > pauses[1] > 0
+    assert not ready(deployment)
+    assert node_check(deployment)["ok"] is False
+    assert httpx.get(f"{deployment.web}/health/live").status_code == 200
+
+    journal.unlink()
+    aside.rename(journal)
+    until(lambda: ready(deployment), deployment)
+    speak(deployment.dicom_port).sock.close()
+
+
+def test_it_ends_in_order_with_an_association_open(world: World) -> None:
+    deployment = world.deployment
+    study_uid = str(a_slice(study=504).StudyInstanceUID)
+    with speak(deployment.dicom_port) as speaker:
+        announced, data = as_sent(as_file(a_slice(study=504)))
+        assert speaker.store(announced, data) == 0
+
+        def in_flight() -> int:
+            with world.parts.database.reading() as tx:
+                return flights.count(tx, study_uid)
+
+        until(lambda: in_flight() == 1, deployment)
+        assert deployment.doing("serve").stop() == 0
+        assert in_flight() == 0
+    assert world.parts.archive.read(announced.sop_instance_uid).endswith(data)
