@@ -69,7 +69,7 @@ def measure(scratch: Path) -> Iterator[Row]:
         for work in WORKS:
             yield from _rows(work, _measured(work, ours, receivers, scratch))
         yield from _with_nagle(ours, orthanc, scratch)
-        yield from _memory("all of telerad up", ours, scratch)
+        yield from _memory("the node of telerad up", ours, scratch)
     with engine(scratch / "node", _SETTINGS, alone=True) as node:
         yield from _memory("telerad listen", node, scratch)
     with discarding_receiver() as dropping, storescp_receiver("--ignore") as ignoring:
@@ -95,17 +95,21 @@ def _dropped(ours: Receiver, theirs: Receiver, scratch: Path) -> Iterator[Row]:
 
 
 def _memory(whose: str, ours: Engine, scratch: Path) -> Iterator[Row]:
+    """Measure the process that takes in; a server is that, and what else runs beside it is not."""
     for what, kind, associations in MEMORY_WORKS:
-        peaks = []
+        peaks, shares = [], []
         for _ in range(MEMORY_ROUNDS):
             ours.begin_peak()
             target = scratch / "to-send"
             renewed(made(kind, scratch / "sets"), target, parts=associations)
             sent(sorted(target.iterdir()), ours.receiver)
-            peaks.append(ours.memory_mb("VmHWM"))
+            peaks.append(ours.node_mb("VmHWM"))
+            shares.append(ours.share_mb())
             shutil.rmtree(target)
         bound = MEMORY_MB + MEMORY_MB_PER_ASSOCIATION * associations
         yield bounded(f"peak memory of {whose}, {what}", peaks, bound, unit="MB")
+        if ours.children():
+            yield compared(f"memory of all of telerad up, {what}", shares, whose, peaks, unit="MB")
 
 
 def _measured(

@@ -19,7 +19,8 @@ rounds. `ratio` is ours to theirs: more is better for MB/s, less for times and s
 
 _ABOUT = {
     "start": """`telerad up --json` on a data directory that exists: until its ready line, and five
-seconds later. Node, web, relay and upkeep are one process.""",
+seconds later. Its memory is the sum of what each of its processes takes of the machine
+(proportional set size: a page that three share counts a third in each).""",
     "size": """Two engines side by side, one with 10 000 studies that are open cases in one queue,
 the other with 10. C-STORE: a study of one image of 256 KB, time an image. Queue page: as its
 consultant sees it, over HTTP, signed in; with 10 studies the page has 10 lines, with more it has
@@ -29,8 +30,9 @@ storage, and to `storescp +B --fork`, which flushes nothing and keeps no index: 
 archive. Each instance of ours is flushed to disk and has its index row before the sender is told.
 No study is packed while this is measured; that work comes once a study is complete, and competes
 for disk and processor with whatever arrives then. Processor time is of all of `telerad up`, web and
-relay included; memory of that, and of the node alone. To discard, the pump and the answers of the
-node stand before nothing.""",
+relay included. Memory is the peak of the one process that takes in, resident, all that it shares
+with others included; beside it stands what all of `telerad up` takes of the machine after the work
+(proportional set size). To discard, the pump and the answers of the node stand before nothing.""",
     "query": """The same client asks `telerad up` and Debian's Orthanc with its DICOMweb plugin:
 C-FIND on the study root over one association, QIDO-RS over one connection, for what a list of
 studies shows (name, id, date, accession number, description, modalities, counts). Each archive has

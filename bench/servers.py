@@ -19,6 +19,7 @@ from tests.services.process import Recipe, running
 
 AE_TITLE = "TELERAD"
 CALLER = "BENCH"
+NODE = "telerad-node"
 TELERAD = Path(sys.executable).with_name("telerad")
 _STOP_WITHIN_S = 60
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -80,8 +81,24 @@ class Engine:
         return sum(_cpu_s(pid) for pid in self.processes())
 
     def memory_mb(self, name: str = "VmRSS") -> float:
-        """Return its resident memory, or with ``VmHWM`` the peaks of it, in megabytes."""
+        """Return its resident memory, or with ``VmHWM`` the peaks of it, in megabytes.
+
+        Pages that its processes share count once for each: good for growth, not for sums.
+        """
         return sum(_memory_mb(pid, name) for pid in self.processes())
+
+    def share_mb(self) -> float:
+        """Return what all of it takes of the machine, in megabytes: shared pages count once."""
+        return sum(_share_mb(pid) for pid in self.processes())
+
+    def node_mb(self, name: str = "VmRSS") -> float:
+        """Return the resident memory, or the peak of it, of the process that takes instances in."""
+        return _memory_mb(self.node(), name)
+
+    def node(self) -> int:
+        """Return the process that takes instances in."""
+        named = (pid for pid in self.children() if _name(pid) == NODE)
+        return next(named, self.process.pid)
 
     def begin_peak(self) -> float:
         """Forget the peak of its memory so far; return what is resident now, in megabytes."""
@@ -118,6 +135,17 @@ def _memory_mb(pid: int, name: str) -> float:
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024 / 1e6
     raise RuntimeError(f"the kernel does not tell {name}")
+
+
+def _share_mb(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise RuntimeError("the kernel does not tell the proportional set size")
+
+
+def _name(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
 def telerad(*arguments: str | Path) -> str:
