@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,13 @@ LISTENING = frozenset({Duty.NODE, Duty.FOLLOWING, Duty.UPKEEP})
 """A host that receives."""
 SHOWING = frozenset({Duty.WEB, Duty.UPKEEP})
 """A host that serves the web: what it takes in by it lies in a journal of its own."""
+_MODULES = {
+    Duty.NODE: ("app.node", "dicom_node.intake", "dicom_node.listener", "dicom_node.services"),
+    Duty.FOLLOWING: ("app.node", "dicom_node.following"),
+    Duty.UPKEEP: ("app.upkeep",),
+    Duty.WEB: ("app.web_server", "app.http.application", "uvicorn"),
+    Duty.RELAY: ("app.relay", "dicom_node.send"),
+}
 _TAKES_IN = frozenset({Duty.NODE, Duty.FOLLOWING, Duty.WEB})
 
 
@@ -53,6 +61,13 @@ class Ports:
     http: int | None
     dicom: int | None
     dicom_tls: int | None = None
+
+
+def preload(duties: Collection[Duty]) -> None:
+    """Import what the duties need, while something else is waited for; nothing is opened."""
+    for duty in duties:
+        for module in _MODULES[duty]:
+            import_module(module)
 
 
 class Serving:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.bootstrap import Parts
-from app.serving import Duty, Ports, Serving, until_signal
+from app.serving import Duty, Ports, Serving, preload, until_signal
 from app.settings import Settings
 from app.supervisor import Ready, Supervisor
 from dicom_node.ports import Sockets, bound, listening
@@ -74,18 +74,20 @@ class Up:
         parts.database.dispose()
 
     def _node(self, supervisor: Supervisor, dicom: Sockets, ready: Ready) -> None:
-        serving = Serving(Parts(self.settings), {Duty.NODE})
+        preload({Duty.NODE})
         supervisor.wait_at_gate()
+        serving = Serving(Parts(self.settings), {Duty.NODE})
         _until_signal(serving, lambda: serving.start(dicom=dicom), ready)
 
     def _web(self, supervisor: Supervisor, http: socket.socket, ready: Ready, again: bool) -> None:
+        preload(_BESIDE_THE_NODE)
+        supervisor.wait_at_gate()
         serving = Serving(
             Parts(self.settings),
             _BESIDE_THE_NODE,
             recovers=again,  # at first the node does
             ready_checks={"dicom": lambda: supervisor.board.require_serving(NODE)},
         )
-        supervisor.wait_at_gate()
         _until_signal(serving, lambda: serving.start(http=http), ready)
 
 
