@@ -17,7 +17,7 @@ import pytest
 
 from dicom_node import commands, identity, send, store
 from dicom_node.certificates import Binding, read
-from dicom_node.doors import PlainDoor, networks
+from dicom_node.doors import Door, PlainDoor, networks
 from dicom_node.errors import (
     CertificateExpired,
     CertificateNotBound,
@@ -30,6 +30,7 @@ from dicom_node.errors import (
 )
 from dicom_node.part10 import split
 from dicom_node.peers import Peer
+from dicom_node.ports import listening
 from dicom_node.send import Outgoing, SendSettings
 from dicom_node.tls import ServerContexts, TlsFiles
 from dicom_node.uids import EXPLICIT_LITTLE
@@ -217,6 +218,14 @@ def test_the_rule_in_every_case(tmp_path: Path) -> None:
             identity.require_proven(peer, bindings, at=at)
 
 
+def also_at(node: Node, door: Door) -> int:
+    """Have a node listen at one more port."""
+    sock = listening("127.0.0.1", 0)
+    port: int = sock.getsockname()[1]
+    node.listener._listen(sock, door)
+    return port
+
+
 def test_an_authority_may_vouch_and_a_title_still_needs_its_certificate(tmp_path: Path) -> None:
     authority = make(tmp_path, "authority", authority=True)
     own, device, other = (
@@ -225,7 +234,7 @@ def test_an_authority_may_vouch_and_a_title_still_needs_its_certificate(tmp_path
     node = start(tmp_path / "node", kind="tls")
     try:
         node.listener._tls_door = door = tls_door(node.database, own, authority.certificate_file)
-        port = node.listener._listen(0, door)
+        port = also_at(node, door)
         with node.database.transaction() as tx:
             commands.bind_certificate(tx, "VAN1", device.read, actor=ENGINE)
         known = replace(node, port=port, keys=(authority, device))
@@ -255,7 +264,7 @@ def test_a_peer_with_tls_may_be_kept_off_the_plain_port(secured: Node) -> None:
 
 def test_plain_calls_are_answered_from_trusted_networks_alone(own_node: Node) -> None:
     outside = PlainDoor(networks(["10.0.0.0/8", "::1"]))
-    port = own_node.listener._listen(0, outside)
+    port = also_at(own_node, outside)
 
     with replace(own_node, port=port, keys=None).speak() as speaker:
         assert speaker.hear()[0] == 0  # closed unanswered
