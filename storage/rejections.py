@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy import Select, delete, func, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from storage.engine import Transaction
@@ -20,6 +20,8 @@ from storage.tables.rejections import KEY_OBJECTS, REJECTED_INSTANCES
 
 AT_ONCE = 5000
 _DUE_LIMIT = 50
+_REFUSED = KEY_OBJECTS.c.code != literal_column("''")
+"""Spelled as the index is, which holds no others."""
 
 
 class NamedState(StrEnum):
@@ -222,7 +224,7 @@ def refused(tx: Transaction, *, study_uid: str = "", limit: int = 200) -> list[R
     query = (
         select(KEY_OBJECTS, func.count().label("instances"))
         .join(REJECTED_INSTANCES, named.note_uid == KEY_OBJECTS.c.instance_uid)
-        .where(KEY_OBJECTS.c.code != "", named.state == NamedState.REFUSED.value)
+        .where(_REFUSED, named.state == NamedState.REFUSED.value)
         .group_by(KEY_OBJECTS.c.instance_uid)
         .order_by(KEY_OBJECTS.c.received_at.desc())
     )

@@ -39,10 +39,5 @@ REJECTED_INSTANCES = Table(
     Column("instance_uid", String(64), primary_key=True),
     Column("study_uid", String(64), nullable=False, comment="that the note says"),
     Column("state", String(12), nullable=False, comment="waiting, withdrawn, refused"),
-    Index(
-        "ix_rejected_instances_study_uid",
-        "study_uid",
-        sqlite_where=text("state <> 'withdrawn'"),
-        postgresql_where=text("state <> 'withdrawn'"),
-    ),
+    Index("ix_rejected_instances_study_uid", "study_uid", "state"),
 )
