@@ -22,10 +22,11 @@ from reporting import WRITTEN, Report, Section, VersionState, report_for_case
 from reporting import commands as reporting
 from reporting.sections import REQUIRED
 from reporting.wording import LANGUAGES
-from storage import audit, patients
+from storage import audit, patients, rejections
 from storage.archive_queries import SeriesRow
 from storage.engine import Transaction
 from storage.patients import Patient
+from storage.rejections import RefusedNote
 from worklist import commands as worklist
 from worklist import queries
 from worklist.act import Act
@@ -79,6 +80,7 @@ class ReadingPage:
     presets: Mapping[str, tuple[Preset, ...]]
     triage: TriageShown
     remarks: tuple[Said, ...]
+    rejections: tuple[RefusedNote, ...]
     report: Report
     fields: tuple[Field, ...]
     alert: str = ""
@@ -232,6 +234,7 @@ def _gathered(
         presets={row.series_uid: pictures.presets_of(row.modality) for row in series},
         triage=shown_triage(tx, case),
         remarks=remarks_of(tx, case.study_uid),
+        rejections=tuple(rejections.refused(tx, study_uid=case.study_uid)),
         report=report,
         fields=_fields(report, typed),
         alert=refused.sentence if refused else "",

@@ -90,6 +90,7 @@ def test_a_study_that_is_read_stays_and_everybody_concerned_is_told(tmp_path: Pa
     clinic.settle()
     said = "The sender of the images took 1 of them back"
     assert said in reader.get(f"/cases/{case.id}").text
+    assert said in reader.get(f"/cases/{case.id}/read").text
     desk = clinic.browser("head").get("/desk").text
     assert "a case of this study is not over" in desk
     reader.write(case, "Clear lungs.", "Normal.", then="finalise")
