@@ -96,13 +96,17 @@ class PriorWork:
             DueWork(
                 name="dicom_node.find_priors",
                 queue="outward",
-                due=rows.searches_due,
+                due=self.searches,
                 run=self.find,
             ),
             DueWork(
                 name="dicom_node.fetch_priors", queue="outward", due=self.fetches, run=self.fetch
             ),
         ]
+
+    def searches(self, tx: Transaction) -> list[str]:
+        """Return the searches that are to be made now."""
+        return rows.searches_due(tx, at_once=self._bounds.at_once)
 
     def fetches(self, tx: Transaction) -> list[str]:
         """Return the studies that are to be fetched now."""
@@ -111,7 +115,9 @@ class PriorWork:
     def find(self, search_id: str) -> None:
         """Ask one peer what it has of a patient if that is due; done twice, it is done once."""
         with self._database.transaction() as tx:
-            search = rows.claim_search(tx, search_id, until=tx.at + self._lease)
+            search = rows.claim_search(
+                tx, search_id, until=tx.at + self._lease, at_once=self._bounds.at_once
+            )
             if search is None:
                 return
             peer = store.find_peer(tx, search.ae_title)

@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Column, and_, or_, select, update
+from sqlalchemy import Column, and_, or_, select, union, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.ids import derived
@@ -29,7 +29,7 @@ class PriorState(StrEnum):
 
     WAITING = "waiting"
     COMING = "coming"
-    """A study alone: its peer is sending it, or was when whoever fetched it was killed."""
+    """Its peer is at it, or was when whoever asked it was killed."""
     DONE = "done"
     """A search alone: the peer answered."""
     CAME = "came"
@@ -127,16 +127,18 @@ def ask(
     return bool(done.rowcount)
 
 
-def searches_due(tx: Transaction) -> list[str]:
-    """Return the ids of the searches that are to be made now."""
+def searches_due(tx: Transaction, *, at_once: int) -> list[str]:
+    """Return the searches to make now: of a peer one thing at a time, of so many peers at once."""
     table = PRIOR_SEARCHES
-    query = select(table.c.id).where(table.c.due_at <= tx.at).order_by(table.c.due_at)
-    return list(tx.execute(query.limit(_DUE_LIMIT)).scalars())
+    return _next(tx, table.c.id, (table.c.due_at, table.c.id), at_once)
 
 
-def claim_search(tx: Transaction, id: str, *, until: datetime) -> Search | None:
-    """Take a search that is due, until a moment; None if another has it or it is over."""
-    row = _claimed(tx, PRIOR_SEARCHES.c.id, id, until, {})
+def claim_search(tx: Transaction, id: str, *, until: datetime, at_once: int) -> Search | None:
+    """Take a search that is due, until a moment; None if it is not, or its peer is busy."""
+    if id not in searches_due(tx, at_once=at_once):
+        return None
+    asking = Standing(PriorState.COMING, "priors.asking", "It is being asked.")
+    row = _claimed(tx, PRIOR_SEARCHES.c.id, id, until, _told(asking))
     return None if row is None else _search(row)
 
 
@@ -172,18 +174,10 @@ def known(tx: Transaction, study_uids: list[str]) -> frozenset[str]:
 
 
 def fetches_due(tx: Transaction, *, at_once: int) -> list[str]:
-    """Return the studies to fetch now: one of a peer at a time, so many at once in all."""
-    busy = _busy(tx)
+    """Return the studies to fetch now: of a peer one thing at a time, of so many peers at once."""
     table = PRIOR_STUDIES
-    query = (
-        select(table.c.study_uid, table.c.ae_title)
-        .where(table.c.due_at <= tx.at, table.c.ae_title.not_in(busy))
-        .order_by(table.c.due_at, table.c.study_date.desc(), table.c.study_uid)
-    )
-    first: dict[str, str] = {}
-    for row in tx.execute(query.limit(_DUE_LIMIT)):
-        first.setdefault(row.ae_title, row.study_uid)
-    return list(first.values())[: max(0, at_once - len(busy))]
+    order = (table.c.due_at, table.c.study_date.desc(), table.c.study_uid)
+    return _next(tx, table.c.study_uid, order, at_once)
 
 
 def claim_fetch(tx: Transaction, study_uid: str, *, until: datetime, at_once: int) -> Prior | None:
@@ -245,12 +239,32 @@ def study_day(tx: Transaction, study_uid: str) -> date:
         return tx.at.date()
 
 
-def _busy(tx: Transaction) -> list[str]:
-    table = PRIOR_STUDIES
-    query = select(table.c.ae_title).where(
-        table.c.state == PriorState.COMING.value, table.c.due_at > tx.at
+def _next(tx: Transaction, key: Column[str], order: tuple[Any, ...], at_once: int) -> list[str]:
+    """Return what is due, the first of each peer that is not busy; threads are for others too."""
+    busy = _busy(tx)
+    free = max(0, at_once - len(busy))
+    of_peer = key.table.c.ae_title
+    query = (
+        select(key.label("key"), of_peer)
+        .where(key.table.c.due_at <= tx.at, of_peer.not_in(busy))
+        .order_by(*order)
+        .limit(_DUE_LIMIT)
     )
-    return sorted(set(tx.execute(query).scalars()))
+    first: dict[str, str] = {}
+    for row in tx.execute(query) if free else ():
+        first.setdefault(row.ae_title, row.key)
+    return list(first.values())[:free]
+
+
+def _busy(tx: Transaction) -> list[str]:
+    """Return the peers that are asked, or are sending, at this moment."""
+    at_work = [
+        select(table.c.ae_title).where(
+            table.c.state == PriorState.COMING.value, table.c.due_at > tx.at
+        )
+        for table in (PRIOR_SEARCHES, PRIOR_STUDIES)
+    ]
+    return sorted(set(tx.execute(union(*at_work)).scalars()))
 
 
 def _claimed(

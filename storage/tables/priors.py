@@ -11,7 +11,7 @@ PRIOR_SEARCHES = Table(
     Column("patient_ref", String(36), nullable=False),
     Column("ae_title", String(16), nullable=False, comment="who is asked"),
     Column("study_uid", String(64), nullable=False, comment="whose priors are looked for"),
-    Column("state", String(12), nullable=False, comment="waiting, done, refused, given_up"),
+    Column("state", String(12), nullable=False, comment="waiting, coming, done, refused, given_up"),
     Column("code", String(60), nullable=False, comment="constant, of the sentence"),
     Column("sentence", String(300), nullable=False, comment="how it stands and why"),
     Column("attempts", Integer, nullable=False),

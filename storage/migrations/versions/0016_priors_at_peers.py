@@ -24,7 +24,7 @@ def upgrade() -> None:
             "state",
             sa.String(length=12),
             nullable=False,
-            comment="waiting, done, refused, given_up",
+            comment="waiting, coming, done, refused, given_up",
         ),
         sa.Column(
             "code", sa.String(length=60), nullable=False, comment="constant, of the sentence"
