@@ -1,6 +1,6 @@
 """Admitting instances whose bytes are durable: header and place become rows of the index."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -9,12 +9,13 @@ from functools import lru_cache
 from dicom_node.errors import Unreadable, UnreadableReason
 from dicom_node.headers import Defaults, InstanceHeader
 from dicom_node.uids import KEY_OBJECTS
-from kernel.ids import InstanceUID, PatientRef, SeriesUID, StudyUID, derived, is_uid
+from kernel.ids import InstanceUID, PatientRef, SeriesUID, StudyUID, is_uid
 from kernel.people import Actor, Role
 from storage import archive, audit, patients, rejections
 from storage.archive import Admission, Admitted, Known, NewInstance
 from storage.engine import Transaction
 from storage.journal import Place
+from storage.patients import Patient
 
 _MAX_SOURCE = 80
 _MAX_ACTOR = 80
@@ -113,9 +114,9 @@ def admit(
     known
         What the archive need not ask for again; the caller confirms it after the commit.
     """
-    refs = _registered(tx, [arrival.header for arrival in arrivals], registered)
-    rows = [(new_instance(a, refs[patient_key(a.header)]), a.place) for a in arrivals]
-    admitted = archive.admit_many(tx, rows, known=known)
+    newcomers = _register(tx, arrivals, registered)
+    rows = [(new_instance(each, patient_ref(each.header)), each.place) for each in arrivals]
+    admitted = archive.admit_many(tx, rows, known=known, newcomers=newcomers)
     for arrival, each in zip(arrivals, admitted, strict=True):
         if arrival.header.sop_class_uid == KEY_OBJECTS and each.admission is Admission.STORED:
             _enter(tx, arrival)
@@ -158,11 +159,6 @@ def quarantine(
     _alarm(tx, source, place, f"{refusal.code}.{refusal.reason.value}", None)
 
 
-def patient_key(header: InstanceHeader) -> tuple[str, str]:
-    """Return what makes a patient one: issuer and id."""
-    return header.issuer, header.patient_id
-
-
 def patient_ref(header: InstanceHeader) -> PatientRef:
     """Return the reference that the registry gives to the patient of a header."""
     return _ref_of(header.issuer, header.patient_id)
@@ -170,12 +166,13 @@ def patient_ref(header: InstanceHeader) -> PatientRef:
 
 @lru_cache(maxsize=_MAX_REFS)
 def _ref_of(issuer: str, patient_id: str) -> PatientRef:
-    return PatientRef(derived("patient", issuer, patient_id))
+    return patients.reference(issuer, patient_id)
 
 
 def new_instance(arrival: Arrival, ref: PatientRef) -> NewInstance:
     """Return the index row of an arrival."""
     header, source = arrival.header, arrival.source
+    by_device = source.route is Route.DIMSE
     return NewInstance(
         instance_uid=InstanceUID(header.instance_uid),
         series_uid=SeriesUID(header.series_uid),
@@ -194,36 +191,38 @@ def new_instance(arrival: Arrival, ref: PatientRef) -> NewInstance:
         series_description=header.series_description,
         instance_number=header.instance_number,
         body_part=header.body_part,
-        station_ae_title=source.name[:_MAX_TITLE] if source.route is Route.DIMSE else "",
+        station_ae_title=source.name[:_MAX_TITLE] if by_device else "",
         rows=header.rows,
         columns=header.columns,
         frames=header.frames,
         received_at=arrival.received_at,
         source=source.name[:_MAX_SOURCE],
-        sender_organisation="" if source.route is Route.DIMSE else source.organisation_id,
+        sender_organisation="" if by_device else source.organisation_id,
     )
 
 
-def _registered(
-    tx: Transaction, headers: Sequence[InstanceHeader], registered: Set[str]
-) -> Mapping[tuple[str, str], PatientRef]:
-    refs: dict[tuple[str, str], PatientRef] = {}
+def _register(tx: Transaction, arrivals: Sequence[Arrival], registered: Set[str]) -> Set[str]:
+    """Register the patients who are not yet; return the references of these."""
+    unknown = {
+        ref: each.header
+        for each in reversed(arrivals)
+        if (ref := patient_ref(each.header)) not in registered
+    }
+    if not unknown:
+        return frozenset()
     # In one order everywhere, so that two nodes with the same patients never wait for each other.
-    for header in sorted(headers, key=patient_key):
-        key = patient_key(header)
-        if key in refs:
-            continue
-        refs[key] = patient_ref(header)
-        if refs[key] not in registered:
-            refs[key] = patients.register(
-                tx,
-                issuer=header.issuer,
-                patient_id=header.patient_id,
-                name=header.patient_name,
-                sex=header.sex,
-                birth_date=header.birth_date,
-            )
-    return refs
+    return patients.register_all(tx, [_patient(ref, unknown[ref]) for ref in sorted(unknown)])
+
+
+def _patient(ref: PatientRef, header: InstanceHeader) -> Patient:
+    return Patient(
+        ref,
+        header.issuer,
+        header.patient_id,
+        header.patient_name,
+        header.sex,
+        header.birth_date,
+    )
 
 
 def _alarm(

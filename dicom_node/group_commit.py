@@ -90,10 +90,11 @@ class GroupCommit:
     def _commit(self, group: list[_Waiting]) -> None:
         arrivals = [waiting.arrival for waiting in group]
         try:
-            with self._writer.transaction() as tx:
-                found = admission.admit(
+            found = self._writer.run(
+                lambda tx: admission.admit(
                     tx, arrivals, registered=self._registered, known=self._known
                 )
+            )
         except Exception as failure:  # noqa: BLE001 - given to each waiter, which raises it
             self._part(group, failure)
             return

@@ -19,6 +19,7 @@ Cabinet of Ministers of Ukraine of 27 January 2010 no. 55; the Transliteration A
 
 import re
 import unicodedata
+from functools import lru_cache
 from itertools import islice, product
 
 MAX_KEY = 400
@@ -65,11 +66,14 @@ def plain(name: str) -> str:
 
     Letters whose lower case is longer stay as they are, so that each character stands for one.
     """
+    if name.isascii():
+        return name.lower().rstrip("^= ").strip()
     composed = unicodedata.normalize("NFC", name)
     lower = ((each, each.lower()) for each in composed)
     return "".join(low if len(low) == 1 else each for each, low in lower).rstrip("^= ").strip()
 
 
+@lru_cache(maxsize=64)  # whole names and their words are made of the same
 def folded(name: str) -> tuple[str, ...]:
     """Return the folded keys of a name: one, or two for each letter that has two meanings.
 

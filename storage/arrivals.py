@@ -5,20 +5,21 @@ contradicts the index is quarantined and alarms: a known UID with other bytes, a
 a study that is another patient's.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
-from sqlalchemy import Table, bindparam, func, select, update
+from sqlalchemy import Table, bindparam, exists, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.ids import UNIDENTIFIED, InstanceUID, PatientRef, SeriesUID, StudyUID
 from storage.engine import Transaction
 from storage.journal import Place
 from storage.patients import registered, same_person
-from storage.prepared import Prepared
+from storage.prepared import Prepared, Row
 from storage.tables.archive import ARRIVALS, INSTANCES, SERIES, STUDIES
 from storage.tables.patients import PATIENTS
 
@@ -66,9 +67,12 @@ class Admitted:
     conflict: Conflict | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewInstance:
-    """What the index keeps of one instance; dates, times and numbers as the sender wrote them."""
+class NewInstance(NamedTuple):
+    """What the index keeps of one instance; dates, times and numbers as the sender wrote them.
+
+    `sender_organisation` is of a sender that is no registered device: those carry their
+    organisation themselves.  A tuple, for one is made and read for each instance that comes.
+    """
 
     instance_uid: InstanceUID
     series_uid: SeriesUID
@@ -81,8 +85,6 @@ class NewInstance:
     study_description: str
     study_date: str
     study_time: str
-    study_id: str = ""
-    referring_physician: str = ""
     series_number: str
     series_description: str
     instance_number: str
@@ -93,8 +95,9 @@ class NewInstance:
     frames: int | None
     received_at: datetime
     source: str
+    study_id: str = ""
+    referring_physician: str = ""
     sender_organisation: str = ""
-    """Of a sender that is no registered device: those carry their organisation themselves."""
 
 
 Arrived = tuple[NewInstance, Place]
@@ -113,6 +116,10 @@ class Known:
         self.series: set[str] = set()
         self._patients: dict[str, str] = {}
         self._series: set[str] = set()
+
+    def owner(self, study_uid: str) -> str:
+        """Return the patient reference of a study that is known or was noted."""
+        return self.patients.get(study_uid) or self._patients[study_uid]
 
     def begin(self) -> None:
         """Forget what an earlier transaction told and did not confirm."""
@@ -139,9 +146,18 @@ def admit(tx: Transaction, row: NewInstance, place: Place) -> Admission:
 
 
 def admit_many(
-    tx: Transaction, arrivals: Sequence[Arrived], *, known: Known | None = None
+    tx: Transaction,
+    arrivals: Sequence[Arrived],
+    *,
+    known: Known | None = None,
+    newcomers: Set[str] = frozenset(),
 ) -> list[Admitted]:
     """Admit instances whose bytes are durable; a few statements whatever their number.
+
+    Parameters
+    ----------
+    newcomers
+        Patients who were registered in this transaction: nothing can have been corrected of them.
 
     Returns
     -------
@@ -149,17 +165,20 @@ def admit_many(
     """
     known = known or Known()
     known.begin()
-    misfiled = _misfiled(tx, [row for row, _ in arrivals], known)
-    fitting = [each for each in arrivals if each[0] not in misfiled]
-    stored = iter(_stored(tx, fitting, known) if fitting else ())
-    admitted = [_REFUSED_PATIENT if row in misfiled else next(stored) for row, _ in arrivals]
+    begun = _with_studies(tx, arrivals, known, newcomers)
+    misfiled = _misfiled(tx, arrivals, known)
+    fitting = [each for each in arrivals if each[0] not in misfiled] if misfiled else arrivals
+    stored = _stored(tx, fitting, known) if fitting else []
+    if misfiled:
+        rest = iter(stored)
+        stored = [_REFUSED_PATIENT if row in misfiled else next(rest) for row, _ in arrivals]
     _insert_missing(
         tx,
         ARRIVALS,
-        [_arrival(row, place, each) for (row, place), each in zip(arrivals, admitted, strict=True)],
+        [_arrival(row, place, each) for (row, place), each in zip(arrivals, stored, strict=True)],
     )
-    _mark_grown(tx, [row for row, _ in arrivals], admitted)
-    return admitted
+    _mark_grown(tx, arrivals, stored, begun)
+    return stored
 
 
 def quarantine(
@@ -173,8 +192,8 @@ def quarantine(
     instance_uid: str | None = None,
 ) -> None:
     """Keep an arrival that cannot be admitted, with its reason, for a person to look at."""
-    row = _arrival_row(place, received_at, source, Admission.QUARANTINED, instance_uid)
-    _insert_missing(tx, ARRIVALS, [row | {"code": code, "reason": reason[:MAX_REASON]}])
+    outcome = (Admission.QUARANTINED.value, code, reason[:MAX_REASON])
+    _insert_missing(tx, ARRIVALS, [_arrival_row(place, instance_uid, source, received_at, outcome)])
 
 
 def is_indexed(tx: Transaction, place: Place) -> bool:
@@ -193,14 +212,63 @@ _OTHER_CONTENT = Admitted(Admission.QUARANTINED, Conflict.OTHER_CONTENT)
 _WITHDRAWN = Admitted(Admission.QUARANTINED, Conflict.WITHDRAWN)
 _REFUSED_PATIENT = Admitted(Admission.QUARANTINED, Conflict.OTHER_PATIENT)
 
+# The columns of what is inserted, in the order of the tuples that are made below.
+_COLUMNS: Mapping[Table, tuple[str, ...]] = {
+    STUDIES: (
+        "study_uid",
+        "patient_ref",
+        "accession",
+        "description",
+        "study_date",
+        "study_time",
+        "study_id",
+        "referring_physician",
+        "station_ae_title",
+        "sender_organisation",
+        "first_arrival_at",
+        "last_arrival_at",
+        "unsettled",
+        "manifest_version",
+    ),
+    SERIES: ("series_uid", "study_uid", "modality", "number", "description", "body_part"),
+    INSTANCES: (
+        "instance_uid",
+        "series_uid",
+        "study_uid",
+        "sop_class_uid",
+        "transfer_syntax_uid",
+        "number",
+        "rows",
+        "columns",
+        "frames",
+        "sha256",
+        "length",
+        "segment",
+        "offset",
+        "received_at",
+    ),
+    ARRIVALS: (
+        "segment",
+        "offset",
+        "length",
+        "sha256",
+        "outcome",
+        "instance_uid",
+        "source",
+        "code",
+        "reason",
+        "received_at",
+    ),
+}
 _INSERT: Mapping[Table, Prepared] = {
     table: Prepared(
         {
             "sqlite": sqlite.insert(table).on_conflict_do_nothing(),
             "postgresql": postgresql.insert(table).on_conflict_do_nothing(),
-        }
+        },
+        columns,
     )
-    for table in (STUDIES, SERIES, INSTANCES, ARRIVALS)
+    for table, columns in _COLUMNS.items()
 }
 # Statements are made once: the database layer then finds them compiled.
 # A correction changes what a study is shown as, never what its next instance has to agree with.
@@ -216,7 +284,7 @@ _OWNER = (
     .join(PATIENTS, PATIENTS.c.ref == _RECEIVED)
     .where(STUDIES.c.study_uid == bindparam("uid"))
 )
-_OWNER_OF = Prepared({"sqlite": _OWNER, "postgresql": _OWNER})
+_OWNER_OF = Prepared({"sqlite": _OWNER, "postgresql": _OWNER}, ["uid"])
 _WHERE_STORED = select(
     INSTANCES.c.instance_uid,
     INSTANCES.c.segment,
@@ -231,27 +299,57 @@ _GROW = (
     .where(STUDIES.c.study_uid == bindparam("uid"))
     .values(unsettled=True, last_arrival_at=bindparam("at"))
 )
-_GROWN = Prepared({"sqlite": _GROW, "postgresql": _GROW})
+_GROWN = Prepared({"sqlite": _GROW, "postgresql": _GROW}, ["uid", "at"])
+_NOTHING_CAME = (
+    update(STUDIES)
+    .where(
+        STUDIES.c.study_uid == bindparam("uid"),
+        ~exists(select(1).where(INSTANCES.c.study_uid == STUDIES.c.study_uid)),
+    )
+    .values(unsettled=False)
+)
 
 
-def _misfiled(tx: Transaction, rows: Sequence[NewInstance], known: Known) -> frozenset[NewInstance]:
-    """Make the rows of new studies; return the instances whose study is another patient's."""
-    owners: dict[str, str] = {row.study_uid: known.patients.get(row.study_uid, "") for row in rows}
-    unknown = {row.study_uid: row for row in reversed(rows) if not owners[row.study_uid]}
-    if unknown:
-        _insert_missing(tx, STUDIES, [_study(row) for row in unknown.values()])
-        for uid in unknown:
-            ((owner, as_received, survivor, described, corrected_at),) = tx.rows(
-                _OWNER_OF, {"uid": uid}
-            )
-            owners[uid] = owner
-            if (survivor or described) and as_received and corrected_at is None:
-                _show_corrected(tx, uid, owner, survivor)
-        known.note(patients=owners, series=())
+def _with_studies(
+    tx: Transaction, arrivals: Sequence[Arrived], known: Known, newcomers: Set[str]
+) -> Mapping[str, datetime | None]:
+    """Make the rows of new studies and note whose each is.
+
+    Returns
+    -------
+    The studies that were not known, with the last arrival that their row tells if that is new.
+    """
+    unknown = {
+        row.study_uid: row for row, _ in reversed(arrivals) if row.study_uid not in known.patients
+    }
+    if not unknown:
+        return {}
+    all_new = _insert_missing(tx, STUDIES, [_study(row) for row in unknown.values()]) == len(
+        unknown
+    )
+    owners: dict[str, str] = {
+        uid: row.patient_ref if all_new and row.patient_ref in newcomers else _owner(tx, uid)
+        for uid, row in unknown.items()
+    }
+    known.note(patients=owners, series=())
+    return {uid: row.received_at if all_new else None for uid, row in unknown.items()}
+
+
+def _owner(tx: Transaction, uid: str) -> str:
+    """Return whose a study is, and see to it that it is shown as what its patient became."""
+    ((owner, as_received, survivor, described, corrected_at),) = tx.rows(_OWNER_OF, (uid,))
+    if (survivor or described) and as_received and corrected_at is None:
+        _show_corrected(tx, uid, owner, survivor)
+    found: str = owner
+    return found
+
+
+def _misfiled(tx: Transaction, arrivals: Sequence[Arrived], known: Known) -> frozenset[NewInstance]:
+    """Return the instances whose study is another patient's."""
     return frozenset(
         row
-        for row in rows
-        if (owner := owners[row.study_uid]) != row.patient_ref
+        for row, _ in arrivals
+        if (owner := known.owner(row.study_uid)) != row.patient_ref
         and not _may_be_one(tx, owner, row.patient_ref)
     )
 
@@ -281,16 +379,17 @@ def _may_be_one(tx: Transaction, owner: str, other: str) -> bool:
 
 
 def _stored(tx: Transaction, arrivals: Sequence[Arrived], known: Known) -> list[Admitted]:
-    rows = [row for row, _ in arrivals]
-    series = {row.series_uid: row for row in reversed(rows) if row.series_uid not in known.series}
-    if series:
-        _insert_missing(tx, SERIES, [_series(row) for row in series.values()])
-        known.note(patients={}, series=series)
-    firsts = {row.instance_uid: _instance(row, place) for row, place in reversed(arrivals)}
-    made = _insert_missing(tx, INSTANCES, list(firsts.values()))
+    unknown = {
+        row.series_uid: row for row, _ in reversed(arrivals) if row.series_uid not in known.series
+    }
+    if unknown:
+        _insert_missing(tx, SERIES, [_series(row) for row in unknown.values()])
+        known.note(patients={}, series=unknown)
+    made = _insert_missing(tx, INSTANCES, [_instance(row, place) for row, place in arrivals])
     if made == len(arrivals):
         return [_STORED] * made
-    found = {row.instance_uid: row for row in tx.execute(_WHERE_STORED, {"uids": list(firsts)})}
+    uids = [row.instance_uid for row, _ in arrivals]
+    found = {row.instance_uid: row for row in tx.execute(_WHERE_STORED, {"uids": uids})}
     return [_compared(found[row.instance_uid], place) for row, place in arrivals]
 
 
@@ -306,92 +405,107 @@ def _compared(stored: Any, place: Place) -> Admitted:
     return _DUPLICATE if same else _OTHER_CONTENT
 
 
-def _mark_grown(tx: Transaction, rows: Sequence[NewInstance], admitted: Sequence[Admitted]) -> None:
+def _mark_grown(
+    tx: Transaction,
+    arrivals: Sequence[Arrived],
+    admitted: Sequence[Admitted],
+    begun: Mapping[str, datetime | None],
+) -> None:
+    """Note when the last instance of each study came, where its row does not tell that yet."""
     grown: dict[str, datetime] = {}
-    for row, each in zip(rows, admitted, strict=True):
+    for (row, _), each in zip(arrivals, admitted, strict=True):
         if each.admission is Admission.STORED:
             grown[row.study_uid] = max(row.received_at, grown.get(row.study_uid, row.received_at))
-    if grown:
-        tx.run(_GROWN, [{"uid": uid, "at": at} for uid, at in sorted(grown.items())])
+    later = [(uid, at) for uid, at in sorted(grown.items()) if begun.get(uid) != at]
+    if later:
+        tx.run(_GROWN, later)
+    for uid in begun.keys() - grown.keys():
+        tx.execute(_NOTHING_CAME, {"uid": uid})
 
 
-def _insert_missing(tx: Transaction, table: Table, rows: list[dict[str, Any]]) -> int:
+def _insert_missing(tx: Transaction, table: Table, rows: list[Row]) -> int:
     """Insert the rows that are not there; return how many those were."""
     # Sorted, so that two nodes that insert the same keys take their locks in the same order.
-    rows.sort(key=lambda row: str(next(iter(row.values()))))
+    rows.sort(key=_first)
     return tx.run(_INSERT[table], rows)
 
 
-def _study(row: NewInstance) -> dict[str, Any]:
-    return {
-        "study_uid": row.study_uid,
-        "patient_ref": row.patient_ref,
-        "accession": row.accession,
-        "description": row.study_description,
-        "study_date": row.study_date,
-        "study_time": row.study_time,
-        "study_id": row.study_id,
-        "referring_physician": row.referring_physician,
-        "station_ae_title": row.station_ae_title,
-        "sender_organisation": row.sender_organisation,
-        "first_arrival_at": row.received_at,
-        "last_arrival_at": row.received_at,
-        "unsettled": False,  # until an instance of it is stored, which may not happen
-        "manifest_version": 0,
-    }
+_first = itemgetter(0)
 
 
-def _series(row: NewInstance) -> dict[str, Any]:
-    return {
-        "series_uid": row.series_uid,
-        "study_uid": row.study_uid,
-        "modality": row.modality,
-        "number": row.series_number,
-        "description": row.series_description,
-        "body_part": row.body_part,
-    }
+def _study(row: NewInstance) -> Row:
+    return (
+        row.study_uid,
+        row.patient_ref,
+        row.accession,
+        row.study_description,
+        row.study_date,
+        row.study_time,
+        row.study_id,
+        row.referring_physician,
+        row.station_ae_title,
+        row.sender_organisation,
+        row.received_at,
+        row.received_at,
+        True,  # unsettled, unless nothing of it is stored in the end
+        0,
+    )
 
 
-def _instance(row: NewInstance, place: Place) -> dict[str, Any]:
-    return {
-        "instance_uid": row.instance_uid,
-        "series_uid": row.series_uid,
-        "study_uid": row.study_uid,
-        "sop_class_uid": row.sop_class_uid,
-        "transfer_syntax_uid": row.transfer_syntax_uid,
-        "number": row.instance_number,
-        "rows": row.rows,
-        "columns": row.columns,
-        "frames": row.frames,
-        "sha256": place.sha256,
-        "length": place.length,
-        "segment": place.segment,
-        "pack_key": None,
-        "offset": place.offset,
-        "received_at": row.received_at,
-    }
+def _series(row: NewInstance) -> Row:
+    return (
+        row.series_uid,
+        row.study_uid,
+        row.modality,
+        row.series_number,
+        row.series_description,
+        row.body_part,
+    )
 
 
-def _arrival(row: NewInstance, place: Place, admitted: Admitted) -> dict[str, Any]:
-    made = _arrival_row(place, row.received_at, row.source, admitted.admission, row.instance_uid)
-    if admitted.conflict is not None:
-        made |= {"code": admitted.conflict.value, "reason": admitted.conflict.sentence}
-    return made
+def _instance(row: NewInstance, place: Place) -> Row:
+    return (
+        row.instance_uid,
+        row.series_uid,
+        row.study_uid,
+        row.sop_class_uid,
+        row.transfer_syntax_uid,
+        row.instance_number,
+        row.rows,
+        row.columns,
+        row.frames,
+        place.sha256,
+        place.length,
+        place.segment,
+        place.offset,
+        row.received_at,
+    )
+
+
+def _arrival(row: NewInstance, place: Place, admitted: Admitted) -> Row:
+    conflict = admitted.conflict
+    said = (None, None) if conflict is None else (conflict.value, conflict.sentence)
+    outcome = (admitted.admission.value, *said)
+    return _arrival_row(place, row.instance_uid, row.source, row.received_at, outcome)
 
 
 def _arrival_row(
-    place: Place, received_at: datetime, source: str, admission: Admission, uid: str | None
-) -> dict[str, Any]:
-    return {
-        "segment": place.segment,
-        "offset": place.offset,
-        "length": place.length,
-        "sha256": place.sha256,
-        "outcome": admission.value,
-        "instance_uid": uid,
-        "source": source,
-        "received_at": received_at,
-        "code": None,
-        "reason": None,
-        "object_key": None,
-    }
+    place: Place,
+    uid: str | None,
+    source: str,
+    received_at: datetime,
+    outcome: tuple[str, str | None, str | None],
+) -> Row:
+    said, code, reason = outcome
+    return (
+        place.segment,
+        place.offset,
+        place.length,
+        place.sha256,
+        said,
+        uid,
+        source,
+        code,
+        reason,
+        received_at,
+    )

@@ -73,7 +73,7 @@ class Database:
 
     def writer(self) -> Writer:
         """Return who makes the same transaction again and again, on a connection of its own."""
-        made = Writer(self.engine, self._exclusively, self.clock)
+        made = Writer(self.engine, self._one_writer, self._named, self.clock)
         self._writers.append(made)
         return made
 
@@ -88,26 +88,28 @@ class Database:
         with self._one_writer, _named_failures(self.engine.dialect):
             yield
 
+    def _named(self, error: BaseException) -> Exception | None:
+        return _named(error, self.engine.dialect)
+
 
 @contextmanager
 def _named_failures(dialect: Dialect) -> Iterator[None]:
-    driver: Any = dialect.loaded_dbapi
     try:
         yield
-    except DatabaseError as error:
-        named = _named(error.orig, driver)
-        if named is None:
-            raise
-        raise named from error
-    except driver.DatabaseError as error:  # of a prepared statement, which goes past that layer
-        named = _named(error, driver)
+    except Exception as error:
+        named = _named(error, dialect)
         if named is None:
             raise
         raise named from error
 
 
-def _named(error: BaseException | None, driver: Any) -> Exception | None:
-    """Return what a failure of the driver means, None where it has no name of its own."""
+def _named(failure: BaseException, dialect: Dialect) -> Exception | None:
+    """Return what a failure of the driver means, None where it has no name of its own.
+
+    That of a prepared statement comes as it is, for it goes past the database layer.
+    """
+    driver: Any = dialect.loaded_dbapi
+    error = failure.orig if isinstance(failure, DatabaseError) else failure
     if isinstance(error, driver.OperationalError):
         if _is_full(error):
             return DatabaseFull("the disk of the database is full: nothing was stored")

@@ -22,13 +22,14 @@ _ENTER = Prepared(
     {
         "sqlite": sqlite.insert(PATIENT_NAME_KEYS).on_conflict_do_nothing(),
         "postgresql": postgresql.insert(PATIENT_NAME_KEYS).on_conflict_do_nothing(),
-    }
+    },
+    ["kind", "name_key", "patient_ref"],
 )
 
 
 def enter(tx: Transaction, names: Mapping[str, str]) -> None:
     """Keep the keys of names, by the reference of their patient."""
-    rows = [row for ref in sorted(names) for row in rows_of(ref, names[ref])]
+    rows = [(kind, key, ref) for ref in sorted(names) for kind, key in _keys_of(names[ref])]
     if rows:
         tx.run(_ENTER, rows)
 
@@ -41,11 +42,14 @@ def replace(tx: Transaction, ref: str, name: str) -> None:
 
 def rows_of(ref: str, name: str) -> list[dict[str, Any]]:
     """Return the rows that a name is found by."""
+    return [{"kind": k, "name_key": key, "patient_ref": ref} for k, key in _keys_of(name)]
+
+
+def _keys_of(name: str) -> list[tuple[str, str]]:
     if not name:
         return []
     made = [(NAME, key) for key in sorted(name_key.keys_of(name))]
-    made += [(WORD, key) for key in sorted(name_key.words_of(name))]
-    return [{"kind": kind, "name_key": key, "patient_ref": ref} for kind, key in made]
+    return made + [(WORD, key) for key in sorted(name_key.words_of(name))]
 
 
 def found_by(kind: str, patterns: Iterable[str]) -> ColumnElement[bool]:

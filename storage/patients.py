@@ -1,6 +1,6 @@
 """The registry of patients: the one place that holds names, asked downward by every package."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -22,7 +22,8 @@ _REGISTER = Prepared(
     {
         "sqlite": sqlite.insert(PATIENTS).on_conflict_do_nothing(),
         "postgresql": postgresql.insert(PATIENTS).on_conflict_do_nothing(),
-    }
+    },
+    ["ref", "issuer", "patient_id", "name", "sex", "birth_date", "registered_at"],
 )
 
 
@@ -62,19 +63,25 @@ def register(
 
     Later senders that spell the name otherwise change nothing: corrections are an explicit act.
     """
-    ref = PatientRef(derived("patient", issuer, patient_id))
-    row = {
-        "ref": ref,
-        "issuer": issuer,
-        "patient_id": patient_id,
-        "name": name,
-        "sex": sex,
-        "birth_date": birth_date,
-        "registered_at": tx.at,
-    }
-    if tx.run(_REGISTER, [row]):
-        patient_names.enter(tx, {ref: name})
-    return ref
+    made = Patient(reference(issuer, patient_id), issuer, patient_id, name, sex, birth_date)
+    register_all(tx, [made])
+    return made.ref
+
+
+def register_all(tx: Transaction, newcomers: Iterable[Patient]) -> Set[str]:
+    """Register those who are not registered yet; return the references of these."""
+    registered: dict[str, str] = {}
+    for each in newcomers:
+        row = (each.ref, each.issuer, each.patient_id, each.name, each.sex, each.birth_date, tx.at)
+        if tx.run(_REGISTER, [row]):
+            registered[each.ref] = each.name
+    patient_names.enter(tx, registered)
+    return registered.keys()
+
+
+def reference(issuer: str, patient_id: str) -> PatientRef:
+    """Return the reference of (issuer, id), which is the same everywhere."""
+    return PatientRef(derived("patient", issuer, patient_id))
 
 
 def unstated_issuer(organisation_id: str) -> str:

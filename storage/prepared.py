@@ -2,16 +2,20 @@
 
 The database layer takes longer to carry an insert to the driver than the database takes to make
 it.  A prepared statement is still written in its expression language, and goes to the cursor of
-the driver as plain text.
+the driver as plain text, with rows that are plain tuples.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Dialect, Insert
+from sqlalchemy import Date, DateTime, Dialect, Insert
 from sqlalchemy.sql.expression import ClauseElement
 
-Row = Mapping[str, Any]
+Row = tuple[Any, ...]
+
+_MAX_MOMENTS = 256
 
 
 class Prepared:
@@ -21,18 +25,19 @@ class Prepared:
     ----------
     by_dialect
         The statement for each dialect, by its name.
+    columns
+        What the values of a row stand for, in their order: columns of an insert, else the names
+        of the values that the statement leaves open.
     """
 
-    def __init__(self, by_dialect: Mapping[str, ClauseElement]) -> None:
+    def __init__(self, by_dialect: Mapping[str, ClauseElement], columns: Sequence[str]) -> None:
         self._statements = by_dialect
-        self._texts: dict[tuple[str, ...], _Text] = {}
+        self._columns = tuple(columns)
+        self._texts: dict[str, _Text] = {}
 
     def run(self, cursor: Any, dialect: Dialect, rows: Sequence[Row]) -> int:
-        """Run it for each row on a cursor of the driver; return how many rows it changed.
-
-        All rows have the same keys; columns that they do not name are left to the table.
-        """
-        text = self._text(dialect, rows[0])
+        """Run it for each row on a cursor of the driver; return how many rows it changed."""
+        text = self._texts.get(dialect.name) or self._text(dialect)
         if len(rows) == 1:
             cursor.execute(text.sql, text.parameters(rows[0]))
         else:
@@ -42,50 +47,54 @@ class Prepared:
 
     def rows(self, cursor: Any, dialect: Dialect, row: Row) -> list[tuple[Any, ...]]:
         """Run a select; return its rows with values as the driver has them."""
-        text = self._text(dialect, row)
+        text = self._texts.get(dialect.name) or self._text(dialect)
         cursor.execute(text.sql, text.parameters(row))
         found: list[tuple[Any, ...]] = cursor.fetchall()
         return found
 
-    def _text(self, dialect: Dialect, row: Row) -> "_Text":
-        kind = (dialect.name, *row)
-        text = self._texts.get(kind)
-        if text is None:
-            text = _Text(self._statements[dialect.name], dialect, list(row))
-            self._texts[kind] = text
+    def _text(self, dialect: Dialect) -> "_Text":
+        text = _Text(self._statements[dialect.name], dialect, self._columns)
+        self._texts[dialect.name] = text
         return text
 
 
 class _Text:
     """The statement as one driver takes it."""
 
-    def __init__(self, statement: ClauseElement, dialect: Dialect, keys: list[str]) -> None:
-        named: dict[str, Any] = {"column_keys": keys} if isinstance(statement, Insert) else {}
+    def __init__(
+        self, statement: ClauseElement, dialect: Dialect, columns: tuple[str, ...]
+    ) -> None:
+        named: dict[str, Any] = {"column_keys": columns} if isinstance(statement, Insert) else {}
         compiled: Any = statement.compile(dialect=dialect, **named)
         self.sql = str(compiled)
-        self._by_position = bool(compiled.positional)
-        names = compiled.positiontup if self._by_position else list(compiled.binds)
-        self._columns: list[tuple[str, Callable[[Any], Any] | None]] = [
-            (name, _processor(compiled.binds[name].type, dialect)) for name in names
+        constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
+        names = list(compiled.positiontup if compiled.positional else compiled.binds)
+        given = [*columns, *constants]
+        places = [given.index(name) for name in names]
+        self._names = () if compiled.positional else tuple(names)
+        self._constants = tuple(constants.values())
+        self._in_order = places == list(range(len(given)))
+        self._ordered: Callable[[Row], Any] = itemgetter(*places)
+        self._conversions = [
+            (at, process)
+            for at, name in enumerate(names)
+            if (process := _processor(compiled.binds[name].type, dialect)) is not None
         ]
-        self._constants = {
-            name: bind.value for name, bind in compiled.binds.items() if not bind.required
-        }
 
     def parameters(self, row: Row) -> Any:
         """Return the values of a row as the driver takes them."""
-        values = self._constants | dict(row) if self._constants else row
-        if self._by_position:
-            return [
-                values[name] if process is None else process(values[name])
-                for name, process in self._columns
-            ]
-        return {
-            name: values[name] if process is None else process(values[name])
-            for name, process in self._columns
-        }
+        values: Any = row + self._constants
+        if not self._in_order:
+            values = self._ordered(values)
+        if self._conversions:
+            values = list(values)
+            for at, process in self._conversions:
+                values[at] = process(values[at])
+        return dict(zip(self._names, values, strict=True)) if self._names else values
 
 
 def _processor(of_type: Any, dialect: Dialect) -> Callable[[Any], Any] | None:
     found: Callable[[Any], Any] | None = of_type.dialect_impl(dialect).bind_processor(dialect)
+    if found is not None and isinstance(getattr(of_type, "impl", of_type), DateTime | Date):
+        return lru_cache(_MAX_MOMENTS)(found)  # one moment stands in several rows of a transaction
     return found

@@ -1,22 +1,21 @@
 """One open transaction: what commands are given, and what they never end themselves."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult, Executable
 
-from storage.prepared import Prepared
+from storage.prepared import Prepared, Row
 
 
 class Transaction:
     """One open transaction; commands take it and never commit."""
 
-    def __init__(self, connection: Connection, at: datetime, *, driver: Any = None) -> None:
+    def __init__(self, connection: Connection, at: datetime, *, cursor: Any = None) -> None:
         self.connection = connection
         self.at = at
-        self._driver = driver
+        self._kept_cursor = cursor
         self.dialect = connection.dialect.name
         self.pending_audit: list[dict[str, object]] = []
         self._before_commit: dict[str, Callable[[], None]] = {}
@@ -29,20 +28,19 @@ class Transaction:
         """Run one statement, or the same one for many rows."""
         return self.connection.execute(statement, parameters)
 
-    def run(self, statement: Prepared, rows: Sequence[Mapping[str, Any]]) -> int:
+    def run(self, statement: Prepared, rows: Sequence[Row]) -> int:
         """Run a prepared statement for many rows; return how many it changed."""
-        with closing(self._cursor()) as cursor:
-            return statement.run(cursor, self.connection.dialect, rows)
+        return statement.run(self._cursor(), self.connection.dialect, rows)
 
-    def rows(self, statement: Prepared, row: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    def rows(self, statement: Prepared, row: Row) -> list[tuple[Any, ...]]:
         """Return what a prepared select finds, with values as the driver has them."""
-        with closing(self._cursor()) as cursor:
-            return statement.rows(cursor, self.connection.dialect, row)
+        return statement.rows(self._cursor(), self.connection.dialect, row)
 
     def _cursor(self) -> Any:
-        if self._driver is None:
-            self._driver = self.connection.connection.driver_connection
-        return self._driver.cursor()
+        if self._kept_cursor is None:
+            driver: Any = self.connection.connection.driver_connection
+            self._kept_cursor = driver.cursor()
+        return self._kept_cursor
 
     def before_commit(self, name: str, act: Callable[[], None]) -> None:
         """Run `act` once, as the last thing inside this transaction.

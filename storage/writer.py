@@ -4,9 +4,9 @@ To take a connection from the pool, begin through the database layer and give it
 than to admit an instance.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
@@ -16,39 +16,52 @@ from storage.transaction import Transaction
 KEPT_S = 5.0
 """A connection that rested for longer may be dead: the pool gives one that it has tried."""
 
+_Found = TypeVar("_Found")
+
 
 class Writer:
     """Used by one thread at a time.
 
     Parameters
     ----------
-    exclusively
-        Holds what a writer of this database must hold, and names what fails.
+    turn
+        What a writer of this database must hold.
+    named
+        Returns what a failure of the driver means, None where it has no name of its own.
     """
 
     def __init__(
-        self, engine: Engine, exclusively: Callable[[], AbstractContextManager[None]], clock: Clock
+        self,
+        engine: Engine,
+        turn: AbstractContextManager[Any],
+        named: Callable[[BaseException], Exception | None],
+        clock: Clock,
     ) -> None:
         self._engine = engine
-        self._exclusively = exclusively
+        self._turn = turn
+        self._named = named
         self._clock = clock
         self._sqlite = engine.dialect.name == "sqlite"
         self._connection: Connection | None = None
         self._driver: Any = None
+        self._cursor: Any = None
         self._used_at = 0.0
 
-    @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        """Open a write transaction; as `Database.transaction`."""
-        with self._exclusively():
+    def run(self, act: Callable[[Transaction], _Found]) -> _Found:
+        """Return what `act` does in a write transaction; as `Database.transaction`."""
+        with self._turn:
             try:
                 tx = self._begun()
-                yield tx
+                found = act(tx)
                 tx.finish()
-                self._end(self._driver.commit)
-            except BaseException:
+                self._commit()
+            except BaseException as error:
                 self.close()
-                raise
+                named = self._named(error)
+                if named is None:
+                    raise
+                raise named from error
+        return found
 
     def close(self) -> None:
         """Give the connection back; what was not committed is rolled back."""
@@ -56,6 +69,7 @@ class Writer:
         if connection is None:
             return
         with suppress(Exception):  # the connection may be what failed
+            self._cursor.close()
             self._driver.rollback()
         connection.close()
 
@@ -66,14 +80,17 @@ class Writer:
         if self._connection is None:
             self._connection = self._engine.connect().execution_options(telerad_begun=True)
             self._driver = self._connection.connection.driver_connection
+            self._cursor = self._driver.cursor()
         self._used_at = now
         if self._sqlite:
-            self._driver.execute("BEGIN IMMEDIATE")
-        return Transaction(self._connection, self._clock(), driver=self._driver)
+            self._cursor.execute("BEGIN IMMEDIATE")
+        return Transaction(self._connection, self._clock(), cursor=self._cursor)
 
-    def _end(self, commit: Callable[[], None]) -> None:
+    def _commit(self) -> None:
         assert self._connection is not None
         if self._connection.in_transaction():  # something went through the database layer
             self._connection.commit()
+        elif self._sqlite:
+            self._cursor.execute("COMMIT")  # the driver's own commit parses this anew each time
         else:
-            commit()
+            self._driver.commit()
