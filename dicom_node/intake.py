@@ -1,6 +1,6 @@
 """The way in: bytes become durable, then indexed, and only then is the sender told."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from dicom_node import admission, headers
 from dicom_node.admission import Announced, Arrival, Route, Source
 from dicom_node.elements import MAX_HEADER_LENGTH, Bytes, HeadTooShort
 from dicom_node.errors import Unreadable
-from dicom_node.group_commit import GroupCommit
+from dicom_node.group_commit import GroupCommit, flushed
 from dicom_node.headers import Defaults, InstanceHeader
 from dicom_node.part10 import file_head
 from dicom_node.statuses import Outcome, outcome_of
@@ -98,7 +98,7 @@ class Intake:
         at = self._clock()
         try:
             place = self._journal.append(note_of(announced, source, at), *parts)
-            return self._indexed(announced, source, found, place, at)
+            return self._indexed(announced, source, found, place, at, flushed)
         except (Transient, OSError) as error:
             return _not_stored(error)
         except Exception:
@@ -112,9 +112,11 @@ class Intake:
         found: InstanceHeader | Unreadable,
         place: Place,
         at: datetime,
+        flush: Callable[[], None],
     ) -> Answer:
         if isinstance(found, Unreadable):
             refusal = found
+            flush()
             self._index.run(
                 lambda tx: admission.quarantine(
                     tx,
@@ -126,7 +128,7 @@ class Intake:
                 )
             )
             return Answer(outcome_of(refusal.reason), refusal.sentence)
-        admitted = self._index.admit(Arrival(found, source, at, place))
+        admitted = self._index.admit(Arrival(found, source, at, place), flush)
         return Answer(_OUTCOMES[admitted.admission], _REASONS[admitted.conflict], found)
 
 
@@ -180,11 +182,13 @@ class Arriving:
         try:
             if self._record.is_whole_in_memory:
                 found = _examined(self._announced, self._source, self._record.in_memory)
-                place = self._record.commit()
+                place = self._record.write()
             else:
-                place = self._record.commit()
+                place = self._record.write()
                 found = self._examined(place)
-            return self._intake._indexed(self._announced, self._source, found, place, self._at)
+            return self._intake._indexed(
+                self._announced, self._source, found, place, self._at, self._record.flush
+            )
         except (Transient, OSError) as failure:
             return _not_stored(failure)
         except Exception:

@@ -38,6 +38,7 @@ class Incoming:
         self._frame = frame
         self._hash = hashlib.sha256(beginning)
         self._lent: Segment | None = None
+        self._unflushed: tuple[Segment, int] | None = None
         self._written = 0
         self._used = 0
 
@@ -81,13 +82,41 @@ class Incoming:
         JournalFull
             The disk has no room.
         """
+        place = self.write()
+        self.flush()
+        return place
+
+    def write(self) -> Place:
+        """Write the record and return its place, which is none before it is flushed.
+
+        Raises
+        ------
+        JournalFull
+            The disk has no room.
+        """
         try:
-            segment, offset = self._commit_lent() if self._lent else self._commit_whole()
+            segment, offset = self._write_lent() if self._lent else self._write_whole()
         except OSError as error:
             raise full_or(error) from error
         length = len(self._beginning) + self.length
         start = offset + HEADER_BYTES + len(self._noted)
         return Place(segment.path.name, start, length, self._hash.hexdigest())
+
+    def flush(self) -> None:
+        """Return once what was written is durable; from any thread, and for many by one flush.
+
+        Raises
+        ------
+        JournalFull
+            The disk has no room.
+        """
+        if self._unflushed is None:
+            return
+        segment, ticket = self._unflushed
+        try:
+            segment.wait_synced(ticket)
+        except OSError as error:
+            raise full_or(error) from error
 
     def discard(self) -> None:
         """Give the record up, as when the association was cut; nothing of it counts."""
@@ -95,17 +124,19 @@ class Incoming:
         if lent is not None:
             self._room.give_back(lent)
 
-    def _commit_whole(self) -> tuple[Segment, int]:
+    def _write_whole(self) -> tuple[Segment, int]:
         segment, offset = self._room.reserve(self._front_bytes + self._used)
         front = self._front(segment)
         if len(front) == ALIGNMENT:
             self._frame.set_front(front)
-            segment.write_pages(self._frame.pages_with_front(self._used), offset)
+            ticket = segment.write_pages(self._frame.pages_with_front(self._used), offset)
         else:
-            segment.write([front, self._frame.pages(self._used)], offset)
+            ticket = segment.write([front, self._frame.pages(self._used)], offset)
+        self._unflushed = segment, ticket
         return segment, offset
 
-    def _commit_lent(self) -> tuple[Segment, int]:
+    def _write_lent(self) -> tuple[Segment, int]:
+        """Write the rest and flush: nobody else writes to a segment that is lent."""
         segment = self._lent
         assert segment is not None
         offset = segment.used

@@ -127,7 +127,8 @@ class Journal:
             segment, offset = self.reserve(size)
             head = header(segment.id, noted, length, digest)
             # Whole pages, for none of the segment need be in memory to be completed.
-            segment.write([head, noted, *parts, bytes(aligned(size) - size)], offset)
+            written = [head, noted, *parts, bytes(aligned(size) - size)]
+            segment.wait_synced(segment.write(written, offset))
         except OSError as error:
             raise full_or(error) from error
         return Place(segment.path.name, offset + HEADER_BYTES + len(noted), length, digest.hex())
@@ -290,19 +291,7 @@ class Journal:
 
     def _retire(self, segment: Segment) -> None:
         """Close a segment once its last writer is done."""
-
-        def close_when_idle() -> None:
-            with segment.changed:
-                segment.changed.wait_for(
-                    lambda: (
-                        segment.writers == 0
-                        and not segment.flushing
-                        and (segment.synced >= segment.written or segment.failure is not None)
-                    )
-                )
-            segment.close()
-
-        threading.Thread(target=close_when_idle, name="journal-retire", daemon=True).start()
+        threading.Thread(target=segment.close_when_idle, name="journal-retire", daemon=True).start()
 
 
 def _publish(made: Segment) -> None:

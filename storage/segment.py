@@ -5,6 +5,7 @@ Whoever makes or appends to one holds a shared lock on it, which the kernel lets
 process ends: a file that nobody holds is nobody's.
 """
 
+import contextlib
 import errno
 import fcntl
 import mmap
@@ -51,19 +52,19 @@ class Segment:
     failure: OSError | None = None
     changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def write(self, parts: list[Bytes], offset: int) -> None:
-        """Write into room that was reserved; return when that is durable.
+    def write(self, parts: list[Bytes], offset: int) -> int:
+        """Write into room that was reserved; it is durable once `wait_synced` has the answer.
 
         Raises
         ------
         OSError
-            The disk failed; see `wait_synced`.
+            The disk failed.
         """
-        self._durably(lambda: write_at(self.fd, parts, offset))
+        return self._counted(lambda: write_at(self.fd, parts, offset))
 
-    def write_pages(self, pages: memoryview, offset: int) -> None:
+    def write_pages(self, pages: memoryview, offset: int) -> int:
         """Write whole pages, from memory aligned to pages, as `write` does."""
-        self._durably(lambda: self.put_pages(pages, offset))
+        return self._counted(lambda: self.put_pages(pages, offset))
 
     def put_pages(self, pages: memoryview, offset: int) -> None:
         """Write whole pages, durable only after the next flush."""
@@ -82,21 +83,32 @@ class Segment:
         if self.direct != self.fd:
             os.close(self.direct)
 
-    def _durably(self, write: Callable[[], None]) -> None:
-        failure: OSError | None = None
+    def close_when_idle(self) -> None:
+        """Close once the last writer is done; nothing more may be reserved in it.
+
+        What was written is flushed first, whoever was to do that: it may never come to it.
+        """
+        with self.changed:
+            self.changed.wait_for(lambda: not self.writers)
+        with contextlib.suppress(OSError):
+            self.wait_synced(self.written)
+        with self.changed:
+            self.changed.wait_for(lambda: not self.flushing)
+        self.close()
+
+    def _counted(self, write: Callable[[], None]) -> int:
+        done = 0
         try:
             write()
-        except OSError as error:
-            failure = error
-        with self.changed:
-            self.writers -= 1
-            self.written += 1
-            ticket = self.written
-            if failure is not None:
-                self.changed.notify_all()  # else whoever waits does so for the flush that follows
-        if failure is not None:
-            raise failure
-        self.wait_synced(ticket)
+            done = 1
+        finally:
+            with self.changed:
+                self.writers -= 1
+                self.written += done
+                ticket = self.written
+                if not self.writers:
+                    self.changed.notify_all()  # who closes it waits for the last one
+        return ticket
 
     def wait_synced(self, ticket: int) -> None:
         """Return when an fdatasync begun after write `ticket` has ended; lead one if nobody does.

@@ -1,7 +1,10 @@
 """The journal: what is acknowledged is there after a crash; what is torn is passed over."""
 
 import os
+import resource
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -253,6 +256,58 @@ def test_a_full_disk_is_told_to_who_appends_and_not_to_the_spare(tiny_disk: Path
     assert journal.read(place) == b"after"
     journal.close()
     assert list(tiny_disk.glob("*.part")) == []
+
+
+def test_a_segment_whose_last_write_failed_is_closed_all_the_same(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path)
+    place = journal.append({}, os.urandom(SMALL // 2))
+    with files_no_longer_than(SMALL // 2 + ALIGNMENT), pytest.raises(OSError, match="File too"):
+        journal.append({}, os.urandom(SMALL // 4))
+
+    journal.rotate()
+
+    for thread in threading.enumerate():
+        if thread.name == "journal-retire":
+            thread.join(30)
+            assert not thread.is_alive()
+    assert not journal.is_in_use(place.segment)
+    assert journal.is_whole(place)
+
+
+def test_a_segment_is_flushed_before_it_is_closed_whoever_was_to_do_that(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path)
+    record = filled(journal.begin({}, b"", Frame(SMALL)), b"never flushed by its thread")
+    place = record.write()
+
+    journal.rotate()
+    for thread in threading.enumerate():
+        if thread.name == "journal-retire":
+            thread.join(30)
+
+    assert not journal.is_in_use(place.segment)
+    record.flush()  # its thread comes late, and finds it done
+    assert journal.is_whole(place)
+
+
+def test_one_flush_serves_all_that_were_written_before_it(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path)
+    frames = [Frame(SMALL) for _ in range(3)]
+    records = [filled(journal.begin({}, b"", frame), b"body") for frame in frames]
+    places = [record.write() for record in records]
+    for record in reversed(records):
+        record.flush()
+    assert all(journal.is_whole(place) for place in places)
+
+
+@contextmanager
+def files_no_longer_than(size: int) -> Iterator[None]:
+    """Make each write beyond a size fail, as on a disk that breaks."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_another_nodes_segment_is_named_as_such(tmp_path: Path) -> None:
