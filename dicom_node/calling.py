@@ -249,7 +249,7 @@ class Call:
                 return bytes(whole)
 
     def _value(self) -> tuple[int, bytearray]:
-        self._last_context, control, length = self._transport.next_pdv(limit=_MAX_PDU)
+        self._last_context, control, length, _ = self._transport.next_pdv(limit=_MAX_PDU)
         part = bytearray(length)
         self._transport.fill(memoryview(part))
         return control, part

@@ -31,6 +31,12 @@ _LONG_VRS = frozenset(
         b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV",
     }
 )  # fmt: skip
+_SHORT_VRS = frozenset(
+    {
+        b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN",
+        b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US",
+    }
+)  # fmt: skip
 
 
 class HeadTooShort(Exception):
@@ -209,7 +215,9 @@ def _scan(
         start, vr = position + 8, b""
         if explicit:
             group, element, vr, length = short_head(data, position)
-            if vr in _LONG_VRS:
+            if vr in _SHORT_VRS:
+                pass  # most elements: its length is read already
+            elif vr in _LONG_VRS:
                 if start + 4 > end:
                     break
                 length, start = long_length(data, start)[0], start + 4
@@ -232,7 +240,8 @@ def _scan(
         if position > end:
             raise HeadTooShort
         if tag in wanted:
-            found[tag] = bytes(data[start : min(position, start + MAX_VALUE_LENGTH)])
+            kept = length if length < MAX_VALUE_LENGTH else MAX_VALUE_LENGTH
+            found[tag] = bytes(data[start : start + kept])
     if whole > end:
         raise HeadTooShort
     if any(data[position:end]):

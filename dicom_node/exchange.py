@@ -5,11 +5,10 @@ References
 DICOM PS3.7 sections 7.5, 9.3 and 10.3, PS3.8 Annex E.
 """
 
-import select
-import ssl
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import structlog
 
@@ -41,6 +40,7 @@ from kernel.errors import EngineError, Refused
 MAX_IDENTIFIER_LENGTH = 4 << 20
 _MAX_PDU = 131_072
 _COMMAND, _LAST = 1, 2
+_NO_TIME = timedelta(0)
 
 log = structlog.get_logger()
 
@@ -232,12 +232,7 @@ class ServiceAssociation(StorageAssociation):
 
     def has_more_to_read(self) -> bool:
         """Say whether the peer has sent something, without waiting."""
-        sock = self._transport.sock
-        if isinstance(sock, ssl.SSLSocket) and sock.pending():
-            return True
-        waiting = select.poll()  # select itself knows no descriptor beyond 1023
-        waiting.register(sock, select.POLLIN)
-        return bool(waiting.poll(0))
+        return self._transport.has_more(_NO_TIME)
 
     def read_cancel(self, message_id: int) -> bool:
         """Read one message, which must be a C-CANCEL; say whether it is for this operation."""
@@ -266,7 +261,7 @@ class ServiceAssociation(StorageAssociation):
         data = bytearray()
         last = False
         while not last:
-            length, last = self._next_fragment(context)
+            length, last, _ = self._next_fragment(context)
             if len(data) + length > MAX_IDENTIFIER_LENGTH:
                 raise ProtocolBroken(AbortReason.INVALID_PARAMETER, "an identifier has no end")
             part = bytearray(length)
@@ -277,7 +272,7 @@ class ServiceAssociation(StorageAssociation):
     def _next_command(self) -> tuple[Answered, bytearray]:
         command = bytearray()
         while True:
-            context_id, control, length = self._next_pdv()
+            context_id, control, length, _ = self._next_pdv()
             context = self._agreed.contexts.get(context_id)
             if context is None or not control & _COMMAND:
                 raise ProtocolBroken(AbortReason.UNEXPECTED_PARAMETER, "no command set came")

@@ -7,10 +7,12 @@ DICOM PS3.3 sections C.7.1.1, C.7.2.1, C.7.3.1, C.7.6.3 and C.12.1; PS3.6 sectio
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import IntEnum
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 from dicom_node.charsets import CharacterSet, character_set
 from dicom_node.elements import (
@@ -31,6 +33,8 @@ MAX_TEXT = 64
 MAX_CODE = 16
 MAX_DATE = 8
 _MAX_REPEATED = 4096
+_MAX_SERIES = 256
+_MAX_REPEATED_BYTES = 4096
 _DIGEST_TAIL = 17
 _MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 _INT32 = 2**31
@@ -65,6 +69,20 @@ class _Tag(IntEnum):
 
 
 _WANTED = frozenset(int(tag) for tag in _Tag)
+# Hashed and compared as plain numbers: members of an enumeration are slower at that.
+_OF_SERIES = tuple(
+    int(tag)
+    for tag in _Tag
+    if tag
+    not in (
+        _Tag.SOP_INSTANCE_UID,
+        _Tag.INSTANCE_NUMBER,
+        _Tag.ROWS,
+        _Tag.COLUMNS,
+        _Tag.NUMBER_OF_FRAMES,
+    )
+)
+_ABSENT = (b"",) * len(_OF_SERIES)
 _LAST = int(_Tag.COLUMNS)
 
 
@@ -79,11 +97,13 @@ class Defaults:
     character_set: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceHeader:
-    """What the index keeps of an instance, decoded, trimmed and bounded."""
+class InstanceHeader(NamedTuple):
+    """What the index keeps of an instance, decoded, trimmed and bounded.
 
-    instance_uid: str
+    What the instances of a series have in common comes first, so that it is decoded once for all
+    of them (`_common`).
+    """
+
     series_uid: str
     study_uid: str
     sop_class_uid: str
@@ -103,11 +123,12 @@ class InstanceHeader:
     series_number: str
     series_description: str
     body_part: str
+    character_set_defined: bool
+    instance_uid: str
     instance_number: str
     rows: int | None
     columns: int | None
     frames: int
-    character_set_defined: bool
 
 
 def read(
@@ -155,42 +176,59 @@ def read_file(data: Bytes, defaults: Defaults) -> tuple[InstanceHeader, Part10]:
 def _header(
     found: dict[int, bytes], transfer_syntax_uid: str, defaults: Defaults
 ) -> InstanceHeader:
+    values = tuple(map(found.get, _OF_SERIES, _ABSENT))
+    repeats = sum(map(len, values)) <= _MAX_REPEATED_BYTES
+    common = (_common if repeats else _common.__wrapped__)(values, transfer_syntax_uid, defaults)
+    big = is_big_endian(transfer_syntax_uid)
+    own = (
+        _uid(found, _Tag.SOP_INSTANCE_UID),
+        _text(found, _Tag.INSTANCE_NUMBER, _charset(found, defaults))[:MAX_CODE],
+        _unsigned(found, _Tag.ROWS, big),
+        _unsigned(found, _Tag.COLUMNS, big),
+        max(1, _integer(found, _Tag.NUMBER_OF_FRAMES) or 1),
+    )
+    return InstanceHeader._make(common + own)
+
+
+@lru_cache(maxsize=_MAX_SERIES)
+def _common(
+    values: tuple[bytes, ...], transfer_syntax_uid: str, defaults: Defaults
+) -> tuple[Any, ...]:
+    """Decode what the instances of a series have in common: the first fields of their headers."""
+    found = dict(zip(_OF_SERIES, values, strict=True))
     sop_class = _uid(found, _Tag.SOP_CLASS_UID)
     if sop_class == _MEDIA_DIRECTORY:
         raise _not_an_instance()
     study = _uid(found, _Tag.STUDY_INSTANCE_UID)
-    charset = _charset_of(
-        found.get(_Tag.SPECIFIC_CHARACTER_SET, b"")[:MAX_NAME], defaults.character_set
-    )
+    charset = _charset(found, defaults)
     patient_id, issuer = _identity(found, charset, defaults, study)
-    big = is_big_endian(transfer_syntax_uid)
-    return InstanceHeader(
-        instance_uid=_uid(found, _Tag.SOP_INSTANCE_UID),
-        series_uid=_uid(found, _Tag.SERIES_INSTANCE_UID),
-        study_uid=study,
-        sop_class_uid=sop_class,
-        transfer_syntax_uid=transfer_syntax_uid,
-        modality=_text(found, _Tag.MODALITY, charset)[:MAX_CODE],
-        issuer=issuer,
-        patient_id=patient_id,
-        patient_name=_name(found, _Tag.PATIENT_NAME, charset),
-        sex=_text(found, _Tag.PATIENT_SEX, charset)[:MAX_CODE],
-        birth_date=calendar_date(_text(found, _Tag.PATIENT_BIRTH_DATE, charset)),
-        accession=_identifier(_text(found, _Tag.ACCESSION_NUMBER, charset)),
-        study_description=_text(found, _Tag.STUDY_DESCRIPTION, charset)[:MAX_TEXT],
-        study_date=_text(found, _Tag.STUDY_DATE, charset).replace(".", "")[:MAX_DATE],
-        study_time=_text(found, _Tag.STUDY_TIME, charset)[:MAX_CODE],
-        study_id=_text(found, _Tag.STUDY_ID, charset)[:MAX_CODE],
-        referring_physician=_name(found, _Tag.REFERRING_PHYSICIAN_NAME, charset),
-        series_number=_text(found, _Tag.SERIES_NUMBER, charset)[:MAX_CODE],
-        series_description=_text(found, _Tag.SERIES_DESCRIPTION, charset)[:MAX_TEXT],
-        body_part=_text(found, _Tag.BODY_PART_EXAMINED, charset)[:MAX_CODE],
-        instance_number=_text(found, _Tag.INSTANCE_NUMBER, charset)[:MAX_CODE],
-        rows=_unsigned(found, _Tag.ROWS, big),
-        columns=_unsigned(found, _Tag.COLUMNS, big),
-        frames=max(1, _integer(found, _Tag.NUMBER_OF_FRAMES) or 1),
-        character_set_defined=charset.defined,
+    return (
+        _uid(found, _Tag.SERIES_INSTANCE_UID),
+        study,
+        sop_class,
+        transfer_syntax_uid,
+        _text(found, _Tag.MODALITY, charset)[:MAX_CODE],
+        issuer,
+        patient_id,
+        _name(found, _Tag.PATIENT_NAME, charset),
+        _text(found, _Tag.PATIENT_SEX, charset)[:MAX_CODE],
+        calendar_date(_text(found, _Tag.PATIENT_BIRTH_DATE, charset)),
+        _identifier(_text(found, _Tag.ACCESSION_NUMBER, charset)),
+        _text(found, _Tag.STUDY_DESCRIPTION, charset)[:MAX_TEXT],
+        _text(found, _Tag.STUDY_DATE, charset).replace(".", "")[:MAX_DATE],
+        _text(found, _Tag.STUDY_TIME, charset)[:MAX_CODE],
+        _text(found, _Tag.STUDY_ID, charset)[:MAX_CODE],
+        _name(found, _Tag.REFERRING_PHYSICIAN_NAME, charset),
+        _text(found, _Tag.SERIES_NUMBER, charset)[:MAX_CODE],
+        _text(found, _Tag.SERIES_DESCRIPTION, charset)[:MAX_TEXT],
+        _text(found, _Tag.BODY_PART_EXAMINED, charset)[:MAX_CODE],
+        charset.defined,
     )
+
+
+def _charset(found: Mapping[int, bytes], defaults: Defaults) -> CharacterSet:
+    named = found.get(_Tag.SPECIFIC_CHARACTER_SET, b"")[:MAX_NAME]
+    return _charset_of(named, defaults.character_set)
 
 
 def _not_an_instance() -> Unreadable:
@@ -200,7 +238,7 @@ def _not_an_instance() -> Unreadable:
 
 
 def _identity(
-    found: dict[int, bytes], charset: CharacterSet, defaults: Defaults, study_uid: str
+    found: Mapping[int, bytes], charset: CharacterSet, defaults: Defaults, study_uid: str
 ) -> tuple[str, str]:
     """Return (patient id, issuer).
 
@@ -214,7 +252,7 @@ def _identity(
     return patient_id, issuer or defaults.issuer
 
 
-def _uid(found: dict[int, bytes], tag: _Tag) -> str:
+def _uid(found: Mapping[int, bytes], tag: _Tag) -> str:
     raw = found.get(tag, b"").strip(b"\0 ")
     name = tag.name.lower().replace("_", " ")
     if not raw:
@@ -225,7 +263,7 @@ def _uid(found: dict[int, bytes], tag: _Tag) -> str:
     return uid
 
 
-def _text(found: dict[int, bytes], tag: _Tag, charset: CharacterSet) -> str:
+def _text(found: Mapping[int, bytes], tag: _Tag, charset: CharacterSet) -> str:
     raw = found.get(tag)
     if not raw:
         return ""
@@ -252,7 +290,7 @@ def _charset_of(raw: bytes, default: str) -> CharacterSet:
     return character_set([term.strip("\0 ") for term in terms], default=default)
 
 
-def _name(found: dict[int, bytes], tag: _Tag, charset: CharacterSet) -> str:
+def _name(found: Mapping[int, bytes], tag: _Tag, charset: CharacterSet) -> str:
     return _text(found, tag, charset).rstrip("=^ ")[:MAX_NAME]
 
 
@@ -275,7 +313,7 @@ def calendar_date(text: str) -> date | None:
         return None
 
 
-def _integer(found: dict[int, bytes], tag: _Tag) -> int | None:
+def _integer(found: Mapping[int, bytes], tag: _Tag) -> int | None:
     """Return an integer string (VR IS); the first value of several, None where it is none."""
     raw = found.get(tag, b"").split(b"\\")[0].strip(b"\0 ")
     try:
@@ -285,6 +323,6 @@ def _integer(found: dict[int, bytes], tag: _Tag) -> int | None:
     return value if -_INT32 <= value < _INT32 else None
 
 
-def _unsigned(found: dict[int, bytes], tag: _Tag, big_endian: bool) -> int | None:
+def _unsigned(found: Mapping[int, bytes], tag: _Tag, big_endian: bool) -> int | None:
     raw = found.get(tag, b"")
     return int.from_bytes(raw[:2], "big" if big_endian else "little") if len(raw) >= 2 else None

@@ -150,6 +150,11 @@ class Arriving:
         self._failure: Transient | OSError | None = None
         self._head = b""
 
+    def ready(self, size: int) -> memoryview | None:
+        """Return where the next bytes will lie, if up to `size` of them do without a write."""
+        start = 0 if self._failure is not None else len(self._record.in_memory)
+        return self._frame.body[start : start + size] if start + size <= self._frame.size else None
+
     def room(self, size: int) -> memoryview:
         """Return memory for the next `size` bytes of the data set."""
         if self._failure is not None:

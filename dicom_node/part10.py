@@ -21,7 +21,8 @@ from kernel.ids import is_uid
 PREAMBLE_LENGTH = 128
 _PREFIX = b"DICM"
 _BLANK = bytes(PREAMBLE_LENGTH)
-_START = PREAMBLE_LENGTH + len(_PREFIX)
+_BLANK_START = _BLANK + _PREFIX
+_START = len(_BLANK_START)
 _MAX_META_LENGTH = 65_536
 _LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT"})
 _VERSION, _CLASS, _INSTANCE, _SYNTAX = 0x0001, 0x0002, 0x0003, 0x0010
@@ -44,14 +45,22 @@ def file_head(*, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid:
 
     What is announced but is not a UID stays out: the bytes must be kept even then.
     """
-    body = struct.pack("<HH2sHI", 2, _VERSION, b"OB", 0, 2) + b"\0\1"
-    body += _repeated(_CLASS, b"UI", sop_class_uid, b"\0")
-    body += _short(_INSTANCE, b"UI", sop_instance_uid, b"\0")
-    body += _repeated(_SYNTAX, b"UI", transfer_syntax_uid, b"\0")
-    body += _repeated(_IMPLEMENTATION, b"UI", IMPLEMENTATION_CLASS_UID, b"\0")
-    body += _repeated(_IMPLEMENTATION_NAME, b"SH", IMPLEMENTATION_VERSION, b" ")
-    length = struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(body))
-    return bytes(PREAMBLE_LENGTH) + _PREFIX + length + body
+    before, behind = _around_instance(sop_class_uid, transfer_syntax_uid)
+    instance = _short(_INSTANCE, b"UI", sop_instance_uid, b"\0")
+    length = struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(before) + len(instance) + len(behind))
+    return b"".join((_BLANK_START, length, before, instance, behind))
+
+
+@lru_cache(maxsize=256)
+def _around_instance(sop_class_uid: str, transfer_syntax_uid: str) -> tuple[bytes, bytes]:
+    """Return the meta information before and behind the instance UID, the same for a series."""
+    version = struct.pack("<HH2sHI", 2, _VERSION, b"OB", 0, 2) + b"\0\1"
+    behind = (
+        _short(_SYNTAX, b"UI", transfer_syntax_uid, b"\0")
+        + _short(_IMPLEMENTATION, b"UI", IMPLEMENTATION_CLASS_UID, b"\0")
+        + _short(_IMPLEMENTATION_NAME, b"SH", IMPLEMENTATION_VERSION, b" ")
+    )
+    return version + _short(_CLASS, b"UI", sop_class_uid, b"\0"), behind
 
 
 def split(data: bytes | bytearray | memoryview) -> Part10:
@@ -112,8 +121,3 @@ def _short(element: int, vr: bytes, text: str, padding: bytes) -> bytes:
     raw = text.encode("ascii") if vr != b"UI" or is_uid(text) else b""
     raw += padding * (len(raw) % 2)
     return struct.pack("<HH2sH", 2, element, vr, len(raw)) + raw
-
-
-@lru_cache(maxsize=256)
-def _repeated(element: int, vr: bytes, text: str, padding: bytes) -> bytes:
-    return _short(element, vr, text, padding)

@@ -26,6 +26,7 @@ from storage.frame import Frame
 from storage.journal import ALIGNMENT
 
 _COMMAND, _LAST = 1, 2
+_USUAL_COMMAND = 512
 
 log = structlog.get_logger()
 
@@ -76,6 +77,7 @@ class StorageAssociation:
         self._in_flight = in_flight
         self._limits = limits
         self._frame: Frame | None = None
+        self._scratch = memoryview(bytearray(_USUAL_COMMAND))
         self._busy = threading.Lock()
         self._stopping = False
         self.stored = 0
@@ -114,9 +116,9 @@ class StorageAssociation:
 
     def _next_request(self) -> tuple[Answered, Request]:
         command = bytearray()
-        first = -1
+        first, scratch = -1, self._scratch
         while True:
-            context_id, control, length = self._next_pdv()
+            context_id, control, length, came = self._next_pdv(scratch)
             if not control & _COMMAND:
                 raise ProtocolBroken(AbortReason.UNEXPECTED_PARAMETER, "a data set came first")
             first = context_id if first < 0 else first
@@ -124,9 +126,11 @@ class StorageAssociation:
                 raise ProtocolBroken(
                     AbortReason.INVALID_PARAMETER, "a command set is mixed or too long"
                 )
-            part = bytearray(length)
-            self._transport.fill(memoryview(part))
-            command += part
+            command += scratch[:came]
+            if came < length:
+                part = bytearray(length - came)
+                self._transport.fill(memoryview(part))
+                command += part
             if control & _LAST:
                 break
         context = self._agreed.contexts.get(first)
@@ -177,14 +181,17 @@ class StorageAssociation:
     def _receive(self, context: Answered, announced: Announced) -> Answer:
         """Read one data set; what outgrows the frame goes to the journal as it comes."""
         arriving = self._intake.begin(announced, self._agreed.source, self._whole_frame())
+        longest = self._limits.max_pdu
         try:
             total, last = 0, False
             while not last:
-                length, last = self._next_fragment(context)
+                length, last, came = self._next_fragment(context, arriving.ready(longest))
                 total += length
                 if total > self._limits.max_data_set_bytes:
                     raise ProtocolBroken(AbortReason.NOT_SPECIFIED, "a data set has no end")
-                self._transport.fill(arriving.room(length))
+                room = arriving.room(length)
+                if came < length:
+                    self._transport.fill(room[came:])
                 arriving.filled(length)
             return arriving.finish()
         finally:
@@ -194,19 +201,22 @@ class StorageAssociation:
         buffer = self._whole_frame().body
         last = False
         while not last:
-            length, last = self._next_fragment(context)
+            length, last, _ = self._next_fragment(context)
             self._transport.fill(buffer[:length])
 
-    def _next_fragment(self, context: Answered) -> tuple[int, bool]:
-        context_id, control, length = self._next_pdv()
+    def _next_fragment(
+        self, context: Answered, room: memoryview | None = None
+    ) -> tuple[int, bool, int]:
+        """Return the length of the next fragment, whether it is the last, and what lies in room."""
+        context_id, control, length, came = self._next_pdv(room)
         if control & _COMMAND or context_id != context.id:
             raise ProtocolBroken(
                 AbortReason.UNEXPECTED_PARAMETER, "another message begins within a data set"
             )
-        return length, bool(control & _LAST)
+        return length, bool(control & _LAST), came
 
-    def _next_pdv(self) -> tuple[int, int, int]:
-        return self._transport.next_pdv(limit=self._limits.max_pdu)
+    def _next_pdv(self, room: memoryview | None = None) -> tuple[int, int, int, int]:
+        return self._transport.next_pdv(limit=self._limits.max_pdu, room=room)
 
     def _whole_frame(self) -> Frame:
         if self._frame is None:

@@ -64,6 +64,7 @@ class Transport:
         self._wait_all = 0 if isinstance(sock, ssl.SSLSocket) else socket.MSG_WAITALL
         self._head = memoryview(bytearray(HEADER_LENGTH + _PDV_HEAD_LENGTH))
         self._left = 0
+        self._ahead = memoryview(b"")
         self._nagle_waits = 0
         sock.settimeout(None)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -79,6 +80,8 @@ class Transport:
 
     def has_more(self, patience: timedelta) -> bool:
         """Say whether the peer sends something within a time."""
+        if self._ahead:
+            return True
         if isinstance(self.sock, ssl.SSLSocket) and self.sock.pending():
             return True
         waiting = select.poll()
@@ -105,10 +108,19 @@ class Transport:
         self.fill(memoryview(body))
         return kind, body
 
-    def next_pdv(self, *, limit: int) -> tuple[int, int, int]:
-        """Go to the next presentation data value; return context id, control byte, length in bytes.
+    def next_pdv(self, *, limit: int, room: memoryview | None = None) -> tuple[int, int, int, int]:
+        """Go to the next presentation data value.
 
-        The caller then fills a buffer of exactly that length.
+        The caller then fills a buffer with what is not here yet.
+
+        Parameters
+        ----------
+        room
+            Where its bytes will lie; what comes together with its head is put there at once.
+
+        Returns
+        -------
+        Context id, control byte, length in bytes, and how many of these lie in `room` already.
 
         Raises
         ------
@@ -120,16 +132,21 @@ class Transport:
             The peer aborted, the connection ended, or the peer fell silent.
         """
         if self._left:
+            came = 0
             self.fill(self._head[HEADER_LENGTH:])
         else:
-            self._begin_pdu(limit)
+            came = self._begin_pdu(limit, room)
         length, context_id, control = _PDV_HEAD.unpack_from(self._head, HEADER_LENGTH)
         if length < 2 or length + 4 > self._left:
             raise ProtocolBroken(AbortReason.INVALID_PARAMETER, "a PDV leads out of its PDU")
         self._left -= length + 4
         if 0 < self._left < _PDV_HEAD_LENGTH:
             raise ProtocolBroken(AbortReason.INVALID_PARAMETER, "bytes are left over in a PDU")
-        return context_id, control, length - 2
+        length -= 2
+        if came > length and room is not None:
+            self._ahead = memoryview(bytes(room[length:came]))
+            came = length
+        return context_id, control, length, came
 
     def fill(self, view: memoryview) -> None:
         """Fill a buffer.
@@ -139,7 +156,9 @@ class Transport:
         PeerGone
             The connection ended or the time for it ran out.
         """
-        got, size = 0, len(view)
+        got, size = self._from_ahead(view), len(view)
+        if got == size:
+            return
         began = self._before_waiting()
         while got < size:
             try:
@@ -224,10 +243,13 @@ class Transport:
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
 
-    def _begin_pdu(self, limit: int) -> None:
-        began = self._before_waiting()
-        got = self._first_bytes(began)
-        self._watch_for_nagle(self._clock() - began)
+    def _begin_pdu(self, limit: int, room: memoryview | None) -> int:
+        """Read the head of a P-DATA-TF; return how many bytes behind it came into `room`."""
+        got = self._from_ahead(self._head)
+        if not got:
+            began = self._before_waiting()
+            got = self._first_bytes(began, room)
+            self._watch_for_nagle(self._clock() - began)
         if got < HEADER_LENGTH:
             self.fill(self._head[got:HEADER_LENGTH])
             got = HEADER_LENGTH
@@ -238,13 +260,19 @@ class Transport:
             raise ProtocolBroken(
                 AbortReason.INVALID_PARAMETER, f"a P-DATA-TF of {length} bytes was not agreed on"
             )
-        self.fill(self._head[got:])
         self._left = length
+        if got < len(self._head):
+            self.fill(self._head[got:])
+            return 0
+        return got - len(self._head)
 
-    def _first_bytes(self, began: float) -> int:
+    def _first_bytes(self, began: float, room: memoryview | None) -> int:
         while True:
             try:
-                got = self.sock.recv_into(self._head)
+                if room is None or not self._wait_all:
+                    got = self.sock.recv_into(self._head)
+                else:  # a call less for each PDU, and with it a turn at the interpreter
+                    got = self.sock.recvmsg_into([self._head, room])[0]
             except (BlockingIOError, ssl.SSLWantReadError):
                 if self._clock() - began > self._idle_s:
                     raise PeerGone("the peer was idle for too long") from None
@@ -254,6 +282,14 @@ class Transport:
             if not got:
                 raise PeerGone("the connection was closed")
             return got
+
+    def _from_ahead(self, view: memoryview) -> int:
+        """Take what came before its time; return how many bytes that was."""
+        count = min(len(self._ahead), len(view))
+        if count:
+            view[:count] = self._ahead[:count]
+            self._ahead = self._ahead[count:]
+        return count
 
     def _not_data(self, kind: int, length: int, got: int) -> None:
         if kind not in (PduType.RELEASE_RQ, PduType.ABORT):

@@ -24,6 +24,7 @@ class Frame:
     def __init__(self, body_bytes: int) -> None:
         self.whole = memoryview(mmap(-1, ALIGNMENT + aligned(body_bytes)))
         self.body = self.whole[ALIGNMENT:]
+        self.size = len(self.body)
 
     def set_front(self, front: bytes) -> None:
         """Put the page before the body in place."""

@@ -8,6 +8,8 @@ from storage.frame import Frame
 from storage.record import ALIGNMENT, HEADER_BYTES, Place, header, to_whole_pages
 from storage.segment import Segment, full_or, write_at
 
+_HASHED_AT_ONCE = 256 << 10  # fragments are shorter, and each step is a turn at the interpreter
+
 
 class Room(Protocol):
     """Where a record can lie; the journal."""
@@ -41,6 +43,7 @@ class Incoming:
         self._unflushed: tuple[Segment, int] | None = None
         self._written = 0
         self._used = 0
+        self._hashed = 0  # of what is filled and not written
 
     @property
     def length(self) -> int:
@@ -71,8 +74,9 @@ class Incoming:
 
     def filled(self, size: int) -> None:
         """Take the next `size` bytes as filled."""
-        self._hash.update(self._frame.body[self._used : self._used + size])
         self._used += size
+        if self._used - self._hashed >= _HASHED_AT_ONCE:
+            self._hash_filled()
 
     def commit(self) -> Place:
         """Make the record durable and return its place.
@@ -94,6 +98,7 @@ class Incoming:
         JournalFull
             The disk has no room.
         """
+        self._hash_filled()
         try:
             segment, offset = self._write_lent() if self._lent else self._write_whole()
         except OSError as error:
@@ -153,8 +158,14 @@ class Incoming:
             self.discard()
         return segment, offset
 
+    def _hash_filled(self) -> None:
+        if self._used > self._hashed:
+            self._hash.update(self._frame.body[self._hashed : self._used])
+            self._hashed = self._used
+
     def _put(self) -> None:
         """Write the whole pages of what is filled."""
+        self._hash_filled()
         try:
             if self._lent is None:
                 self._lent = self._room.lend()
@@ -166,6 +177,7 @@ class Incoming:
         self._frame.drop(size, self._used)
         self._written += size
         self._used -= size
+        self._hashed -= size
 
     def _front(self, segment: Segment) -> bytes:
         length = len(self._beginning) + self.length

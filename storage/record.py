@@ -22,6 +22,7 @@ MAX_NOTE_BYTES = 65_536
 _MAGIC = b"TELERAD1"
 _HEADER = struct.Struct("<8s16sIQ32sI")
 HEADER_BYTES = _HEADER.size
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def aligned(size: int) -> int:
 
 def encoded_note(note: Mapping[str, str]) -> bytes:
     """Encode what is kept beside the bytes."""
-    noted = json.dumps(dict(note), ensure_ascii=False).encode()
+    noted = _ENCODER.encode(dict(note)).encode()
     if len(noted) > MAX_NOTE_BYTES:
         raise ValueError(f"a journal note may have {MAX_NOTE_BYTES} bytes, not {len(noted)}")
     return noted
