@@ -193,6 +193,24 @@ def test_an_undeclared_character_set_is_the_devices_own() -> None:
     assert not header.character_set_defined
 
 
+def test_what_a_series_has_in_common_is_never_taken_from_another() -> None:
+    first, other = a_slice(number=1), a_slice(number=2)
+    for each, name in ((first, "A"), (other, "B")):
+        each.SeriesDescription = name
+    other.Rows, other.NumberOfFrames = 7, 3
+    headers = [header_of(each) for each in (first, other, first)]
+    assert headers[0] == headers[2]
+    assert [header.series_description for header in headers] == ["A", "B", "A"]
+    assert (headers[1].rows, headers[1].frames, headers[1].instance_number) == (7, 3, "2")
+    assert headers[0].instance_uid != headers[1].instance_uid
+
+
+def test_the_same_series_by_two_devices_has_the_issuer_of_each() -> None:
+    _, data = as_sent(as_file(a_slice()))
+    issuers = [read(data, EXPLICIT_LITTLE, Defaults(issuer)).issuer for issuer in ("ONE", "TWO")]
+    assert issuers == ["ONE", "TWO"]
+
+
 def test_text_has_no_control_characters() -> None:
     _, plain = as_sent(as_file(a_slice()))
     header = read(plain.replace(b"CT CHEST", b"CT\r\nX\x00Y\x1b"), EXPLICIT_LITTLE, DEFAULTS)

@@ -1,12 +1,19 @@
 """The byte stream: senders that wait for our acknowledgements get them at once, others do not."""
 
 import socket
+import struct
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from dicom_node.transport import Transport
+from dicom_node.pdu import release_request
+from dicom_node.transport import Released, Transport
+
+RELEASE = release_request()
 
 
 class Told(socket.socket):
@@ -70,3 +77,73 @@ def test_quick_acknowledgement_is_armed_for_senders_that_wait_for_it(
     read(transport, peer)
     read(transport, peer)
     assert ours.armed() == (2 if armed else 0)
+
+
+def p_data(*values: tuple[int, bytes]) -> bytes:
+    """Encode one P-DATA-TF with values of (control byte, fragment)."""
+    items = b"".join(struct.pack(">IBB", len(f) + 2, 1, control) + f for control, f in values)
+    return struct.pack(">BBI", 4, 0, len(items)) + items
+
+
+def whole_messages(transport: Transport, count: int, room: int) -> list[bytes]:
+    """Read so many messages as the pump does: what came with a head is in the room already."""
+    buffer, found = memoryview(bytearray(1 << 16)), []
+    for _ in range(count):
+        used, control = 0, 0
+        while not control & 2:
+            ready = buffer[used : used + room] if room else None
+            _, control, length, came = transport.next_pdv(limit=1 << 16, room=ready)
+            transport.fill(buffer[used + came : used + length])
+            used += length
+        found.append(bytes(buffer[:used]))
+    return found
+
+
+fragments = st.lists(st.binary(max_size=600), min_size=1, max_size=5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    messages=st.lists(fragments, min_size=1, max_size=4),
+    together=st.booleans(),
+    step=st.integers(1, 2000),
+    room=st.sampled_from([0, 1, 7, 300, 4000]),
+)
+def test_messages_are_read_whole_however_their_bytes_come(
+    messages: list[list[bytes]], together: bool, step: int, room: int
+) -> None:
+    sent = b""
+    for message in messages:
+        values = [(0, part) for part in message[:-1]] + [(2, message[-1])]
+        sent += p_data(*values) if together else b"".join(p_data(value) for value in values)
+    sent += RELEASE
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        peer = socket.create_connection(door.getsockname())
+        ours, _ = door.accept()
+    with peer, ours:
+        patience = timedelta(seconds=30)
+        transport = Transport(ours, silence=patience, idle=patience)
+        sender = threading.Thread(
+            target=lambda: [peer.sendall(sent[at : at + step]) for at in range(0, len(sent), step)]
+        )
+        sender.start()
+        found = whole_messages(transport, len(messages), room)
+        with pytest.raises(Released):
+            transport.next_pdv(limit=1 << 16, room=memoryview(bytearray(room)) if room else None)
+        sender.join()
+    assert found == [b"".join(message) for message in messages]
+
+
+def test_what_came_ahead_counts_as_something_to_read(ends: tuple[Told, socket.socket]) -> None:
+    ours, peer = ends
+    patience = timedelta(seconds=30)
+    transport = Transport(ours, silence=patience, idle=patience)
+    peer.sendall(p_data((3, b"a C-STORE")) + p_data((3, b"its C-CANCEL")))
+    room = memoryview(bytearray(100))
+    _, _, length, came = transport.next_pdv(limit=1000, room=room)
+    transport.fill(room[came:length])
+    assert bytes(room[:length]) == b"a C-STORE"
+    assert transport.has_more(patience)
+    _, _, length, came = transport.next_pdv(limit=1000, room=room)
+    transport.fill(room[came:length])
+    assert bytes(room[:length]) == b"its C-CANCEL"

@@ -3,7 +3,7 @@
 import io
 import zipfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -107,6 +107,37 @@ def test_a_study_of_which_nothing_was_stored_is_never_complete(room: Room) -> No
     with room.database.reading() as tx:
         (study,) = archive.unsettled(tx, arrived_before=AT)
     assert study.study_uid == "1.2.3"
+
+
+def test_a_new_study_beside_a_known_one_is_unsettled_only_if_something_of_it_was_stored(
+    room: Room,
+) -> None:
+    room.receive("1.2.3.1.1", b"first")
+    bodies = {"1.2.3": ("1.2.3.1.2", b"more"), "4.5.6": ("1.2.3.1.1", b"not the first")}
+    places = {study: room.journal.append({}, body) for study, (_, body) in bodies.items()}
+    with room.database.transaction() as tx:
+        rows = [(new_instance(tx, uid, study), places[study]) for study, (uid, _) in bodies.items()]
+        archive.admit_many(tx, rows)
+    with room.database.reading() as tx:
+        assert [each.study_uid for each in archive.unsettled(tx, arrived_before=AT)] == ["1.2.3"]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_the_last_arrival_of_a_study_is_that_of_its_newest_instance(
+    room: Room, together: bool
+) -> None:
+    moments = {"1.2.3.1.2": AT + timedelta(seconds=2), "1.2.3.1.1": AT}
+    places = {uid: room.journal.append({}, uid.encode()) for uid in moments}
+    with room.database.transaction() as tx:
+        rows = [
+            (new_instance(tx, uid, "1.2.3")._replace(received_at=at), places[uid])
+            for uid, at in sorted(moments.items())
+        ]
+        for group in [rows] if together else [[row] for row in rows]:
+            archive.admit_many(tx, group)
+        found = archive.unsettled_study(tx, "1.2.3")
+    assert found is not None
+    assert found.last_arrival_at == AT + timedelta(seconds=2)
 
 
 def test_a_batch_that_holds_one_uid_twice_admits_it_once(room: Room) -> None:

@@ -243,7 +243,9 @@ def test_a_data_set_larger_than_the_buffer_is_stored_verbatim(node: Node) -> Non
     assert node.archive.read(announced.sop_instance_uid).endswith(data)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_an_association_cut_at_any_byte_stores_nothing(node: Node, data: st.DataObject) -> None:
     announced, encoded = as_sent(as_file(a_slice(study=56, side=40)))
@@ -258,7 +260,9 @@ def test_an_association_cut_at_any_byte_stores_nothing(node: Node, data: st.Data
     assert node.archive.instances_of(str(a_slice(study=56).StudyInstanceUID)) == []
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(junk=st.binary(min_size=1, max_size=300))
 def test_any_bytes_on_an_open_association_end_it_cleanly(node: Node, junk: bytes) -> None:
     with node.speak() as speaker:
