@@ -46,6 +46,7 @@ __all__ = ["ALIGNMENT", "Journal", "JournalFull", "NoSuchPlace", "Place", "Place
 
 SEGMENT_BYTES = 64 << 20
 _MAX_RESTING = 2
+_CLOSED_WITHIN_S = 10.0  # a disk that hangs does not keep the node from ending
 _RESTING_PART = 4  # a segment with less than a quarter of its room left is not lent again
 
 
@@ -87,6 +88,7 @@ class Journal:
         self._reserve_lock = threading.Lock()
         self._current: Segment | None = None
         self._resting: list[Segment] = []
+        self._retiring: list[threading.Thread] = []
         self._closed = False
         self._spare = Spare(self._made)
         directory.mkdir(parents=True, exist_ok=True)
@@ -227,6 +229,9 @@ class Journal:
                 segment.close()
             self._resting, self._current = [], None
             self._spare.close()
+            retiring, self._retiring = self._retiring, []
+        for closer in retiring:
+            closer.join(_CLOSED_WITHIN_S)
 
     def reserve(self, size: int) -> tuple[Segment, int]:
         """Give room for `size` bytes in the current segment; whoever takes it writes there."""
@@ -291,7 +296,12 @@ class Journal:
 
     def _retire(self, segment: Segment) -> None:
         """Close a segment once its last writer is done."""
-        threading.Thread(target=segment.close_when_idle, name="journal-retire", daemon=True).start()
+        closer = threading.Thread(
+            target=segment.close_when_idle, name="journal-retire", daemon=True
+        )
+        self._retiring = [each for each in self._retiring if each.is_alive()]
+        closer.start()
+        self._retiring.append(closer)
 
 
 def _publish(made: Segment) -> None:
