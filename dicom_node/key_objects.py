@@ -19,9 +19,11 @@ from dicom_node.data_sets import Attributes
 from dicom_node.rejection import Rejection, of_key_object
 from dicom_node.uids import DEFLATED_LITTLE
 from kernel.errors import Corrupt, Refused
-from storage import rejections
+from kernel.people import Actor, Role
+from storage import audit, rejections
 from storage.archive import Archive
 from storage.engine import Transaction
+from storage.rejections import KeyObject
 from storage.work import DueWork
 
 _LEASE = timedelta(minutes=1)
@@ -53,7 +55,11 @@ class ManifestReading:
             found = rejections.claim(tx, instance_uid, until=tx.at + _LEASE)
         if found is None or found.read:
             return
-        told, rejection = self._told(instance_uid)
+        try:
+            told, rejection = self._told(instance_uid)
+        except (Refused, Corrupt) as refusal:
+            told, rejection = (), None
+            self._note_unreadable(found, refusal.code)
         with self._archive.database.transaction() as tx:
             reason = None if rejection is None else rejection.reason.value
             named = {} if rejection is None else rejection.instances
@@ -71,14 +77,23 @@ class ManifestReading:
             )
 
     def _told(self, instance_uid: str) -> tuple[tuple[str, ...], Rejection | None]:
-        try:
-            told = _decoded(self._archive.read(instance_uid))
-            if told is None:
-                return (), None
-            return announcements.of_manifest(told), of_key_object(told)
-        except (Refused, Corrupt) as refusal:
-            log.warning("key_objects.unreadable", instance_uid=instance_uid, code=refusal.code)
+        told = _decoded(self._archive.read(instance_uid))
+        if told is None:
             return (), None
+        return announcements.of_manifest(told), of_key_object(told)
+
+    def _note_unreadable(self, found: KeyObject, code: str) -> None:
+        """Note what says nothing: it might have been meant to take something back."""
+        log.warning("key_objects.unreadable", instance_uid=found.instance_uid, code=code)
+        with self._archive.database.transaction() as tx:
+            audit.record(
+                tx,
+                actor=Actor(found.actor, Role.DEVICE, found.organisation_id or None),
+                action="key_objects.unreadable",
+                subject=f"instance:{found.instance_uid}",
+                outcome="refused",
+                detail={"code": code},
+            )
 
 
 def _decoded(file: bytes) -> Attributes | None:

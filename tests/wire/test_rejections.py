@@ -279,3 +279,6 @@ def test_a_note_that_cannot_be_read_holds_nothing_up(site: Site) -> None:
     site.drive(settle=True)
     assert uid(1) in site.shown()
     assert site.facts() == ["StudyCompleted"]
+    with site.node.database.reading() as tx:
+        (told,) = [one for one in audit.latest(tx) if one.action == "key_objects.unreadable"]
+    assert (told.actor, told.outcome) == (f"ae:{CALLING}", "refused")
