@@ -126,7 +126,7 @@ class Supervisor:
         """
         child = self.aside(name, act)
         while child.pid and not self._told_to_stop:
-            self._turn(None)
+            self._step()
         if child.how:
             raise self._refusal(child)
         return not self._told_to_stop
@@ -159,20 +159,24 @@ class Supervisor:
         while not self._told_to_stop:
             if all(child.ready for child in self._children.values()):
                 return True
-            self._turn(None)
+            self._step()
         return False
 
     def watch(self) -> None:
         """Start anew what dies, until SIGTERM or SIGINT."""
         while not self._told_to_stop:
-            for child in self._children.values():
-                if child.due_s is not None and child.due_s <= monotonic_s():
-                    self._begin(child)
-            due = [child.due_s for child in self._children.values() if child.due_s is not None]
-            self._turn(max(0.0, min(due) - monotonic_s()) if due else None)
+            self._step()
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self._told_to_stop = self._told_to_stop or number != signal.SIGCHLD
+
+    def _step(self) -> None:
+        """Begin what is due to be started anew; wait for something to happen."""
+        for child in self._children.values():
+            if child.due_s is not None and child.due_s <= monotonic_s():
+                self._begin(child)
+        due = [child.due_s for child in self._children.values() if child.due_s is not None]
+        self._turn(max(0.0, min(due) - monotonic_s()) if due else None)
 
     def _turn(self, timeout_s: float | None) -> None:
         """Wait for something to happen, and take note of it."""
