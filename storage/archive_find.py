@@ -29,6 +29,7 @@ from storage.engine import Transaction
 from storage.hidden import INSTANCE_SHOWN, SERIES_SHOWN, STUDY_SHOWN, hide_some
 from storage.like import ESCAPE, bounds, like
 from storage.patients import Patient
+from storage.prepared import UIDS, Prepared, among
 from storage.series_queries import Held
 from storage.tables.archive import INSTANCES, SERIES, STUDIES
 from storage.tables.patients import PATIENTS
@@ -176,16 +177,14 @@ def held(tx: Transaction, narrowing: Narrowing, scope: Scope | None) -> list[Hel
 def contents_of_studies(tx: Transaction, study_uids: Sequence[str]) -> dict[str, Contents]:
     """Return modalities, SOP classes and numbers of series and instances by study."""
     held = {uid: Contents(studies=1) for uid in study_uids}
-    uids = {"uids": list(study_uids)}
-    series, instances = _SERIES_OF_STUDIES, _INSTANCES_OF_STUDIES
-    if hide_some(tx, uids["uids"]):  # else counted in the indexes alone
-        series, instances = series.where(SERIES_SHOWN), instances.where(INSTANCE_SHOWN)
-    for row in tx.execute(series, uids):
-        held[row.study_uid].modalities.add(row.modality)
-        held[row.study_uid].series += row.number
-    for row in tx.execute(instances, uids):
-        held[row.study_uid].sop_classes.add(row.sop_class_uid)
-        held[row.study_uid].instances += row.number
+    uids = (list(study_uids),)
+    hidden = hide_some(tx, uids[0])  # else counted in the indexes alone
+    for uid, modality, number in tx.rows(_SERIES_OF_STUDIES[hidden], uids):
+        held[uid].modalities.add(modality)
+        held[uid].series += number
+    for uid, sop_class_uid, number in tx.rows(_INSTANCES_OF_STUDIES[hidden], uids):
+        held[uid].sop_classes.add(sop_class_uid)
+        held[uid].instances += number
     return held
 
 
@@ -244,16 +243,31 @@ def patients_by_ref(tx: Transaction, refs: Sequence[str]) -> dict[str, Patient]:
 
 _ASKED_OF = PATIENTS.alias("asked_of")
 _UIDS: BindParameter[Any] = bindparam("uids", expanding=True)
-_SERIES_OF_STUDIES = (
-    select(SERIES.c.study_uid, SERIES.c.modality, func.count().label("number"))
-    .where(SERIES.c.study_uid.in_(_UIDS))
-    .group_by(SERIES.c.study_uid, SERIES.c.modality)
-)
-_INSTANCES_OF_STUDIES = (
-    select(INSTANCES.c.study_uid, INSTANCES.c.sop_class_uid, func.count().label("number"))
-    .where(INSTANCES.c.study_uid.in_(_UIDS))
-    .group_by(INSTANCES.c.study_uid, INSTANCES.c.sop_class_uid)
-)
+
+
+def _counted(column: ColumnElement[str], shown: ColumnElement[bool] | None) -> Prepared:
+    """Count what studies hold, by study and by a column; of that which is shown, if it is said."""
+    uid = column.table.c.study_uid
+    conditions = [] if shown is None else [shown]
+    return Prepared.on_both(
+        lambda dialect: (
+            select(uid, column, func.count())
+            .where(among(uid, dialect), *conditions)
+            .group_by(uid, column)
+        ),
+        (UIDS,),
+    )
+
+
+# By whether something of the studies is hidden.
+_SERIES_OF_STUDIES = {
+    False: _counted(SERIES.c.modality, None),
+    True: _counted(SERIES.c.modality, SERIES_SHOWN),
+}
+_INSTANCES_OF_STUDIES = {
+    False: _counted(INSTANCES.c.sop_class_uid, None),
+    True: _counted(INSTANCES.c.sop_class_uid, INSTANCE_SHOWN),
+}
 _CLASSES = select(INSTANCES.c.instance_uid, INSTANCES.c.sop_class_uid).where(
     INSTANCES.c.instance_uid.in_(_UIDS), INSTANCE_SHOWN
 )

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.engine import RowMapping
 
 from kernel.digest import digest_of_value
 from kernel.facts import Plain
 from kernel.people import Actor
 from storage.engine import Transaction
+from storage.prepared import Prepared
 from storage.tables.audit import AUDIT, AUDIT_HEAD
 
 GENESIS = "0" * 64
@@ -110,15 +111,28 @@ def _chain(tx: Transaction, pending: list[dict[str, object]]) -> None:
         seq += 1
         numbered = {**content, "seq": seq}
         digest = _hash(numbered, previous)
-        rows.append({**numbered, "previous": previous, "hash": digest})
+        rows.append((*(numbered[name] for name in _CONTENT), previous, digest))
         previous = digest
-    tx.execute(insert(AUDIT), rows)
-    tx.execute(update(AUDIT_HEAD).values(seq=seq, hash=previous))
+    tx.run(_ADD, rows)
+    tx.run(_GO_ON, [(seq, previous)])
 
 
 def _head(tx: Transaction) -> tuple[int, str]:
-    head = tx.execute(select(AUDIT_HEAD).with_for_update()).one()
-    return head.seq, head.hash
+    ((seq, digest),) = tx.rows(_HEAD, ())
+    return seq, digest
+
+
+# Every answer that shows something leaves an entry, so these are among what is done most often.
+_CONTENT = (
+    "at", "actor", "role", "organisation", "action", "subject", "case_id", "outcome", "detail",
+    "seq",
+)  # fmt: skip
+_ADD = Prepared.on_both(lambda _: insert(AUDIT), (*_CONTENT, "previous", "hash"))
+_GO_ON = Prepared.on_both(
+    lambda _: update(AUDIT_HEAD).values(seq=bindparam("last"), hash=bindparam("last_hash")),
+    ("last", "last_hash"),
+)
+_HEAD = Prepared.on_both(lambda _: select(AUDIT_HEAD.c.seq, AUDIT_HEAD.c.hash).with_for_update())
 
 
 def _hash(content: Mapping[str, object], previous: str) -> str:

@@ -7,6 +7,7 @@ almost empty settles that for nearly all of them.
 from sqlalchemy import exists, not_, or_, select
 
 from storage.engine import Transaction
+from storage.prepared import UIDS, Prepared, among
 from storage.tables.archive import INSTANCES, SERIES, STUDIES
 
 INSTANCE_SHOWN = INSTANCES.c.withdrawn.is_(None)
@@ -45,7 +46,14 @@ def is_shown(tx: Transaction, study_uid: str) -> bool:
 
 def hide_some(tx: Transaction, study_uids: list[str]) -> bool:
     """Say whether something of one of some studies is withdrawn."""
-    gone = select(INSTANCES.c.study_uid).where(
-        INSTANCES.c.study_uid.in_(study_uids), INSTANCES.c.withdrawn.is_not(None)
-    )
-    return tx.execute(gone.limit(1)).first() is not None
+    return bool(tx.rows(_GONE_OF_SOME, (study_uids,)))
+
+
+_GONE_OF_SOME = Prepared.on_both(
+    lambda dialect: (
+        select(INSTANCES.c.study_uid)
+        .where(among(INSTANCES.c.study_uid, dialect), INSTANCES.c.withdrawn.is_not(None))
+        .limit(1)
+    ),
+    (UIDS,),
+)

@@ -10,12 +10,37 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Date, DateTime, Dialect, Insert
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Date,
+    DateTime,
+    Dialect,
+    Insert,
+    String,
+    any_,
+    bindparam,
+    func,
+    select,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.expression import ClauseElement
 
 Row = tuple[Any, ...]
+UIDS = "uids"
 
 _MAX_MOMENTS = 256
+
+
+def among(column: ColumnElement[str], dialect: str) -> ColumnElement[bool]:
+    """Return the condition that a column is in the list that the value `UIDS` stands for.
+
+    The list is one value, so that the text is the same however long it is.
+    """
+    if dialect == "sqlite":
+        listed = func.json_each(bindparam(UIDS, type_=JSON())).table_valued("value")
+        return column.in_(select(listed.c.value))
+    return column == any_(bindparam(UIDS, type_=ARRAY(String())))
 
 
 class Prepared:
@@ -34,6 +59,13 @@ class Prepared:
         self._statements = by_dialect
         self._columns = tuple(columns)
         self._texts: dict[str, _Text] = {}
+
+    @classmethod
+    def on_both(
+        cls, made: Callable[[str], ClauseElement], columns: Sequence[str] = ()
+    ) -> "Prepared":
+        """Return the statement that `made` makes for the dialect of a name."""
+        return cls({name: made(name) for name in ("sqlite", "postgresql")}, columns)
 
     def run(self, cursor: Any, dialect: Dialect, rows: Sequence[Row]) -> int:
         """Run it for each row on a cursor of the driver; return how many rows it changed."""
@@ -74,7 +106,7 @@ class _Text:
         self._names = () if compiled.positional else tuple(names)
         self._constants = tuple(constants.values())
         self._in_order = places == list(range(len(given)))
-        self._ordered: Callable[[Row], Any] = itemgetter(*places)
+        self._ordered: Callable[[Row], Any] = itemgetter(*places) if places else tuple
         self._conversions = [
             (at, process)
             for at, name in enumerate(names)

@@ -8,11 +8,12 @@ DICOM PS3.18 sections 8.3.4 (query parameters), 10.6 (search) and F.2 (JSON mode
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from app.http.errors import BodyMalformed
 from dicom_node.data_sets import Attribute, Attributes, attribute, keyword_of, tag_of, vr_of
-from dicom_node.query import KEYS, Found, Query, Root
+from dicom_node.query import KEYS, Found, Query, Root, Values
 from kernel.ids import is_uid
 from storage.archive_find import Level
 
@@ -139,15 +140,27 @@ def parsed(
 
 def answered(found: Found, search: Search, base: str) -> dict[str, Any]:
     """Return what matched in the DICOM JSON model, in the order of tags."""
-    told = {
-        tag_of(keyword): element(vr_of(tag_of(keyword)), KEYS[keyword].values(found))
-        for keyword in search.given
-    }
-    if "NumberOfFrames" in search.given and found.row["frames"] in {None, 1}:
-        del told[tag_of("NumberOfFrames")]  # an attribute of multi-frame images alone
-    told[tag_of("InstanceAvailability")] = element("CS", ["ONLINE"])
-    told[tag_of("RetrieveURL")] = element("UR", [_address(found, search.level, base)])
-    return {f"{tag:08X}": told[tag] for tag in sorted(told)}
+    frames = found.row["frames"] if "NumberOfFrames" in search.given else None
+    told: dict[str, dict[str, Any]] = {}
+    for name, tag, vr, values in _fields(search.given):
+        if values is not None:
+            if name != "NumberOfFrames" or frames not in {None, 1}:  # of multi-frame images alone
+                told[tag] = element(vr, values(found))
+        elif name == "RetrieveURL":
+            told[tag] = element(vr, [_address(found, search.level, base)])
+        else:
+            told[tag] = element(vr, ["ONLINE"])
+    return told
+
+
+@lru_cache(maxsize=256)
+def _fields(given: frozenset[str]) -> tuple[tuple[str, str, str, Values | None], ...]:
+    """Return name, tag, VR and what gives the values of each attribute of an answer, by tag."""
+    named = {tag_of(name): name for name in (*given, "InstanceAvailability", "RetrieveURL")}
+    return tuple(
+        (name, f"{tag:08X}", vr_of(tag), KEYS[name].values if name in KEYS else None)
+        for tag, name in sorted(named.items())
+    )
 
 
 def element(vr: str, values: Iterable[str]) -> dict[str, Any]:

@@ -1,17 +1,19 @@
 """Rows of people, sessions, failed attempts and tokens."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import bindparam, delete, insert, or_, select, update
 from sqlalchemy.engine import RowMapping
 
 from app.identity.attempts import WINDOW, Failure
 from app.identity.person import Machine, Person, Scope
 from kernel.people import Role
 from storage.engine import Transaction
+from storage.prepared import Prepared
 from storage.tables.identity import API_TOKENS, SESSIONS, SIGN_IN_FAILURES, USERS
 
 
@@ -209,19 +211,20 @@ def revoke_token(tx: Transaction, token_id: str) -> bool:
 
 def machine(tx: Transaction, token_sha256: str) -> Machine | None:
     """Return the machine of a living bearer token."""
-    row = (
-        tx.execute(
-            select(API_TOKENS).where(
-                API_TOKENS.c.token_sha256 == token_sha256, API_TOKENS.c.revoked_at.is_(None)
-            )
-        )
-        .mappings()
-        .first()
-    )
-    if row is None:
+    found = tx.rows(_TOKEN, (token_sha256,))
+    if not found:
         return None
-    scopes = frozenset(Scope(name) for name in row["scopes"])
-    return Machine(row["id"], row["name"], scopes, row["organisation_id"])
+    ((machine_id, name, held, organisation_id),) = found
+    scopes = json.loads(held) if isinstance(held, str) else held  # as the driver has it
+    return Machine(machine_id, name, frozenset(map(Scope, scopes)), organisation_id)
+
+
+_TOKEN = Prepared.on_both(
+    lambda _: select(
+        API_TOKENS.c.id, API_TOKENS.c.name, API_TOKENS.c.scopes, API_TOKENS.c.organisation_id
+    ).where(API_TOKENS.c.token_sha256 == bindparam("shown"), API_TOKENS.c.revoked_at.is_(None)),
+    ("shown",),
+)
 
 
 def _person(row: RowMapping | dict[str, Any]) -> Person:
