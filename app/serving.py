@@ -49,7 +49,7 @@ _MODULES = {
     Duty.FOLLOWING: ("app.node", "dicom_node.following"),
     Duty.UPKEEP: ("app.upkeep",),
     Duty.WEB: ("app.web_server", "app.http.application", "uvicorn"),
-    Duty.RELAY: ("app.relay", "dicom_node.send"),
+    Duty.RELAY: ("app.relay", "ai_assist.tasks", "dicom_node.examination"),
 }
 _TAKES_IN = frozenset({Duty.NODE, Duty.FOLLOWING, Duty.WEB})
 

@@ -19,9 +19,6 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
-from orthanc_api_client import OrthancApiClient
-from orthanc_api_client.exceptions import OrthancApiException
-
 from dicom_node.errors import (
     OrthancAnswersBadly,
     OrthancDeniesAccess,
@@ -118,6 +115,8 @@ class Remote:
     """Speaks with one Orthanc; used by one thread at a time."""
 
     def __init__(self, orthanc: Orthanc, password: str, bounds: Bounds | None = None) -> None:
+        from orthanc_api_client import OrthancApiClient  # much, where no Orthanc is followed
+
         self._bounds = bounds or Bounds()
         self._verify: str | bool = orthanc.ca_file or True
         root = orthanc.url if orthanc.url.endswith("/") else f"{orthanc.url}/"
@@ -225,6 +224,8 @@ class Remote:
 
     def _ask(self, method: str, path: str, **content: Any) -> Any:
         """Return an answer of success whose body was not taken yet."""
+        from orthanc_api_client.exceptions import OrthancApiException
+
         bounds = self._bounds
         try:
             response = getattr(self._client, method)(

@@ -14,12 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from io import BytesIO
 from itertools import groupby
-from typing import Any
-
-from pynetdicom import AE, build_role, evt
-from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import N_EVENT_REPORT
-from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
+from typing import TYPE_CHECKING, Any
 
 from dicom_node import data_sets, part10
 from dicom_node.calling import Call
@@ -35,6 +30,11 @@ from dicom_node.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE, VERIFICATION
 from dicom_node.uncompressed import TARGETS, data_set_in
 from kernel.errors import EngineError
 from storage.series_queries import Held
+
+if TYPE_CHECKING:  # a process that calls nobody does without the toolkit
+    from pynetdicom import AE, evt
+    from pynetdicom.association import Association
+    from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 
 _MAX_PDU = 131_072
 _PAUSE_S = 0.0005
@@ -204,7 +204,7 @@ def _as_taken(call: Call, held: Held, leaving: Leaving) -> _Part:
 class Reporter:
     """An association on which a peer is told of events, one after the other."""
 
-    def __init__(self, association: Association, peer: Peer) -> None:
+    def __init__(self, association: "Association", peer: Peer) -> None:
         self._association = association
         self._peer = peer
         self._message_id = 0
@@ -224,6 +224,8 @@ class Reporter:
         PeerUnreachable
             It cannot be told now.
         """
+        from pynetdicom.dimse_primitives import N_EVENT_REPORT
+
         context = self._association.accepted_contexts[0]
         self._message_id = self._message_id % 0xFFFF + 1
         request = N_EVENT_REPORT()
@@ -248,6 +250,8 @@ def reporting(peer: Peer, settings: SendSettings, abstract_syntax: str) -> Itera
     PeerUnreachable, AssociationRefused
         There is none to be had, or the peer does not take reports of this service.
     """
+    from pynetdicom import build_role
+
     entity = _entity(settings)
     entity.add_requested_context(abstract_syntax, [EXPLICIT_LITTLE, IMPLICIT_LITTLE])
     association = _opened(entity, peer, settings, build_role(abstract_syntax, scp_role=True))
@@ -325,7 +329,9 @@ def _call(contexts: Iterable[tuple[str, str]], peer: Peer, settings: SendSetting
     )
 
 
-def _entity(settings: SendSettings) -> AE:
+def _entity(settings: SendSettings) -> "AE":
+    from pynetdicom import AE
+
     entity = AE(ae_title=settings.ae_title)
     entity.connection_timeout = settings.connect.total_seconds()
     entity.acse_timeout = settings.connect.total_seconds()
@@ -335,11 +341,13 @@ def _entity(settings: SendSettings) -> AE:
 
 
 def _opened(
-    entity: AE,
+    entity: "AE",
     peer: Peer,
     settings: SendSettings,
-    *negotiated: SCP_SCU_RoleSelectionNegotiation,
-) -> Association:
+    *negotiated: "SCP_SCU_RoleSelectionNegotiation",
+) -> "Association":
+    from pynetdicom import evt
+
     association = entity.associate(
         peer.host,
         peer.port,
@@ -365,7 +373,7 @@ def _tls_args(peer: Peer, settings: SendSettings) -> tuple[ssl.SSLContext, str] 
         raise PeerUnreachable(str(error), ae_title=peer.ae_title) from error
 
 
-def _without_delay(event: evt.Event) -> None:
+def _without_delay(event: "evt.Event") -> None:
     # Without it each message waits for the peer's delayed acknowledgement, some 40 ms.
     connection = event.assoc.dul.socket
     if connection is not None and connection.socket is not None:
@@ -385,7 +393,7 @@ def _store(call: Call, part: _Part, originator: Originator | None = None) -> Del
     return Delivered(part.instance_uid, answer.status, answer.comment)
 
 
-def _exchanged(association: Association, request: Any, context_id: int) -> Any:
+def _exchanged(association: "Association", request: Any, context_id: int) -> Any:
     """Send a request whose data set is encoded already; return the answer, None if none came."""
     with _reactor_paused(association):
         association.dimse.send_msg(request, context_id)
@@ -399,7 +407,7 @@ class _reactor_paused:  # noqa: N801 - reads as a phrase where it is used
     Its `send_c_store` does the same, but encodes the data set anew, and we send it verbatim.
     """
 
-    def __init__(self, association: Association) -> None:
+    def __init__(self, association: "Association") -> None:
         self._association = association
 
     def __enter__(self) -> None:
@@ -411,6 +419,6 @@ class _reactor_paused:  # noqa: N801 - reads as a phrase where it is used
         self._association._reactor_checkpoint.set()
 
 
-def _close(association: Association) -> None:
+def _close(association: "Association") -> None:
     if association.is_established:
         association.release()
