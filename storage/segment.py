@@ -20,6 +20,7 @@ from kernel.errors import Transient
 Bytes = bytes | bytearray | memoryview
 
 _FILL_BYTES = 1 << 20
+_FILLS_AT_ONCE = 4  # one call for several costs half the processor time
 _FLUSH_BYTES = 8 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -76,6 +77,18 @@ class Segment:
                 raise
         if done < len(pages):
             write_at(self.fd, [pages[done:]], offset + done)
+
+    def put_zeros(self, zeros: memoryview, offset: int, size: int) -> None:
+        """Write so many zeros, in one call as far as that goes; `zeros` is written repeatedly."""
+        whole, rest = divmod(size, len(zeros))
+        done = 0
+        try:
+            done = os.pwritev(self.direct, [*[zeros] * whole, zeros[:rest]], offset)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # as above
+                raise
+        for start in range(done, size, len(zeros)):
+            write_at(self.fd, [zeros[: min(len(zeros), size - start)]], offset + start)
 
     def close(self) -> None:
         """Close and let go."""
@@ -155,8 +168,8 @@ def zero_filled(path: Path, size: int) -> Segment:
     made = unfilled(path)
     zeros = memoryview(mmap.mmap(-1, _FILL_BYTES))  # aligned to pages, as direct writes ask
     try:
-        for start in range(0, size, _FILL_BYTES):
-            made.put_pages(zeros[: min(_FILL_BYTES, size - start)], start)
+        for start in range(0, size, _FILL_BYTES * _FILLS_AT_ONCE):
+            made.put_zeros(zeros, start, min(_FILL_BYTES * _FILLS_AT_ONCE, size - start))
             if start % _FLUSH_BYTES == 0:
                 # In small pieces, so that records that are flushed meanwhile do not queue long.
                 os.fdatasync(made.fd)
