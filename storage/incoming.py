@@ -78,18 +78,6 @@ class Incoming:
         if self._used - self._hashed >= _HASHED_AT_ONCE:
             self._hash_filled()
 
-    def commit(self) -> Place:
-        """Make the record durable and return its place.
-
-        Raises
-        ------
-        JournalFull
-            The disk has no room.
-        """
-        place = self.write()
-        self.flush()
-        return place
-
     def write(self) -> Place:
         """Write the record and return its place, which is none before it is flushed.
 

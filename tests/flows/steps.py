@@ -25,7 +25,7 @@ class Step:
 STEPS = (
     Step(1, "listen", "dicom_node.receive", "StorageAssociation._store"),
     Step(2, "listen", "dicom_node.headers", "read"),
-    Step(3, "listen", "storage.incoming", "Incoming.commit"),
+    Step(3, "listen", "storage.incoming", "Incoming.flush"),
     Step(4, "listen", "dicom_node.admission", "admit"),
     Step(5, "listen", "dicom_node.statuses", "word_for"),
     Step(6, "work", "dicom_node.completeness", "judge"),

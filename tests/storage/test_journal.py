@@ -18,6 +18,7 @@ from storage.journal import (
     Journal,
     JournalFull,
     NoSuchPlace,
+    Place,
     PlaceLost,
     SegmentElsewhere,
 )
@@ -27,6 +28,12 @@ SMALL = 256 * 1024
 
 def a_journal(directory: Path, *, node: str = "n1") -> Journal:
     return Journal(directory, node=node, segment_bytes=SMALL)
+
+
+def durable(record: Incoming) -> Place:
+    place = record.write()
+    record.flush()
+    return place
 
 
 def filled(record: Incoming, *chunks: bytes) -> Incoming:
@@ -138,7 +145,7 @@ def test_what_arrives_in_pieces_of_any_size_is_read_back_and_scanned(
     frame = Frame(8 * ALIGNMENT)  # the longer ones outgrow it
     expected = {}
     for n, (beginning, chunks) in enumerate(records):
-        place = filled(journal.begin({"n": str(n)}, beginning, frame), *chunks).commit()
+        place = durable(filled(journal.begin({"n": str(n)}, beginning, frame), *chunks))
         expected[place] = (str(n), beginning + b"".join(chunks))
     assert {place: journal.read(place) for place in expected} == {
         place: body for place, (_, body) in expected.items()
@@ -152,7 +159,7 @@ def test_a_record_longer_than_a_segment_makes_the_lent_one_longer(tmp_path: Path
     journal = a_journal(tmp_path)
     journal.prepare()
     chunks = [os.urandom(SMALL // 4) for _ in range(9)]
-    place = filled(journal.begin({"n": "long"}, b"head", Frame(SMALL)), *chunks).commit()
+    place = durable(filled(journal.begin({"n": "long"}, b"head", Frame(SMALL)), *chunks))
     assert journal.read(place) == b"head" + b"".join(chunks)
     assert place in {found.place for found in journal.scan()}
     journal.close()
@@ -166,7 +173,7 @@ def test_long_records_that_arrive_together_never_share_a_segment_at_a_time(tmp_p
     for page in range(3):
         for record, body in zip(records, bodies, strict=True):
             filled(record, body[page * ALIGNMENT :][:ALIGNMENT])
-    places = [record.commit() for record in records]
+    places = [durable(record) for record in records]
     assert [journal.read(place) for place in places] == bodies
     journal.close()
 
@@ -178,7 +185,7 @@ def test_a_lent_segment_is_used_again_for_the_next_long_record(tmp_path: Path) -
     segments: list[str] = []
     while len(segments) < 200 and len(set(segments)) == len(segments):
         chunks = [os.urandom(ALIGNMENT)] * 3
-        segments.append(filled(journal.begin({}, b"", frame), *chunks).commit().segment)
+        segments.append(durable(filled(journal.begin({}, b"", frame), *chunks)).segment)
     assert len(set(segments)) < len(segments)  # not the first, while the spare is being made
     journal.close()
 
@@ -194,7 +201,7 @@ def test_a_discarded_record_gives_its_room_to_the_next(tmp_path: Path) -> None:
     journal = a_journal(tmp_path)
     journal.prepare()
     filled(journal.begin({}, b"", Frame(2 * ALIGNMENT)), *[b"half" * 1000] * 9).discard()
-    kept = filled(journal.begin({}, b"", Frame(2 * ALIGNMENT)), *[b"kept" * 1000] * 4).commit()
+    kept = durable(filled(journal.begin({}, b"", Frame(2 * ALIGNMENT)), *[b"kept" * 1000] * 4))
     assert [record.place for record in journal.scan()] == [kept]
     assert journal.is_whole(kept)
     journal.close()
@@ -203,7 +210,7 @@ def test_a_discarded_record_gives_its_room_to_the_next(tmp_path: Path) -> None:
 def test_a_file_system_without_direct_writes_serves_as_well(tiny_disk: Path) -> None:
     journal = a_journal(tiny_disk)
     chunks = [os.urandom(ALIGNMENT + 1) for _ in range(20)]
-    place = filled(journal.begin({}, b"head", Frame(4 * ALIGNMENT)), *chunks).commit()
+    place = durable(filled(journal.begin({}, b"head", Frame(4 * ALIGNMENT)), *chunks))
     assert journal.read(place) == b"head" + b"".join(chunks)
     journal.close()
 
@@ -235,7 +242,7 @@ def test_a_start_removes_what_a_crash_left_half_made_and_nothing_of_the_living(
 
     assert not left.exists()
     assert of_another.exists()
-    assert living.read(record.commit()) == b"half" * 3000
+    assert living.read(durable(record)) == b"half" * 3000
     assert living.read(living.append({}, bytes(SMALL))) == bytes(SMALL)
     second.close()
     living.close()
