@@ -20,6 +20,7 @@ from storage.archive import Archive
 from storage.engine import Database, Transaction
 from storage.journal import Journal
 from storage.objects import LocalObjects, ObjectStore
+from storage.schema import is_current
 from storage.work import DueWork, Reactions
 
 if TYPE_CHECKING:
@@ -280,11 +281,15 @@ class Parts:
         """
         if self.settings.production and self.is_demo:
             raise DemoInProduction("the demo authority may not sign in production: remove it")
-        if migrate:
+        if migrate and not self._is_current():
             from storage.migrate import upgrade
 
             upgrade(self.database)
         self.objects.probe()
+
+    def _is_current(self) -> bool:
+        with self.database.reading() as tx:
+            return is_current(tx.connection)
 
     def reactions(self) -> Reactions:
         """Return who reacts to which fact: the whole table, from every package."""

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, MetaData
 import storage.tables
 from kernel.errors import Misconfigured
 from storage.engine import Database
+from storage.schema import is_current
 from storage.tables import METADATA
 
 
@@ -51,12 +52,6 @@ def downgrade(connection: Connection, revision: str) -> None:
     config = _config()
     config.attributes["connection"] = connection
     command.downgrade(config, revision)
-
-
-def is_current(connection: Connection) -> bool:
-    """Say whether the database has seen every migration."""
-    seen = MigrationContext.configure(connection).get_current_heads()
-    return set(seen) == set(_scripts().get_heads())
 
 
 def differences(connection: Connection) -> list[object]:

@@ -65,7 +65,7 @@ def require_current(parts: Parts) -> None:
     SchemaNotCurrent
         It has not the schema of this version.
     """
-    from storage.migrate import is_current
+    from storage.schema import is_current
 
     data = parts.settings.data
     if not is_made(parts):

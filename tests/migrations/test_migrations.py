@@ -7,9 +7,10 @@ import pytest
 from sqlalchemy import inspect, text
 
 from kernel.people import ENGINE
-from storage import audit
+from storage import audit, migrate
 from storage.engine import Database
 from storage.migrate import SchemaIsNewer, all_tables, differences, downgrade, upgrade
+from storage.schema import head
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
@@ -67,3 +68,7 @@ def test_a_database_of_a_later_version_is_refused(blank: Database) -> None:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(SchemaIsNewer):
         upgrade(blank)
+
+
+def test_the_head_that_every_start_compares_is_that_of_the_chain() -> None:
+    assert [head()] == migrate._scripts().get_heads()
