@@ -459,10 +459,15 @@ DEMANDS: dict[str, Callable[[Taken], None]] = {
 
 
 def _remarked(taken: Taken, code: str) -> bool:
-    """Say whether the study's remarks, as an administrator reads them, name a code."""
+    """Say whether the study's remarks, as an administrator reads them, come to name a code."""
     assert taken.sent is not None
-    told = listed("study", "show", taken.sent.study_uid, "--data", taken.engine.up.data)
-    return code in {remark["code"] for remark in told["remarks"]}
+    deadline = monotonic_s() + PATIENCE_S  # what lies within is examined once the study is whole
+    while monotonic_s() < deadline:
+        told = listed("study", "show", taken.sent.study_uid, "--data", taken.engine.up.data)
+        if code in {remark["code"] for remark in told["remarks"]}:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def _case_of(taken: Taken, *, patient_id: str, name: str, modality: str = "CT") -> dict[str, Any]:
