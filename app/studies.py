@@ -8,6 +8,7 @@ from storage import archive, remarks
 from storage.archive import StudyUnknown
 from storage.archive_queries import SeriesRow, series_of
 from storage.engine import Transaction
+from storage.shown import of_others
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +21,11 @@ class Said:
 
 
 def remarks_of(tx: Transaction, study_uid: str) -> tuple[Said, ...]:
-    """Return what is odd in a study, the most frequent first."""
-    noted = remarks.of_study(tx, study_uid)
-    return tuple(Said(each.code, Remark(each.code).sentence, each.instances) for each in noted)
+    """Return what is odd in a study: whose it is before all, then the most frequent."""
+    noted = [(each.code, each.instances) for each in remarks.of_study(tx, study_uid)]
+    others = of_others(tx, study_uid)
+    first = [(Remark.OTHER_PATIENT.value, others)] if others else []
+    return tuple(Said(code, Remark(code).sentence, count) for code, count in (*first, *noted))
 
 
 def shown(tx: Transaction, study_uid: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from dicom_node.errors import CorrectionNotShown, Unreadable
 from dicom_node.part10 import file_head, split
 from dicom_node.uids import DEFLATED_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE
 from kernel.ids import UNIDENTIFIED
-from storage.corrections import Shown
+from storage.shown import Shown
 
 MODIFYING_SYSTEM = "TELERAD"
 FIRST_HEAD = 64 << 10

@@ -13,11 +13,11 @@ from dicom_node.messages import Pieces
 from dicom_node.part10 import split
 from dicom_node.uids import DEFLATED_LITTLE
 from kernel.errors import EngineError
-from storage import corrections, instance_file
+from storage import instance_file
 from storage.archive import Archive, InstanceDamaged
-from storage.corrections import Shown
 from storage.instance_file import WHOLE
 from storage.series_queries import Held
+from storage.shown import Shown, StudyShown, study_shown
 from storage.together import read_together
 
 _CHUNK = 1 << 20
@@ -48,29 +48,30 @@ class Leaving:
         return b"".join(self.pieces)
 
 
-def shown_of(archive: Archive, study_uid: str) -> Shown | None:
-    """Return how a study is shown; None if it leaves as it came."""
+def shown_of(archive: Archive, study_uid: str) -> StudyShown | None:
+    """Return how a study is shown; None if all of it leaves as it came."""
     with archive.database.reading() as tx:
-        return corrections.shown(tx, study_uid)
+        return study_shown(tx, study_uid)
 
 
-def as_shown(file: bytes, shown: Shown | None) -> bytes:
-    """Return a file as it leaves.
+def own_of(shown: StudyShown | None, instance: Held) -> Shown | None:
+    """Return how one instance is shown; None if it leaves as it came."""
+    return None if shown is None else shown.of(instance.instance_uid)
+
+
+def whole(archive: Archive, instance: Held, shown: StudyShown | None) -> bytes:
+    """Return the file of an instance, verified, as it leaves.
 
     Raises
     ------
     CorrectionNotShown
         It cannot be rewritten.
     """
-    return file if shown is None else corrected(file, shown)
+    file, own = instance_file.whole(archive, instance), own_of(shown, instance)
+    return file if own is None else corrected(file, own)
 
 
-def whole(archive: Archive, instance: Held, shown: Shown | None) -> bytes:
-    """Return the file of an instance, verified, as it leaves."""
-    return as_shown(instance_file.whole(archive, instance), shown)
-
-
-def outgoing(archive: Archive, instance: Held, shown: Shown | None) -> Leaving:
+def outgoing(archive: Archive, instance: Held, shown: StudyShown | None) -> Leaving:
     """Return the file of an instance as it leaves; a large one is never in memory as a whole.
 
     Raises
@@ -78,19 +79,20 @@ def outgoing(archive: Archive, instance: Held, shown: Shown | None) -> Leaving:
     CorrectionNotShown
         It cannot be rewritten.
     """
-    if shown is None:
+    own = own_of(shown, instance)
+    if own is None:
         return Leaving(instance.length, instance_file.chunks(archive, instance))
     if instance.length <= WHOLE or instance.transfer_syntax_uid == DEFLATED_LITTLE:
         file = whole(archive, instance, shown)
         return Leaving(len(file), iter((file,)))
     made = rewritten(
-        lambda length: instance_file.stretch(archive, instance, 0, length), instance.length, shown
+        lambda length: instance_file.stretch(archive, instance, 0, length), instance.length, own
     )
     return Leaving(len(made.head) + instance.length - made.tail, _pieces(archive, instance, made))
 
 
 def all_outgoing(
-    archive: Archive, instances: Sequence[Held], shown: Callable[[str], Shown | None]
+    archive: Archive, instances: Sequence[Held], shown: Callable[[str], StudyShown | None]
 ) -> Iterator[tuple[Held, Leaving | EngineError]]:
     """Yield each instance as it leaves, begun; in place of an unreadable one the reason.
 
@@ -104,7 +106,7 @@ def all_outgoing(
     files = read_together(archive, instances)
     for each in instances:
         try:
-            as_it_came = shown(each.study_uid) is None
+            as_it_came = own_of(shown(each.study_uid), each) is None
             file = files.pop(each.instance_uid, None)
             if file is not None and as_it_came:
                 yield each, Leaving(each.length, iter((file,)))

@@ -28,6 +28,7 @@ class Remark(StrEnum):
     CHARACTER_SET_GUESSED = "character_set_guessed"
     DATE_IMPOSSIBLE = "date_impossible"
     PIXELS_SHORT = "pixels_short"
+    OTHER_PATIENT = "other_patient"
 
     @property
     def sentence(self) -> str:
@@ -44,6 +45,8 @@ _SENTENCES = {
     "names and descriptions may be shown wrongly.",
     Remark.DATE_IMPOSSIBLE: "The study date is no day of the calendar; it is kept as it was sent.",
     Remark.PIXELS_SHORT: "There are fewer pixels than the image says; it is not shown.",
+    Remark.OTHER_PATIENT: "The images name another patient than the study: they came while the "
+    "two were held for one person, which was taken back.",
 }
 
 

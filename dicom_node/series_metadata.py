@@ -24,9 +24,9 @@ from kernel.digest import digest_of_value, sha256_of
 from kernel.errors import Corrupt, NotFound, Transient
 from storage import instance_file
 from storage.archive import Archive, latest_version, manifest
-from storage.corrections import Shown
 from storage.engine import Transaction
 from storage.series_queries import Held, held
+from storage.shown import StudyShown
 
 FORM = 2
 """Of the documents; a change of what they hold takes another number, and so other keys."""
@@ -49,7 +49,7 @@ def document(
     *,
     base: str,
     keep: Callable[[], bool],
-    shown: Shown | None = None,
+    shown: StudyShown | None = None,
 ) -> Iterator[bytes]:
     """Yield the JSON document of the metadata of instances, that of each series in turn.
 
@@ -94,7 +94,9 @@ def prepare(archive: Archive, study_uid: str) -> int:
     return made
 
 
-def model_of(archive: Archive, instance: Held, *, base: str, shown: Shown | None = None) -> Model:
+def model_of(
+    archive: Archive, instance: Held, *, base: str, shown: StudyShown | None = None
+) -> Model:
     """Return the metadata of one instance; of an unreadable one what the index knows."""
     address = (
         f"{base}/studies/{instance.study_uid}/series/{instance.series_uid}"
@@ -103,7 +105,8 @@ def model_of(archive: Archive, instance: Held, *, base: str, shown: Shown | None
     try:
         with instance_file.opened(archive, instance) as file:
             model = metadata_of(file, bulk=address)
-            return model if shown is None else corrected_model(model, shown)
+            own = None if shown is None else shown.of(instance.instance_uid)
+            return model if own is None else corrected_model(model, own)
     except Unreadable as refusal:
         log.warning("metadata.unreadable", instance=instance.instance_uid, reason=refusal.sentence)
         return _indexed(instance)
@@ -130,7 +133,7 @@ def kept_of(tx: Transaction, study_uid: str, instance_uids: frozenset[str]) -> l
 
 
 def _series(
-    archive: Archive, series: Sequence[Held], keep: Callable[[], bool], shown: Shown | None
+    archive: Archive, series: Sequence[Held], keep: Callable[[], bool], shown: StudyShown | None
 ) -> Iterator[bytes]:
     """Yield the models of a series with commas between them."""
     if shown is not None or len(series) < MIN_KEPT:
@@ -144,7 +147,7 @@ def _series(
 
 
 def _made(
-    archive: Archive, instances: Sequence[Held], shown: Shown | None = None
+    archive: Archive, instances: Sequence[Held], shown: StudyShown | None = None
 ) -> Iterator[bytes]:
     between = ""
     for start in range(0, len(instances), _AT_ONCE):

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import Table, bindparam, exists, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from kernel.ids import UNIDENTIFIED, InstanceUID, PatientRef, SeriesUID, StudyUID
+from kernel.ids import InstanceUID, PatientRef, SeriesUID, StudyUID
 from storage.engine import Transaction
 from storage.journal import Place
-from storage.patients import registered, same_person
+from storage.patients import may_be_one
 from storage.prepared import Prepared, Row
-from storage.tables.archive import ARRIVALS, INSTANCES, SERIES, STUDIES
+from storage.tables.archive import ARRIVALS, INSTANCE_PATIENTS, INSTANCES, SERIES, STUDIES
 from storage.tables.patients import PATIENTS
 
 MAX_KNOWN = 10_000
@@ -166,12 +166,15 @@ def admit_many(
     known = known or Known()
     known.begin()
     begun = _with_studies(tx, arrivals, known, newcomers)
-    misfiled = _misfiled(tx, arrivals, known)
+    others = _naming_others(arrivals, known)
+    misfiled = _misfiled(tx, others, known) if others else others
     fitting = [each for each in arrivals if each[0] not in misfiled] if misfiled else arrivals
     stored = _stored(tx, fitting, known) if fitting else []
     if misfiled:
         rest = iter(stored)
         stored = [_REFUSED_PATIENT if row in misfiled else next(rest) for row, _ in arrivals]
+    if named := _named(arrivals, stored, others) if others else []:
+        _insert_missing(tx, INSTANCE_PATIENTS, named)
     _insert_missing(
         tx,
         ARRIVALS,
@@ -247,6 +250,7 @@ _COLUMNS: Mapping[Table, tuple[str, ...]] = {
         "offset",
         "received_at",
     ),
+    INSTANCE_PATIENTS: ("instance_uid", "study_uid", "patient_ref"),
     ARRIVALS: (
         "segment",
         "offset",
@@ -284,7 +288,11 @@ _OWNER = (
     .join(PATIENTS, PATIENTS.c.ref == _RECEIVED)
     .where(STUDIES.c.study_uid == bindparam("uid"))
 )
-_OWNER_OF = Prepared({"sqlite": _OWNER, "postgresql": _OWNER}, ["uid"])
+# Shared with other arrivals, and held against a correction that is just being made: it then sees
+# the study, or the study sees it.
+_OWNER_OF = Prepared(
+    {"sqlite": _OWNER, "postgresql": _OWNER.with_for_update(read=True, of=PATIENTS)}, ["uid"]
+)
 _WHERE_STORED = select(
     INSTANCES.c.instance_uid,
     INSTANCES.c.segment,
@@ -329,7 +337,7 @@ def _with_studies(
     )
     owners: dict[str, str] = {
         uid: row.patient_ref if all_new and row.patient_ref in newcomers else _owner(tx, uid)
-        for uid, row in unknown.items()
+        for uid, row in sorted(unknown.items(), key=_patient_first)
     }
     known.note(patients=owners, series=())
     return {uid: row.received_at if all_new else None for uid, row in unknown.items()}
@@ -344,14 +352,29 @@ def _owner(tx: Transaction, uid: str) -> str:
     return found
 
 
-def _misfiled(tx: Transaction, arrivals: Sequence[Arrived], known: Known) -> frozenset[NewInstance]:
-    """Return the instances whose study is another patient's."""
+def _naming_others(arrivals: Sequence[Arrived], known: Known) -> frozenset[NewInstance]:
+    """Return the instances that name another patient than the first of their study did."""
+    return frozenset(row for row, _ in arrivals if known.owner(row.study_uid) != row.patient_ref)
+
+
+def _misfiled(tx: Transaction, others: Set[NewInstance], known: Known) -> frozenset[NewInstance]:
+    """Return those of them whose study is another person's."""
+    pairs = {(known.owner(row.study_uid), row.patient_ref) for row in others}
+    apart = {pair for pair in pairs if not may_be_one(tx, *pair)}
     return frozenset(
-        row
-        for row, _ in arrivals
-        if (owner := known.owner(row.study_uid)) != row.patient_ref
-        and not _may_be_one(tx, owner, row.patient_ref)
+        row for row in others if (known.owner(row.study_uid), row.patient_ref) in apart
     )
+
+
+def _named(
+    arrivals: Sequence[Arrived], stored: Sequence[Admitted], others: Set[NewInstance]
+) -> list[Row]:
+    """Return whom the instances name that were stored and name another than their study."""
+    return [
+        (row.instance_uid, row.study_uid, row.patient_ref)
+        for (row, _), each in zip(arrivals, stored, strict=True)
+        if row in others and each.admission is Admission.STORED
+    ]
 
 
 def _show_corrected(tx: Transaction, study_uid: str, received: str, survivor: str | None) -> None:
@@ -366,16 +389,6 @@ def _show_corrected(tx: Transaction, study_uid: str, received: str, survivor: st
             corrected_at=tx.at,
         )
     )
-
-
-def _may_be_one(tx: Transaction, owner: str, other: str) -> bool:
-    """Say whether two references within one study do not contradict each other.
-
-    They do not where an issuer is not stated and the ids agree, and where an instance names no
-    patient at all: then the study that it belongs to says whose it is.
-    """
-    unnamed = UNIDENTIFIED in (registered(tx, owner).issuer, registered(tx, other).issuer)
-    return unnamed or owner in same_person(tx, other)
 
 
 def _stored(tx: Transaction, arrivals: Sequence[Arrived], known: Known) -> list[Admitted]:
@@ -431,6 +444,12 @@ def _insert_missing(tx: Transaction, table: Table, rows: list[Row]) -> int:
 
 
 _first = itemgetter(0)
+
+
+def _patient_first(item: tuple[str, NewInstance]) -> tuple[str, str]:
+    """Order studies as corrections lock their patients."""
+    uid, row = item
+    return row.patient_ref, uid
 
 
 def _study(row: NewInstance) -> Row:

@@ -5,12 +5,11 @@ are derived anew from the corrections in force whenever one is made or withdrawn
 is kept and nothing depends on the order in which people changed their minds.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, null, or_, select, text, update
+from sqlalchemy import func, insert, null, or_, select, text, update
 
 from kernel.facts import StudyCorrected
 from kernel.people import Actor
@@ -31,38 +30,13 @@ from storage.correction import (
     survivor,
 )
 from storage.engine import Transaction
-from storage.patients import Patient, get, registered
+from storage.patients import get, registered
 from storage.tables.archive import STUDIES
 from storage.tables.corrections import CORRECTIONS
 from storage.tables.patients import PATIENTS
 
 _LIMITS = {"name": 400, "sex": 16, "birth_date": 10}
 _MAX_ACCESSION = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """What a study says of itself on the way out, where that is not what was received.
-
-    Parameters
-    ----------
-    patient
-        Whose it is, if the sender named another; None if the sender named the right one.
-    demographics
-        What is right of that patient, by name, where the sender was wrong.
-    accession
-        The right number; None if the sender's is right.
-    another_person
-        It was made of another person than the sender said: nothing that describes the patient
-        holds.
-    """
-
-    study_uid: str
-    patient: Patient | None
-    demographics: Mapping[str, str]
-    accession: str | None
-    another_person: bool
-    at: datetime
 
 
 def merge(tx: Transaction, subject: str, target: str, *, reason: str, actor: Actor) -> Correction:
@@ -186,31 +160,9 @@ def listed(tx: Transaction, *, subject: str = "", limit: int = 200) -> list[Corr
     return [_correction(row) for row in tx.execute(query).mappings()]
 
 
-def shown(tx: Transaction, study_uid: str) -> Shown | None:
-    """Return how a study is shown; None, as for almost all, if it is as it was received."""
-    row = tx.execute(_CORRECTED, {"uid": study_uid}).mappings().first()
-    if row is None:
-        return None
-    received = row["received_patient_ref"] or row["patient_ref"]
-    patient = get(tx, row["patient_ref"])
-    other = patient.ref != received
-    corrections = _where(tx, CORRECTIONS.c.subject.in_([study_uid, patient.ref]))
-    number = row["received_accession"]
-    return Shown(
-        study_uid=study_uid,
-        patient=patient if other else None,
-        demographics={} if other else demographics(patient.ref, corrections),
-        accession=row["accession"] if number is not None and number != row["accession"] else None,
-        another_person=any(
-            each.in_force and each.kind is Kind.STUDY_PATIENT for each in corrections
-        ),
-        at=row["corrected_at"],
-    )
-
-
-_CORRECTED = select(STUDIES).where(
-    STUDIES.c.study_uid == bindparam("uid"), STUDIES.c.corrected_at.is_not(None)
-)
+def of_subjects(tx: Transaction, subjects: Sequence[str]) -> list[Correction]:
+    """Return the corrections of some patients or studies, those withdrawn among them."""
+    return _where(tx, CORRECTIONS.c.subject.in_(subjects))
 
 
 def _made(
@@ -276,7 +228,7 @@ def _merge(tx: Transaction, ref: str) -> Iterable[str]:
     """Set who stands for a patient and those merged into it; return the studies of all."""
     merged = merges(_merges(tx))
     refs = {ref} | {each for each in merged if _leads_to(merged, each, ref)}
-    for each in refs:
+    for each in sorted(refs):
         stands = survivor(merged, each)
         tx.execute(
             update(PATIENTS)

@@ -9,7 +9,7 @@ from sqlalchemy import and_, exists, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.errors import NotFound
-from kernel.ids import PatientRef, derived
+from kernel.ids import UNIDENTIFIED, PatientRef, derived
 from storage import patient_names
 from storage.correction import Kind
 from storage.prepared import Prepared
@@ -122,6 +122,16 @@ def same_person(tx: Transaction, ref: str) -> frozenset[PatientRef]:
     alike = {o.ref for o in others if mine or o.issuer.startswith(_UNSTATED)} - {ref}
     alike -= _kept_apart(tx, ref) if alike else set()
     return frozenset(map(PatientRef, {ref} | alike | _merged_with(tx, row["survivor"] or ref)))
+
+
+def may_be_one(tx: Transaction, owner: str, other: str) -> bool:
+    """Say whether two references within one study do not contradict each other.
+
+    They do not where they were merged, where an issuer is not stated and the ids agree, and where
+    an instance names no patient at all: then the study that it belongs to says whose it is.
+    """
+    unnamed = UNIDENTIFIED in (registered(tx, owner).issuer, registered(tx, other).issuer)
+    return unnamed or owner in same_person(tx, other)
 
 
 def _merged_with(tx: Transaction, root: str) -> set[str]:

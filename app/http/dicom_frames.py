@@ -30,7 +30,7 @@ from storage import instance_file
 from storage.series_queries import Held
 
 if TYPE_CHECKING:
-    from storage.corrections import Shown
+    from storage.shown import StudyShown
 
 router = APIRouter(prefix="/dicomweb")
 MAX_FRAMES = 1000
@@ -162,7 +162,7 @@ def _satisfies(form: Taken, row: Held, is_native: bool, media_type: str | None) 
     return named and media_type is not None and form.media_type == media_type
 
 
-def _bulk(engine: Engine, row: Held, path: str, shown: "Shown | None") -> Piece:
+def _bulk(engine: Engine, row: Held, path: str, shown: "StudyShown | None") -> Piece:
     from io import BytesIO
 
     from dicom_node.dicom_json import bulk_of, metadata_of
@@ -202,9 +202,10 @@ def _given(form: Taken, pieces: Iterator[Piece]) -> Response:
     )
 
 
-def _tag(row: Held, path: str, shown: "Shown | None") -> str:
+def _tag(row: Held, path: str, shown: "StudyShown | None") -> str:
     """Name the bytes of a value, which change with the corrections."""
-    corrected = "" if shown is None else f"-{shown.at:%Y%m%d%H%M%S%f}"
+    own = None if shown is None else shown.of(row.instance_uid)
+    corrected = "" if own is None else f"-{own.at:%Y%m%d%H%M%S%f}"
     return f"{row.sha256}-{path.replace('/', '-')}{corrected}"
 
 

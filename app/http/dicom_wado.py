@@ -39,7 +39,7 @@ from storage.archive import StudyUnknown, manifest
 from storage.series_queries import Held
 
 if TYPE_CHECKING:
-    from storage.corrections import Shown
+    from storage.shown import StudyShown
 
 router = APIRouter(prefix="/dicomweb")
 
@@ -111,16 +111,16 @@ def metadata(named: Named, request: Request, engine: TheEngine, caller: ReadsDic
 
 
 def alone(
-    request: Request, engine: Engine, form: Form, row: Held, shown: "Shown | None"
+    request: Request, engine: Engine, form: Form, row: Held, shown: "StudyShown | None"
 ) -> Response:
     """Give one instance that is not a part of anything; as it is stored, also a range of it."""
-    from dicom_node.outgoing import outgoing
+    from dicom_node.outgoing import outgoing, own_of
 
     target = target_of(form, row)
     media_type = f"{DICOM}; transfer-syntax={target}"
     if target != row.transfer_syntax_uid:
         return Response(_in_syntax(engine, row, target, shown), media_type=media_type)
-    if shown is not None:
+    if own_of(shown, row) is not None:
         leaving = outgoing(engine.archive, row, shown)
         return StreamingResponse(
             read_ahead(prefetched(leaving.pieces)),
@@ -181,7 +181,7 @@ def _parts(
     boundary: str,
     rows: Sequence[Held],
     targets: Sequence[str],
-    shown: "Shown | None",
+    shown: "StudyShown | None",
 ) -> Iterator[bytes | memoryview]:
     end = b""
     for batch in _batches(rows, targets):
@@ -193,7 +193,7 @@ def _parts(
 
 
 def _of_batch(
-    engine: Engine, boundary: str, batch: Sequence[tuple[Held, str]], shown: "Shown | None"
+    engine: Engine, boundary: str, batch: Sequence[tuple[Held, str]], shown: "StudyShown | None"
 ) -> Iterator[tuple[bytes, Iterator[bytes | memoryview]]]:
     """Yield head and bytes of each part; what is kept as it is asked for is read at once."""
     from dicom_node.outgoing import all_outgoing
@@ -239,7 +239,7 @@ def _part_head(boundary: str, syntax: str, length: int) -> bytes:
     return opening(boundary, f"{DICOM}; transfer-syntax={syntax}", length)
 
 
-def _in_syntax(engine: Engine, row: Held, target: str, shown: "Shown | None") -> bytes:
+def _in_syntax(engine: Engine, row: Held, target: str, shown: "StudyShown | None") -> bytes:
     from dicom_node.outgoing import whole
     from dicom_node.transcode import transcoded
 

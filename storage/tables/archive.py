@@ -118,6 +118,21 @@ INSTANCES = Table(
     ),
 )
 
+INSTANCE_PATIENTS = Table(
+    "instance_patients",
+    METADATA,
+    Column("instance_uid", UID, ForeignKey("instances.instance_uid"), primary_key=True),
+    Column("study_uid", UID, ForeignKey("studies.study_uid"), nullable=False),
+    Column(
+        "patient_ref",
+        String(36),
+        ForeignKey("patients.ref"),
+        nullable=False,
+        comment="whom it names; no row: the patient whom the first of its study named",
+    ),
+    Index("ix_instance_patients_study_uid", "study_uid", "patient_ref"),
+)
+
 ARRIVALS = Table(
     "arrivals",
     METADATA,

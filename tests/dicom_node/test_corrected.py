@@ -19,8 +19,8 @@ from dicom_node.dicom_json import metadata_of
 from dicom_node.errors import CorrectionNotShown
 from dicom_node.part10 import split
 from kernel.ids import PatientRef
-from storage.corrections import Shown
 from storage.patients import Patient, unstated_issuer
+from storage.shown import Shown
 from tests.dicom_node.samples import a_slice, as_file, real_files
 
 AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)

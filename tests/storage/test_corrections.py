@@ -1,11 +1,13 @@
 """Corrections: what is shown follows from what came and what is in force, and nothing else."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from kernel.facts import StudyCorrected
 from kernel.ids import fresh
@@ -15,6 +17,7 @@ from storage.correction import Correction, CorrectionRefused, Kind, MergeCycle, 
 from storage.engine import Database, Transaction
 from storage.journal import Place
 from storage.migrate import upgrade
+from storage.shown import Shown, study_shown
 from tests.storage.test_archive import new_instance
 
 BY = Actor("user:clerk", Role.ADMINISTRATOR)
@@ -52,6 +55,11 @@ def seen(tx: Transaction, study: str) -> tuple[str, str]:
     return found.patient_ref, found.accession
 
 
+def most(tx: Transaction, study: str) -> Shown | None:
+    shown = study_shown(tx, study)
+    return None if shown is None else shown.most
+
+
 def told(tx: Transaction, study: str) -> list[StudyCorrected]:
     return [fact for fact in outbox.facts_of(tx, study) if isinstance(fact, StudyCorrected)]
 
@@ -67,13 +75,13 @@ def test_a_merged_patients_studies_are_the_other_ones_until_it_is_withdrawn(base
         assert patients.get(tx, goes).name == "STAYS^X"
         assert patients.registered(tx, goes).patient_id == "P2"
         assert archive.manifest(tx, "1.2.1").digest == digest
-        shown = corrections.shown(tx, "1.2.1")
+        shown = most(tx, "1.2.1")
         assert shown is not None
         assert shown.patient is not None
         assert (shown.patient.patient_id, shown.another_person) == ("P1", False)
         corrections.withdraw(tx, made.number, reason="they are two", actor=BY)
         assert seen(tx, "1.2.1") == (goes, "A1")
-        assert corrections.shown(tx, "1.2.1") is None
+        assert study_shown(tx, "1.2.1") is None
         history = corrections.listed(tx)
         actions = [entry.action for entry in audit.latest(tx)]
     assert [(one.kind, one.reason, one.withdrawn_reason) for one in history] == [
@@ -114,7 +122,7 @@ def test_a_moved_study_still_takes_what_its_device_sends_and_no_other(base: Data
         assert a_study(tx, "1.2.4", "P7", instance=3) is archive.Admission.QUARANTINED
         assert seen(tx, "1.2.4")[0] == right
         facts = told(tx, "1.2.4")
-        shown = corrections.shown(tx, "1.2.4")
+        shown = most(tx, "1.2.4")
     assert [(fact.what, fact.same_person) for fact in facts] == [(["patient"], False)]
     assert shown is not None
     assert shown.another_person
@@ -129,14 +137,14 @@ def test_demographics_go_back_to_what_was_sent(base: Database) -> None:
         )
         second = corrections.correct_patient(tx, ref, {"name": "POE^J"}, reason=WHY, actor=BY)
         assert patients.get(tx, ref).name == "POE^J"
-        shown = corrections.shown(tx, "1.2.5")
+        shown = most(tx, "1.2.5")
         assert shown is not None
         assert shown.demographics == {"name": "POE^J", "birth_date": "1970-04-03"}
         corrections.withdraw(tx, first.number, reason=WHY, actor=BY)
         assert (patients.get(tx, ref).name, patients.get(tx, ref).birth_date) == ("POE^J", None)
         corrections.withdraw(tx, second.number, reason=WHY, actor=BY)
         assert patients.get(tx, ref).name == "DOE^J"
-        assert corrections.shown(tx, "1.2.5") is None
+        assert study_shown(tx, "1.2.5") is None
 
 
 @pytest.mark.parametrize(
@@ -218,7 +226,7 @@ def test_the_view_is_a_function_of_the_corrections_in_force(
         for n in range(5):
             owner, number = expected(n, n, list(made.values()))
             assert seen(tx, f"{root}.{n}") == (refs[owner], number)
-            assert (corrections.shown(tx, f"{root}.{n}") is None) == ((owner, number) == (n, "A1"))
+            assert (study_shown(tx, f"{root}.{n}") is None) == ((owner, number) == (n, "A1"))
         for number in sorted(made, reverse=True):
             corrections.withdraw(tx, number, reason=WHY, actor=BY)
         for n in range(5):
@@ -251,3 +259,89 @@ def _try(
     except CorrectionRefused:
         return
     made[done.number] = (done.number, step, one, two)
+
+
+ARRIVALS = st.lists(
+    st.one_of(
+        st.tuples(st.just("arrive"), st.integers(0, 1), st.integers(0, 3)),
+        st.tuples(st.sampled_from(["merge", "move"]), st.integers(0, 3), st.integers(0, 3)),
+        st.tuples(st.just("withdraw"), st.integers(0, 9), st.just(0)),
+    ),
+    max_size=24,
+)
+
+
+@given(steps=ARRIVALS)
+@settings(
+    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_each_instance_is_shown_as_who_stands_for_the_one_it_names(
+    database: Database, steps: list[tuple[str, int, int]]
+) -> None:
+    mark = fresh()[:8]
+    root = f"1.9.{int(mark, 16)}"
+    made: dict[int, tuple[int, str, int, int]] = {}
+    named: dict[tuple[int, int], int] = {}
+    with database.transaction() as tx:
+        refs = [a_patient(tx, f"{mark}-{n}") for n in range(4)]
+        for step, one, two in steps:
+            if step == "arrive":
+                number = len(named) + 1
+                came = a_study(tx, f"{root}.{one}", f"{mark}-{two}", instance=number)
+                if came is archive.Admission.STORED:
+                    named[one, number] = two
+            elif step != "move" or any(study == one for study, _ in named):
+                _try(tx, made, step, refs, root, one, two)
+        _check_shown(tx, named, made, refs, root)
+        for number in sorted(made, reverse=True):
+            corrections.withdraw(tx, number, reason=WHY, actor=BY)
+        assert [study_shown(tx, f"{root}.{study}") for study in {one for one, _ in named}] == [
+            None for _ in {one for one, _ in named}
+        ]
+
+
+def _check_shown(
+    tx: Transaction,
+    named: dict[tuple[int, int], int],
+    made: dict[int, tuple[int, str, int, int]],
+    refs: list[str],
+    root: str,
+) -> None:
+    """Say independently whose an instance is: of whom the study was moved to, or whom it names."""
+    for (study, number), two in named.items():
+        owner, _ = expected(study, two, list(made.values()))
+        shown = study_shown(tx, f"{root}.{study}")
+        own = None if shown is None else shown.of(f"{root}.{study}.1.{number}")
+        assert (refs[two] if own is None or own.patient is None else own.patient.ref) == refs[owner]
+        moved = any(kind == "move" and one == study for _, kind, one, _ in made.values())
+        assert own is None or own.another_person is moved
+
+
+@pytest.mark.service
+def test_a_study_that_begins_during_a_merge_is_the_survivors_too(blank_postgresql_url: str) -> None:
+    database = Database(blank_postgresql_url)
+    upgrade(database)
+    with database.transaction() as tx:
+        stays, goes = a_patient(tx, "P1"), a_patient(tx, "P2")
+
+    def merge() -> None:
+        with database.transaction() as tx:
+            corrections.merge(tx, goes, stays, reason=WHY, actor=BY)
+
+    merging = threading.Thread(target=merge)
+    with database.transaction() as tx:
+        a_study(tx, "1.2.6", "P2")
+        merging.start()
+        while merging.is_alive() and not _somebody_waits(database):
+            merging.join(0.01)
+    merging.join()
+    with database.transaction() as tx:
+        assert seen(tx, "1.2.6")[0] == stays
+        shown = most(tx, "1.2.6")
+    assert shown is not None
+    database.dispose()
+
+
+def _somebody_waits(database: Database) -> bool:
+    with database.reading() as tx:
+        return bool(tx.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar())

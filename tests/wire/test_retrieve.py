@@ -23,6 +23,7 @@ from pynetdicom.association import Association
 from dicom_node import commands
 from dicom_node.part10 import split
 from dicom_node.peers import Peer
+from dicom_node.study_sending import send_study
 from dicom_node.uids import (
     COMPRESSIONS,
     EXPLICIT_LITTLE,
@@ -32,7 +33,7 @@ from dicom_node.uids import (
     STUDY_ROOT_MOVE,
 )
 from kernel.people import ENGINE
-from storage import audit, corrections, patients
+from storage import archive, audit, corrections, patients
 from storage.series_queries import held
 from tests.dicom_node.samples import CT, ROOT, a_slice, as_file, as_sent
 from tests.services.missing import required
@@ -497,6 +498,63 @@ def test_a_corrected_study_moves_and_comes_as_it_is_now_known(plain_node: Node) 
         assert was.PatientID == HELD[0].patient_id
     _, found_by_id, _ = ask(plain_node, identifier("STUDY", PatientID="P-77", StudyInstanceUID=""))
     assert [each.StudyInstanceUID for each in found_by_id] == [HELD[0].uid]
+
+
+def test_what_names_a_merged_patient_leaves_as_the_one_who_stays(plain_node: Node) -> None:
+    def keep(*data_sets: Dataset) -> None:
+        with plain_node.speak() as speaker:
+            speaker.associate((CT, EXPLICIT_LITTLE))
+            for data_set in data_sets:
+                announced, data = as_sent(as_file(data_set))
+                assert speaker.store(announced, data) == 0
+            speaker.release()
+
+    late, begun = a_slice(2, study=8), a_slice(1, study=9)
+    late.PatientID = begun.PatientID = "P-OLD"
+    other = a_slice(1, study=7)
+    other.PatientID = "P-OLD"
+    keep(a_slice(1, study=8), other)
+    with plain_node.database.transaction() as tx:
+        (goes,), (stays,) = patients.find(tx, "P-OLD"), patients.find(tx, "P8")
+        made = corrections.merge(tx, goes.ref, stays.ref, reason="one person", actor=ENGINE)
+    keep(late, begun)
+    uids = [f"{ROOT}.{study}" for study in (7, 8, 9)]
+    asked = identifier("STUDY", StudyInstanceUID=uids)
+
+    def leaving() -> set[str]:
+        with receiving(plain_node) as receiver:
+            move(plain_node, asked, "ARCHIVE")
+        got = get(plain_node, asked)
+        assert len(receiver.files) == len(got.files) == 4
+        files = (*receiver.files.values(), *got.files.values())
+        return {pydicom.dcmread(BytesIO(data), force=True).PatientID for data in files}
+
+    assert leaving() == {"P8"}
+    assert _sent(plain_node, uids[1]) == {"P8"}
+    _, found, _ = ask(plain_node, identifier("STUDY", PatientID="P8", StudyInstanceUID=""))
+    assert sorted(each.StudyInstanceUID for each in found) == uids
+    wanted = identifier("IMAGE", PatientID="", StudyInstanceUID=uids[1])
+    wanted.SeriesInstanceUID, wanted.SOPInstanceUID = f"{uids[1]}.1", ""
+    _, found, _ = ask(plain_node, wanted)
+    assert [each.PatientID for each in found] == ["P8", "P8"]
+    with plain_node.database.transaction() as tx:
+        corrections.withdraw(tx, made.number, reason="they are two", actor=ENGINE)
+    assert leaving() == {"P8", "P-OLD"}
+    assert _sent(plain_node, uids[1]) == {"P8", "P-OLD"}
+
+
+def _sent(node: Node, study_uid: str) -> set[str]:
+    """Return the patient ids that a peer gets to whom a study is sent."""
+    with node.database.transaction() as tx:
+        archive.freeze_manifest(tx, study_uid)
+        manifest = archive.manifest(tx, study_uid)
+    with receiving(node) as receiver, node.database.reading() as tx:
+        peer = commands.find_peer(tx, receiver.ae_title)
+        assert peer is not None
+        sent = list(send_study(node.archive, manifest, peer, node.caller()))
+    assert all(each.ok for each in sent)
+    files = receiver.files.values()
+    return {pydicom.dcmread(BytesIO(data), force=True).PatientID for data in files}
 
 
 LARGE = f"{ROOT}.7.2.1"

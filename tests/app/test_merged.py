@@ -1,0 +1,120 @@
+"""Instances that name a patient who was merged: how they leave, by every way, in every order."""
+
+from collections.abc import Iterator
+from io import BytesIO
+
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from app.studies import remarks_of
+from dicom_node.outgoing import shown_of
+from kernel.people import Actor, Role
+from storage import archive, corrections, patients
+from storage.correction import Correction
+from tests.app.clinic import multipart
+from tests.app.stocked import ROOT, Stocked, instance_path, slices, stocked_clinic
+from tests.app.test_corrected import ALONE, PARTS, files_of
+from tests.dicom_node.samples import as_file
+
+BY = Actor("user:clerk", Role.ADMINISTRATOR)
+STUDY, LATE = f"{ROOT}.1", instance_path(1, 1, 4)
+BEGUN, OF_A = f"{ROOT}.5", "P2"
+
+
+@pytest.fixture
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stocked]:
+    with stocked_clinic(tmp_path_factory.mktemp("merged") / "data") as held:
+        yield held
+
+
+def of_a(study: int, number: int) -> Dataset:
+    """Return a slice that names the patient who goes, in a study of whomever."""
+    data_set = slices(1, 4)[number - 1]
+    data_set.PatientID, data_set.PatientName = OF_A, "Typed^Wrong"
+    data_set.PatientBirthDate, data_set.AccessionNumber = "19010101", f"ACC{study}"
+    uid = f"{ROOT}.{study}"
+    data_set.StudyInstanceUID, data_set.SeriesInstanceUID = uid, f"{uid}.1"
+    data_set.SOPInstanceUID = f"{uid}.1.{number}"
+    return data_set
+
+
+def send(stocked: Stocked, data_set: Dataset) -> int:
+    file = as_file(data_set)
+    stocked.files[data_set.SOPInstanceUID] = file
+    answer = stocked.program.post("/dicomweb/studies", **multipart(file))
+    stocked.clinic.settle()
+    return answer.status_code
+
+
+def merged(stocked: Stocked) -> Correction:
+    """Say that the patient of study 2 is the one of study 1."""
+    with stocked.clinic.parts.database.transaction() as tx:
+        (stays,), (goes,) = patients.find(tx, "P1"), patients.find(tx, OF_A)
+        return corrections.merge(tx, goes.ref, stays.ref, reason="one person", actor=BY)
+
+
+def said(data_set: Dataset) -> tuple[str, str, str]:
+    return data_set.PatientID, str(data_set.PatientName), data_set.PatientBirthDate
+
+
+def test_a_late_instance_of_who_was_merged_leaves_as_the_one_who_stays(stocked: Stocked) -> None:
+    right = said(dcmread(BytesIO(stocked.files[f"{STUDY}.1.1"])))
+    made = merged(stocked)
+    assert send(stocked, of_a(1, 4)) == 200
+    assert send(stocked, of_a(5, 1)) == 200
+
+    for path, count in ((f"studies/{STUDY}", 4), (f"studies/{STUDY}/series/{STUDY}.1", 4)):
+        found = files_of(stocked.get(path, PARTS))
+        assert len(found) == count
+        assert {said(each) for each in found} == {right}
+    alone = stocked.get(LATE, ALONE)
+    assert int(alone.headers["content-length"]) == len(alone.content)
+    implicit = stocked.get(LATE, "application/dicom; transfer-syntax=1.2.840.10008.1.2")
+    for answer in (alone, implicit, stocked.get(instance_path(5, 1, 1), ALONE)):
+        found_one = dcmread(BytesIO(answer.content))
+        assert said(found_one) == right
+        was = found_one.OriginalAttributesSequence[0].ModifiedAttributesSequence[0]
+        assert said(was) == (OF_A, "Typed^Wrong", "19010101")
+    for study in (STUDY, BEGUN):
+        for model in stocked.get(f"studies/{study}/metadata", "application/dicom+json").json():
+            assert model["00100020"]["Value"] == ["P1"]
+        listed = stocked.get(f"instances?StudyInstanceUID={study}&includefield=PatientID").json()
+        assert {each["00100020"]["Value"][0] for each in listed} == {"P1"}
+    xml = stocked.get(f"{LATE}/metadata", "multipart/related; type=application/dicom+xml")
+    assert b">P1<" in xml.content
+    assert stocked.get(f"studies?PatientID={OF_A}").content in (b"[]", b"")
+    with stocked.clinic.parts.database.reading() as tx:
+        assert "other_patient" not in {each.code for each in remarks_of(tx, STUDY)}
+        assert archive.manifest(tx, STUDY).patient_ref == patients.find(tx, "P1")[0].ref
+        assert archive.manifest(tx, BEGUN).patient_ref == patients.find(tx, "P1")[0].ref
+    _taken_back(stocked, made)
+
+
+def test_what_named_the_right_patient_leaves_byte_for_byte(stocked: Stocked) -> None:
+    merged(stocked)
+    send(stocked, of_a(1, 4))
+    kept = stocked.clinic.engine.archive.read(f"{STUDY}.1.2")
+
+    assert stocked.get(instance_path(1, 1, 2), ALONE).content == kept
+    shown = shown_of(stocked.clinic.engine.archive, STUDY)
+    assert shown is not None
+    assert (shown.of(f"{STUDY}.1.2"), shown.of(f"{STUDY}.1.4") is None) == (None, False)
+
+
+def _taken_back(stocked: Stocked, made: Correction) -> None:
+    with stocked.clinic.parts.database.transaction() as tx:
+        corrections.withdraw(tx, made.number, reason="they are two", actor=BY)
+    stocked.clinic.settle()
+    with stocked.clinic.parts.database.reading() as tx:
+        assert [(each.code, each.instances) for each in remarks_of(tx, STUDY)][:1] == [
+            ("other_patient", 1)
+        ]
+        assert "other_patient" not in {each.code for each in remarks_of(tx, BEGUN)}
+    for uid, path in ((f"{STUDY}.1.4", LATE), (f"{BEGUN}.1.1", instance_path(5, 1, 1))):
+        kept = stocked.clinic.engine.archive.read(uid)
+        assert stocked.get(path, ALONE).content == kept
+        (model,) = stocked.get(f"{path}/metadata", "application/dicom+json").json()
+        assert model["00100020"]["Value"] == [OF_A]
+    listed = stocked.get(f"instances?StudyInstanceUID={BEGUN}&includefield=PatientID").json()
+    assert listed[0]["00100020"]["Value"] == [OF_A]
