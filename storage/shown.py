@@ -171,7 +171,8 @@ class _OfStudy:
         """Return when the last was said, or taken back, that bears on what is shown."""
         said = of_subjects(self._tx, [*_merged_on(self._tx, named), patient.ref])
         moments = [each.withdrawn_at or each.made_at for each in said if each.kind in _REWRITES]
-        return max(filter(None, (self._row["corrected_at"], *moments)))
+        derived: datetime | None = self._row["corrected_at"]
+        return max(moments if derived is None else [derived, *moments])
 
 
 _REWRITES = (Kind.MERGE, Kind.DEMOGRAPHICS)
