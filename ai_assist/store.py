@@ -13,7 +13,7 @@ from ai_assist.errors import RunUnknown
 from ai_assist.level import Level
 from ai_assist.runs import RunState, TriageRun
 from storage.engine import Transaction
-from storage.tables.ai_assist import TRIAGE_PLANS, TRIAGE_RESULTS, TRIAGE_RUNS
+from storage.tables.ai_assist import OPEN, TRIAGE_PLANS, TRIAGE_RESULTS, TRIAGE_RUNS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +115,8 @@ def due_run_ids(tx: Transaction, *, limit: int) -> list[str]:
     left = and_(TRIAGE_RUNS.c.state == "running", TRIAGE_RUNS.c.held_until <= tx.at)
     found = tx.execute(
         select(TRIAGE_RUNS.c.id)
-        # The same words as in the index, so that both databases may use it.
-        .where(TRIAGE_RUNS.c.state.in_(("planned", "running")), or_(waiting, left))
+        # The very words of the index: with open values SQLite would go through all runs.
+        .where(OPEN, or_(waiting, left))
         .order_by(TRIAGE_RUNS.c.due_at)
         .limit(limit)
     )

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, insert, select, true, update
 
 from kernel.digest import digest_of_value
 from kernel.errors import Corrupt, NotFound
@@ -30,6 +30,9 @@ from storage.hidden import INSTANCE_SHOWN
 from storage.journal import Journal, NoSuchPlace, Place
 from storage.objects import ObjectDiffers, ObjectMissing, ObjectStore, verified
 from storage.tables.archive import ARRIVALS, INSTANCES, MANIFESTS, SERIES, STUDIES
+
+# As the index has it, word for word: "IS 1" would go through all studies.
+_UNSETTLED: ColumnElement[bool] = STUDIES.c.unsettled == true()
 
 
 class StudyUnknown(NotFound):
@@ -139,7 +142,7 @@ def unsettled(tx: Transaction, *, arrived_before: datetime, limit: int = 200) ->
     """Return studies with unfrozen instances, none of which came after `arrived_before`."""
     found = tx.execute(
         select(STUDIES)
-        .where(STUDIES.c.unsettled.is_(True), STUDIES.c.last_arrival_at <= arrived_before)
+        .where(_UNSETTLED, STUDIES.c.last_arrival_at <= arrived_before)
         .order_by(STUDIES.c.last_arrival_at)
         .limit(limit)
     )
@@ -150,9 +153,7 @@ def unsettled_study(tx: Transaction, study_uid: str) -> Unsettled | None:
     """Lock one study and return it if it has unfrozen instances."""
     row = (
         tx.execute(
-            select(STUDIES)
-            .where(STUDIES.c.study_uid == study_uid, STUDIES.c.unsettled.is_(True))
-            .with_for_update()
+            select(STUDIES).where(STUDIES.c.study_uid == study_uid, _UNSETTLED).with_for_update()
         )
         .mappings()
         .first()

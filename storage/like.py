@@ -1,5 +1,7 @@
 """Wild card patterns as databases compare them."""
 
+from sqlalchemy import ColumnElement
+
 ESCAPE = "\\"
 _BEHIND_ALL = "\U0010ffff"
 
@@ -13,6 +15,13 @@ def bounds(pattern: str) -> tuple[str, str]:
     """Return what all that matches begins with, and what by code points lies behind all of it."""
     first = pattern.replace("?", "*").partition("*")[0]
     return first, first + _BEHIND_ALL
+
+
+def begins(column: ColumnElement[str], first: str, dialect: str) -> list[ColumnElement[bool]]:
+    """Return the conditions that a column begins with a text, as an index serves them."""
+    if dialect == "sqlite":  # compares by code point, and has no index for LIKE with open values
+        return [column >= first, column < first + _BEHIND_ALL]
+    return [column.startswith(first, autoescape=True)]
 
 
 def _literal(character: str) -> str:

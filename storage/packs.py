@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import not_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.digest import digest_of_value
@@ -22,6 +22,7 @@ from kernel.errors import Corrupt, NotFound, Transient
 from storage.archive import Admission
 from storage.engine import Database, Transaction
 from storage.journal import Journal, NoSuchPlace, Place, PlaceLost
+from storage.like import begins
 from storage.objects import ObjectStore, digest_of
 from storage.tables.archive import ARRIVALS, INSTANCES, PACKS, STUDIES
 from storage.tables.withdrawals import WITHDRAWALS
@@ -108,12 +109,12 @@ class Packer:
 
     def due(self, tx: Transaction) -> list[str]:
         """Return settled studies that have instances in this node's journal."""
-        mine = INSTANCES.c.segment.startswith(f"{self._journal.node}-", autoescape=True)
+        mine = begins(INSTANCES.c.segment, f"{self._journal.node}-", tx.dialect)
         return list(
             tx.execute(
                 select(INSTANCES.c.study_uid)
                 .join(STUDIES, STUDIES.c.study_uid == INSTANCES.c.study_uid)
-                .where(INSTANCES.c.segment.is_not(None), mine, STUDIES.c.unsettled.is_(False))
+                .where(INSTANCES.c.segment.is_not(None), *mine, not_(STUDIES.c.unsettled))
                 .distinct()
                 .limit(_DUE_LIMIT)
             ).scalars()

@@ -17,6 +17,7 @@ from kernel.people import ENGINE
 from storage import audit
 from storage.archive import Archive
 from storage.engine import Database, Transaction
+from storage.like import begins
 from storage.objects import ObjectStore
 from storage.packs import ReadingStopped, pack_problem
 from storage.tables.archive import INSTANCES, PACKS
@@ -210,7 +211,7 @@ def _names(tx: Transaction, node: str, after: str) -> Iterator[tuple[str, int]]:
     instances = tx.execute(
         select(INSTANCES.c.instance_uid, INSTANCES.c.length)
         .where(
-            INSTANCES.c.segment.startswith(f"{node}-", autoescape=True),
+            *begins(INSTANCES.c.segment, f"{node}-", tx.dialect),
             INSTANCES.c.instance_uid > uid,
         )
         .order_by(INSTANCES.c.instance_uid)

@@ -4,7 +4,7 @@ from sqlalchemy import Column, Float, ForeignKey, Index, Integer, String, Table,
 
 from storage.tables import METADATA, JsonValue, UtcDateTime
 
-_OPEN = text("state IN ('planned', 'running')")
+OPEN = text("state IN ('planned', 'running')")
 
 TRIAGE_PLANS = Table(
     "triage_plans",
@@ -45,7 +45,7 @@ TRIAGE_RUNS = Table(
     Column("sr_instance_uid", String(64), nullable=True),
     Index("ix_triage_runs_case_id", "case_id"),
     # The worker looks here several times a second: only the few open runs are in it.
-    Index("ix_triage_runs_open", "due_at", sqlite_where=_OPEN, postgresql_where=_OPEN),
+    Index("ix_triage_runs_open", "due_at", sqlite_where=OPEN, postgresql_where=OPEN),
 )
 
 TRIAGE_RESULTS = Table(
