@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from storage.engine import Database
-from storage.migrate import upgrade
+from tests.services.migrated import migrate
 
 pytest_plugins = ["tests.services.fixtures"]
 
@@ -15,6 +15,6 @@ pytest_plugins = ["tests.services.fixtures"]
 def database(tmp_path: Path) -> Iterator[Database]:
     """A migrated, empty database of its own (SQLite)."""
     database = Database(f"sqlite:///{tmp_path / 'telerad.db'}")
-    upgrade(database)
+    migrate(database)
     yield database
     database.dispose()

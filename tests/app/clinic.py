@@ -28,10 +28,10 @@ from dicom_node.films import FilmOrder, to_dx
 from kernel.ids import OrganisationId, ReaderId, derived_uid, fresh
 from kernel.people import Actor, Role
 from storage import patients
-from storage.migrate import upgrade
 from storage.outbox import Telling
 from storage.work import DueWork
 from tests.app.web_server import WebServer
+from tests.services.migrated import migrate
 from worklist import commands as worklist
 from worklist import queries
 from worklist.act import Act
@@ -109,7 +109,7 @@ class Clinic:
             storage=StorageSettings(segment_mb=1, database_url=self.database_url),
         )
         self.parts = Parts(settings, clock=self.clock)
-        upgrade(self.parts.database)
+        migrate(self.parts.database)
         self._people()
         self.engine: Engine = self.parts.engine()
         self.server = WebServer(create_app(self.engine))

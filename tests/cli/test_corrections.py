@@ -10,16 +10,16 @@ from pydicom import dcmread
 from app.bootstrap import Parts
 from app.settings import load
 from dicom_node.part10 import split
-from storage.migrate import upgrade
 from tests.cli.command import refused, telerad
 from tests.dicom_node.samples import ROOT, a_slice, a_source, as_file, as_sent
+from tests.services.migrated import migrate
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     parts = Parts(load(tmp_path / "data"))
     parts.settings.data.mkdir()
-    upgrade(parts.database)
+    migrate(parts.database)
     for study in (1, 2):
         announced, body = as_sent(as_file(a_slice(study=study)))
         assert parts.intake.store(announced, a_source(), body).reason == ""

@@ -22,10 +22,10 @@ from storage.archive import Archive
 from storage.engine import Database
 from storage.frame import Frame
 from storage.journal import Journal
-from storage.migrate import upgrade
 from storage.objects import LocalObjects
 from storage.recovery import recover
 from tests.dicom_node.samples import a_slice, a_source, as_file, as_sent
+from tests.services.migrated import migrate
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ def test_a_lost_index_is_rebuilt_from_the_journal(
     store_part10(intake, b"junk", a_source(route=Route.STOW))
     journal.close()
     fresh = Database(f"sqlite:///{tmp_path / 'fresh.db'}")
-    upgrade(fresh)
+    migrate(fresh)
 
     assert recover(fresh, journal, admit_record) == 6
     assert recover(fresh, journal, admit_record) == 0

@@ -22,8 +22,8 @@ from kernel import name_key
 from storage.archive_find import Level
 from storage.engine import Database
 from storage.journal import Journal
-from storage.migrate import upgrade
 from tests.dicom_node.samples import a_source, as_file, as_sent
+from tests.services.migrated import migrate
 from tests.services.postgresql import PostgreSQL
 from tests.wire.holdings import CR, HELD, Held
 
@@ -169,7 +169,7 @@ def finder(
         server: PostgreSQL = request.getfixturevalue("postgresql")
         url = server.url(server.create())
     database = Database(url)
-    upgrade(database)
+    migrate(database)
     journal = Journal(folder / "journal", node="test", segment_bytes=4 << 20)
     intake = Intake(database, journal)
     for held in STUDIES:

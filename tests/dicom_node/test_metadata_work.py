@@ -14,10 +14,10 @@ from kernel.ids import StudyUID
 from storage.archive import Archive
 from storage.engine import Database
 from storage.journal import Journal
-from storage.migrate import upgrade
 from storage.objects import LocalObjects
 from storage.series_queries import held
 from tests.dicom_node.samples import ROOT, a_slice, a_source, as_file, as_sent
+from tests.services.migrated import migrate
 
 STUDY = f"{ROOT}.1"
 
@@ -42,7 +42,7 @@ def archive(tmp_path: Path, clock: Clock):
     from dicom_node.intake import Intake
 
     database = Database(f"sqlite:///{tmp_path / 'telerad.db'}", clock=clock)
-    upgrade(database)
+    migrate(database)
     journal = Journal(tmp_path / "journal", node="test", segment_bytes=1 << 20)
     intake = Intake(database, journal, clock=clock)
     for number in range(1, 10):

@@ -22,9 +22,9 @@ from storage import archive, audit, outbox, patients
 from storage.archive import Archive, NewInstance
 from storage.engine import Database, Transaction
 from storage.journal import Journal
-from storage.migrate import upgrade
 from storage.objects import ObjectStore
 from tests.reporting.samples import SIGNED_TEXT
+from tests.services.migrated import migrate
 from worklist import commands as worklist_commands
 from worklist import offering
 from worklist.act import Act
@@ -44,7 +44,7 @@ class ReadingRoom:
     ) -> None:
         self.at = at
         self.database = Database(url, clock=lambda: self.at)
-        upgrade(self.database)
+        migrate(self.database)
         self.journal = Journal(directory / "journal", node="n1", segment_bytes=1 << 18)
         self.objects = objects
         self.trust = trust

@@ -14,11 +14,11 @@ from storage.archive import Admission, Admitted, Archive, Conflict, Known, NewIn
 from storage.engine import Database, Transaction
 from storage.journal import Journal, Place, PlaceLost
 from storage.memory import MemoryObjects
-from storage.migrate import upgrade
 from storage.objects import ObjectStore
 from storage.packs import PackDamaged, Packer, verify_packs
 from storage.recovery import recover
 from storage.series_queries import held
+from tests.services.migrated import migrate
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
@@ -81,7 +81,7 @@ def room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Room]:
     if request.param == "postgresql":
         url = request.getfixturevalue("postgresql_url")
     database = Database(url)
-    upgrade(database)
+    migrate(database)
     yield Room(database, tmp_path)
     database.dispose()
 

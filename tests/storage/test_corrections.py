@@ -16,8 +16,8 @@ from storage import archive, audit, corrections, outbox, patients
 from storage.correction import Correction, CorrectionRefused, Kind, MergeCycle, ReasonMissing
 from storage.engine import Database, Transaction
 from storage.journal import Place
-from storage.migrate import upgrade
 from storage.shown import Shown, study_shown
+from tests.services.migrated import migrate
 from tests.storage.test_archive import new_instance
 
 BY = Actor("user:clerk", Role.ADMINISTRATOR)
@@ -28,9 +28,9 @@ WHY = "two cards, one person"
 def base(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     url = f"sqlite:///{tmp_path / 'telerad.db'}"
     if request.param == "postgresql":
-        url = request.getfixturevalue("blank_postgresql_url")
+        url = request.getfixturevalue("postgresql_url")
     database = Database(url)
-    upgrade(database)
+    migrate(database)
     yield database
     database.dispose()
 
@@ -320,7 +320,7 @@ def _check_shown(
 @pytest.mark.service
 def test_a_study_that_begins_during_a_merge_is_the_survivors_too(blank_postgresql_url: str) -> None:
     database = Database(blank_postgresql_url)
-    upgrade(database)
+    migrate(database)
     with database.transaction() as tx:
         stays, goes = a_patient(tx, "P1"), a_patient(tx, "P2")
 

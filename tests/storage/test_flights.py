@@ -9,7 +9,7 @@ import pytest
 from storage import flights
 from storage.engine import Database
 from storage.flights import BUSY, EXPIRY, Watch
-from storage.migrate import upgrade
+from tests.services.migrated import migrate
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MOMENT = timedelta(seconds=0.1)
@@ -35,9 +35,9 @@ def database(tmp_path: Path, request: pytest.FixtureRequest, clock: Ticking) -> 
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'telerad.db'}"
     else:
-        url = request.getfixturevalue("blank_postgresql_url")
+        url = request.getfixturevalue("postgresql_url")
     made = Database(url, clock=clock)
-    upgrade(made)
+    migrate(made)
     yield made
     made.dispose()
 

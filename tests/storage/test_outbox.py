@@ -12,8 +12,8 @@ from kernel.errors import Refused, Transient
 from kernel.facts import CaseCompleted, Fact
 from storage import outbox
 from storage.engine import Database, Transaction
-from storage.migrate import upgrade
 from storage.outbox import HORIZON, LEASE
+from tests.services.migrated import migrate
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 CONSUMERS = {"CaseCompleted": ["one", "two"]}
@@ -39,9 +39,9 @@ def timed(request: pytest.FixtureRequest, tmp_path: Path, hands: Hands) -> Itera
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'timed.db'}"
     else:
-        url = request.getfixturevalue("blank_postgresql_url")
+        url = request.getfixturevalue("postgresql_url")
     database = Database(url, clock=hands)
-    upgrade(database)
+    migrate(database)
     yield database
     database.dispose()
 
@@ -111,7 +111,7 @@ def test_the_facts_of_a_subject_are_heard_in_order(
     tmp_path_factory: pytest.TempPathFactory, cases: list[str]
 ) -> None:
     database = Database(f"sqlite:///{tmp_path_factory.mktemp('order') / 'o.db'}")
-    upgrade(database)
+    migrate(database)
     with database.transaction() as tx:
         told = [completed(tx, case) for case in cases]
     heard: list[str] = []

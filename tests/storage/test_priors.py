@@ -8,8 +8,8 @@ import pytest
 
 from storage import patients, priors
 from storage.engine import Database, Transaction
-from storage.migrate import upgrade
 from storage.priors import Prior, PriorState, Standing
+from tests.services.migrated import migrate
 from tests.storage.test_archive import Room
 
 AGAIN = timedelta(hours=12)
@@ -21,9 +21,9 @@ REFUSED = Standing(PriorState.REFUSED, "some.rule", "A rule.")
 def room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Room]:
     url = f"sqlite:///{tmp_path / 'telerad.db'}"
     if request.param == "postgresql":
-        url = request.getfixturevalue("blank_postgresql_url")
+        url = request.getfixturevalue("postgresql_url")
     database = Database(url)
-    upgrade(database)
+    migrate(database)
     yield Room(database, tmp_path)
     database.dispose()
 

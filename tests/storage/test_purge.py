@@ -16,10 +16,10 @@ from storage import archive, audit, purge, series_queries, withdrawals
 from storage.archive import Admission, InstanceWithdrawn
 from storage.engine import Database
 from storage.instance_file import chunks, whole
-from storage.migrate import upgrade
 from storage.packs import verify_packs
 from storage.retention import WithdrawalUnknown
 from storage.tables.archive import INSTANCES
+from tests.services.migrated import migrate
 from tests.storage.purging import BODIES, BY, GONE, GRACE, STAYING, STUDY, Yard
 from tests.storage.test_archive import AT
 
@@ -30,9 +30,9 @@ SECOND = timedelta(seconds=1)
 def yard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Yard]:
     url = f"sqlite:///{tmp_path / 'telerad.db'}"
     if request.param == "postgresql":
-        url = request.getfixturevalue("blank_postgresql_url")
+        url = request.getfixturevalue("postgresql_url")
     database = Database(url)
-    upgrade(database)
+    migrate(database)
     yard = Yard(tmp_path, database)
     yard.fill()
     yield yard
@@ -195,7 +195,7 @@ def test_a_purge_left_before_any_step_loses_nothing_and_is_done_again(tmp_path: 
         folder = tmp_path / str(step)
         folder.mkdir()
         database = Database(f"sqlite:///{folder / 'telerad.db'}")
-        upgrade(database)
+        migrate(database)
         yard = Yard(folder, database)
         yard.fill()
         yard.withdraw(GONE)
@@ -224,7 +224,7 @@ def test_a_purge_left_before_any_step_loses_nothing_and_is_done_again(tmp_path: 
 @pytest.mark.parametrize("step", [2, 4, 6, 8, 9, 10, 11, 12, 14, 16])
 def test_a_purge_that_is_killed_loses_nothing_and_is_done_again(tmp_path: Path, step: int) -> None:
     database = Database(f"sqlite:///{tmp_path / 'telerad.db'}")
-    upgrade(database)
+    migrate(database)
     yard = Yard(tmp_path, database)
     yard.fill()
     yard.withdraw(GONE)

@@ -8,8 +8,8 @@ import pytest
 
 from storage import rejections
 from storage.engine import Database
-from storage.migrate import upgrade
 from storage.rejections import NamedState
+from tests.services.migrated import migrate
 from tests.storage.test_archive import AT, Room
 
 STUDY, FIRST, SECOND, NOTE = "1.2.3", "1.2.3.1.1", "1.2.3.1.2", "1.2.3.1.9"
@@ -20,9 +20,9 @@ def room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Room]:
     """Two instances, one of them named by a note together with one that is not here."""
     url = f"sqlite:///{tmp_path / 'telerad.db'}"
     if request.param == "postgresql":
-        url = request.getfixturevalue("blank_postgresql_url")
+        url = request.getfixturevalue("postgresql_url")
     database = Database(url)
-    upgrade(database)
+    migrate(database)
     room = Room(database, tmp_path)
     room.receive(FIRST, b"first")
     room.receive(SECOND, b"second")

@@ -10,10 +10,10 @@ from sqlalchemy import select, update
 from kernel.people import ENGINE, Actor, Role
 from storage import audit, hidden, retention_end, withdrawals
 from storage.engine import Database, Transaction
-from storage.migrate import upgrade
 from storage.retention import Keeping, Retention, UnderHold, years_later
 from storage.retention_end import Ending, EndState, NotProposed, RetentionEnds
 from storage.tables.archive import STUDIES
+from tests.services.migrated import migrate
 from tests.storage.test_archive import AT, Room
 
 BY = Actor("user:admin", Role.ADMINISTRATOR)
@@ -93,9 +93,9 @@ class Yard:
 def yard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Yard]:
     url = f"sqlite:///{tmp_path / 'telerad.db'}"
     if request.param == "postgresql":
-        url = request.getfixturevalue("blank_postgresql_url")
+        url = request.getfixturevalue("postgresql_url")
     database = Database(url)
-    upgrade(database)
+    migrate(database)
     yield Yard(database, tmp_path)
     database.dispose()
 

@@ -21,9 +21,9 @@ from storage import (
 from storage.archive import Admission, InstanceWithdrawn, StudyUnknown
 from storage.archive_find import Level, Narrowing
 from storage.engine import Database
-from storage.migrate import upgrade
 from storage.retention import Keeping, Reason, Retention, UnderHold, WithdrawalUnknown
 from storage.withdrawals import Withdrawal
+from tests.services.migrated import migrate
 from tests.storage.test_archive import AT, Room
 
 BY = Actor("user:admin", Role.ADMINISTRATOR)
@@ -35,9 +35,9 @@ def room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Room]:
     """A settled study of two instances, and another beside it."""
     url = f"sqlite:///{tmp_path / 'telerad.db'}"
     if request.param == "postgresql":
-        url = request.getfixturevalue("blank_postgresql_url")
+        url = request.getfixturevalue("postgresql_url")
     database = Database(url)
-    upgrade(database)
+    migrate(database)
     room = Room(database, tmp_path)
     room.receive(FIRST, b"first")
     room.receive(SECOND, b"second")

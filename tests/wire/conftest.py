@@ -26,9 +26,9 @@ from storage import archive
 from storage.archive import Archive, Quarantined
 from storage.engine import Database
 from storage.journal import Journal
-from storage.migrate import upgrade
 from storage.objects import LocalObjects
 from storage.recovery import recover
+from tests.services.migrated import migrate
 from tests.wire.pki import Pair, make
 from tests.wire.speaker import CALLED, CALLING, Speaker
 
@@ -82,7 +82,7 @@ class Node:
 def recovered(folder: Path) -> int:
     """Do what a node does before it serves again; return how many records had no row."""
     database = Database(f"sqlite:///{folder / 'telerad.db'}")
-    upgrade(database)
+    migrate(database)
     journal = Journal(folder / "journal", node="test")
     found = recover(database, journal, admit_record)
     journal.close()
@@ -93,7 +93,7 @@ def recovered(folder: Path) -> int:
 def start(folder: Path, *, kind: str = "storage") -> Node:
     keys = (make(folder, "node"), make(folder, "peers")) if kind == "tls" else None
     database = Database(f"sqlite:///{folder / 'telerad.db'}")
-    upgrade(database)
+    migrate(database)
     with database.transaction() as tx:
         for title, organisation in PEERS.items():
             peer = Peer(

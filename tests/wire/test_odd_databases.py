@@ -23,8 +23,8 @@ from dicom_node.uids import EXPLICIT_LITTLE
 from storage import archive
 from storage.engine import Database
 from storage.journal import Journal
-from storage.migrate import upgrade
 from tests.dicom_node.samples import CT
+from tests.services.migrated import migrate
 from tests.wire.odd import ODD, ROWS, as_sent
 
 pytestmark = pytest.mark.service
@@ -60,7 +60,7 @@ class Node:
     def __init__(self, folder: Path, url: str) -> None:
         folder.mkdir()
         self.database = Database(url)
-        upgrade(self.database)
+        migrate(self.database)
         self.journal = Journal(folder / "journal", node="test", segment_bytes=4 << 20)
         self.intake = Intake(self.database, self.journal)
 

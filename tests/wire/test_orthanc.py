@@ -30,9 +30,9 @@ from storage import archive
 from storage.archive import Archive
 from storage.engine import Database
 from storage.journal import Journal
-from storage.migrate import upgrade
 from storage.objects import LocalObjects
 from tests.dicom_node.samples import a_slice, as_file, as_sent
+from tests.services.migrated import migrate
 from tests.services.missing import required
 from tests.services.orthanc import Orthanc as Server
 from tests.services.orthanc import RestartableOrthanc, restartable
@@ -58,7 +58,7 @@ class Node:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.database = Database(f"sqlite:///{folder / 'telerad.db'}")
-        upgrade(self.database)
+        migrate(self.database)
         self.journal = Journal(folder / "journal", node="test", segment_bytes=4 << 20)
         self.intake = Intake(self.database, self.journal)
         self.archive = Archive(self.database, self.journal, LocalObjects(folder / "objects"))

@@ -5,7 +5,6 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -20,6 +19,7 @@ from hypothesis.stateful import (
 
 from storage import audit
 from storage.engine import Database
+from tests.services.migrated import migrate
 from tests.worklist.examples import MINUTE, THORAX
 from tests.worklist.room import HandClock, Room
 from worklist import commands, queries, store
@@ -36,14 +36,14 @@ OPEN_AT_ONCE = 2
 class Worklist(RuleBasedStateMachine):
     """Sites, consultants, the engine's own clockwork and a dispatcher, in any order."""
 
-    template: Path
     cases = Bundle("cases")
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
-        path = shutil.copy(self.template, self.folder / "telerad.db")
-        self.room = Room(Database(f"sqlite:///{path}", clock=HandClock()))
+        database = Database(f"sqlite:///{self.folder / 'telerad.db'}", clock=HandClock())
+        migrate(database)
+        self.room = Room(database)
         self.room.hire(*READERS, max_open=OPEN_AT_ONCE)
         self.number = 0
         self.places: dict[str, tuple[object, ...]] = {}
@@ -191,9 +191,7 @@ class Worklist(RuleBasedStateMachine):
         return found
 
 
-@pytest.mark.usefixtures("migrated_file")
-def test_no_sequence_of_commands_loses_doubles_or_shares_a_case(migrated_file: Path):
-    Worklist.template = migrated_file
+def test_no_sequence_of_commands_loses_doubles_or_shares_a_case():
     run_state_machine_as_test(
         Worklist,
         settings=settings(
