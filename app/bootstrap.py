@@ -12,10 +12,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.board import Part
 from app.settings import Settings
 from kernel.clock import Clock, system_clock
 from kernel.digest import sha256_of
 from kernel.errors import Misconfigured
+from kernel.pulse import Pulse
 from storage.archive import Archive
 from storage.engine import Database, Transaction
 from storage.journal import Journal
@@ -48,6 +50,10 @@ class DemoInProduction(Misconfigured):
     code = "bootstrap.demo_in_production"
 
 
+def _unwatched(_part: Part) -> Pulse:
+    return Pulse()
+
+
 @dataclass(frozen=True)
 class Parts:
     """The parts of one process, each built when it is first asked for.
@@ -56,10 +62,13 @@ class Parts:
     ----------
     settings
         Read once by `app.settings.load`.
+    pulse_of
+        Returns the pulse of a part of this process.
     """
 
     settings: Settings
     clock: Clock = system_clock
+    pulse_of: Callable[[Part], Pulse] = _unwatched
 
     @cached_property
     def database(self) -> Database:
@@ -98,6 +107,7 @@ class Parts:
             self.settings.data / "journal",
             node=self.settings.node,
             segment_bytes=self.settings.storage.segment_mb << 20,
+            pulse=self.pulse_of(Part.RESERVING),
         )
 
     @cached_property
@@ -123,7 +133,8 @@ class Parts:
         """The way in for instances, whatever the entrance."""
         from dicom_node.intake import Intake
 
-        return Intake(self.database, self.journal, clock=self.clock)
+        pulse = self.pulse_of(Part.COMMITTING)
+        return Intake(self.database, self.journal, clock=self.clock, pulse=pulse)
 
     @cached_property
     def retention(self) -> "Retention":

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import structlog
 
+from app.board import Part
 from app.bootstrap import Parts
 from kernel.errors import Misconfigured
 
@@ -80,6 +81,8 @@ def listener(parts: Parts) -> "Listener":
         ),
         door=PlainDoor(networks(told.plain_networks)),
         tls_door=dicom_tls.door(parts.settings, parts.database, limits),
+        pulse=parts.pulse_of(Part.ACCEPTING),
+        tls_pulse=parts.pulse_of(Part.ACCEPTING_TLS),
     )
 
 

@@ -157,6 +157,17 @@ class WebSettings(_Section):
     """Set where the proxy serves HTTPS: cookies are then never sent in clear."""
 
 
+class SupervisorSettings(_Section):
+    """When ``telerad up`` ends a process that hangs and starts it anew; 0 is never."""
+
+    silent_s: float = Field(default=30.0, ge=0)
+    """So long the loop of a port or of the web may not turn; time this machine slept is not
+    counted."""
+    stuck_s: float = Field(default=180.0, ge=0)
+    """So long a commit may take: longer than disks and their drivers try for, which is 30 s a
+    command."""
+
+
 class RelaySettings(_Section):
     """The relay around outbox and due work."""
 
@@ -236,6 +247,7 @@ class Settings(BaseSettings):
     priors: PriorsSettings = PriorsSettings()
     orthanc: OrthancSettings = OrthancSettings()
     web: WebSettings = WebSettings()
+    supervisor: SupervisorSettings = SupervisorSettings()
     relay: RelaySettings = RelaySettings()
     broker: BrokerSettings = BrokerSettings()
     worklist: WorklistSettings = WorklistSettings()

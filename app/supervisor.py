@@ -1,10 +1,11 @@
-"""The supervisor: forks the processes of an engine, starts anew what dies, ends with all of them.
+"""The supervisor: forks the processes of an engine, starts anew what dies or hangs, ends with all.
 
 It has one thread, no connection and little memory, and what is forked from it has the same: so a
 process costs a moment to start, and one that dies takes nothing else with it.  Listening sockets
 are made before, so that callers wait in their queues while a process is started anew.
 """
 
+import faulthandler
 import gc
 import json
 import os
@@ -13,17 +14,19 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from types import FrameType
 from typing import NoReturn
 
 import structlog
 
-from app.board import Board, Condition
+from app.board import Board, Condition, Part
+from app.child import READY, Child, Live, tell
+from app.life_watch import LifeWatch
 from app.parentage import be_named, end_with
 from app.refusal import sentence_of
+from app.vigil import Patience, Vigil
 from kernel.clock import monotonic_s
-from kernel.errors import EngineError, Misconfigured
+from kernel.pulse import Pulse
 
 STEADY_S = 30.0
 """A process that served for so long is started anew at once when it dies."""
@@ -31,45 +34,10 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 GRACE_S = 60.0
 """A process that was told to end and has not by then is killed."""
 
+_STANDARD_ERROR = 2
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
-_READY = b"{}\n"
 
 log = structlog.get_logger()
-
-Ready = Callable[[], None]
-Live = Callable[[Ready, bool], None]
-"""What a process does: told whom to tell that it serves, and whether it did so before."""
-
-
-class StartRefused(Misconfigured):
-    """A process of the engine could not start; the sentence is its own."""
-
-    code = "supervisor.start_refused"
-
-
-class ProcessFailed(EngineError):
-    """A process of the engine failed at its start in a way nobody foresaw."""
-
-    code = "supervisor.process_failed"
-
-
-@dataclass
-class _Child:
-    """A process that is, or is to be, kept alive."""
-
-    name: str
-    live: Live
-    pid: int = 0
-    pipe: int = -1
-    said: bytearray = field(default_factory=bytearray)
-    began_s: float = 0.0
-    due_s: float | None = None
-    deaths: int = 0
-    """In a row, none of which had served steadily before."""
-    served: bool = False
-    ready: bool = False
-    how: str = ""
-    """It ended, once it did; empty if that was well."""
 
 
 class Supervisor:
@@ -79,12 +47,16 @@ class Supervisor:
     ----------
     names
         Of the processes that are kept alive.
+    patience
+        How long they may show no life.
     """
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, patience: Patience | None = None) -> None:
         self.board = Board(names)
-        self._children: dict[str, _Child] = {}
-        self._extra: dict[int, _Child] = {}
+        self._patience = patience or Patience()
+        self._life = LifeWatch(self.board, self._patience)
+        self._children: dict[str, Child] = {}
+        self._extra: dict[int, Child] = {}
         self._told_to_stop = False
         self._selector = selectors.DefaultSelector()
         self._woken, self._wake = os.pipe()
@@ -113,7 +85,7 @@ class Supervisor:
 
     def keep(self, name: str, live: Live) -> None:
         """Fork a process that is started anew whenever it ends."""
-        self._children[name] = child = _Child(name, live)
+        self._children[name] = child = Child(name, live)
         self._begin(child)
 
     def once(self, name: str, act: Callable[[], None]) -> bool:
@@ -128,8 +100,12 @@ class Supervisor:
         while child.pid and not self._told_to_stop:
             self._step()
         if child.how:
-            raise self._refusal(child)
+            raise child.refusal()
         return not self._told_to_stop
+
+    def pulse(self, name: str, part: Part) -> Pulse:
+        """Return the pulse of a part, for the process that has it."""
+        return self.board.pulse(name, part, every_s=self._patience.period_s)
 
     def open_gate(self) -> None:
         """Let the processes go on that wait at the gate."""
@@ -141,9 +117,9 @@ class Supervisor:
         """Wait, in a process that is kept, until the gate is open."""
         os.read(self._gate, 1)
 
-    def aside(self, name: str, act: Callable[[], None]) -> _Child:
+    def aside(self, name: str, act: Callable[[], None]) -> Child:
         """Do something in a process of its own, and go on."""
-        child = _Child(name, lambda _ready, _again: act())
+        child = Child(name, lambda _ready, _again: act())
         self._begin(child)
         self._extra[child.pid] = child
         return child
@@ -163,7 +139,7 @@ class Supervisor:
         return False
 
     def watch(self) -> None:
-        """Start anew what dies, until SIGTERM or SIGINT."""
+        """Start anew what dies or hangs, until SIGTERM or SIGINT."""
         while not self._told_to_stop:
             self._step()
 
@@ -171,11 +147,14 @@ class Supervisor:
         self._told_to_stop = self._told_to_stop or number != signal.SIGCHLD
 
     def _step(self) -> None:
-        """Begin what is due to be started anew; wait for something to happen."""
-        for child in self._children.values():
+        """Do what is due; wait for something to happen, or to become due."""
+        kept = self._children.values()
+        for child in kept:
             if child.due_s is not None and child.due_s <= monotonic_s():
                 self._begin(child)
-        due = [child.due_s for child in self._children.values() if child.due_s is not None]
+        self._life.turn(kept)
+        times = [*(child.due_s for child in kept), self._life.next_s(kept)]
+        due = [time for time in times if time is not None]
         self._turn(max(0.0, min(due) - monotonic_s()) if due else None)
 
     def _turn(self, timeout_s: float | None) -> None:
@@ -188,38 +167,41 @@ class Supervisor:
                 self._hear(key.data)
         self._reap()
 
-    def _hear(self, child: _Child) -> None:
+    def _hear(self, child: Child) -> None:
         said = os.read(child.pipe, 4096)
         child.said += said
         if not said:
             self._selector.unregister(child.pipe)
             os.close(child.pipe)
             child.pipe = -1
-        elif child.said.startswith(_READY):
-            del child.said[: len(_READY)]
+        elif child.said.startswith(READY):
+            del child.said[: len(READY)]
             child.ready = child.served = True
             self.board.note(child.name, Condition.SERVING)
             if child.deaths:
                 log.info("supervisor.serves_again", process=child.name, pid=child.pid)
 
-    def _begin(self, child: _Child) -> None:
+    def _begin(self, child: Child) -> None:
         child.due_s, child.ready, child.how = None, False, ""
+        child.vigil, child.spared = Vigil(self._patience), 0
         child.said.clear()
+        if child.name in self._children:
+            self.board.begin(child.name, again=child.served)
         reading, writing = os.pipe()
         for output in (sys.stdout, sys.stderr):
             output.flush()  # else both processes write what is buffered
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         parent = os.getpid()
-        child.pid = os.fork()
-        if child.pid == 0:
+        pid = os.fork()
+        if pid == 0:
             os.close(reading)
             self._become(child, parent, writing)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(writing)
-        child.pipe, child.began_s = reading, monotonic_s()
+        child.begun(pid, reading, monotonic_s())
         self._selector.register(reading, selectors.EVENT_READ, child)
 
-    def _become(self, child: _Child, parent: int, pipe: int) -> NoReturn:
+    def _become(self, child: Child, parent: int, pipe: int) -> NoReturn:
         """Be the child from here on."""
         status = 1
         try:
@@ -231,15 +213,17 @@ class Supervisor:
             self.open_gate()
             end_with(parent, self._lifeline)
             be_named(f"telerad-{child.name}")
+            faulthandler.enable(_STANDARD_ERROR)  # names lines of code, nothing of what they handle
+            faulthandler.register(signal.SIGQUIT, _STANDARD_ERROR)
             self._selector.close()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            child.live(lambda: _tell(pipe, _READY), child.served)
+            child.live(lambda: tell(pipe, READY), child.served)
             status = 0
         except Exception as error:
             said = sentence_of(error)
             if said is None:
                 log.exception("telerad.failed", process=child.name)
-            _tell(pipe, json.dumps([said, type(error).__name__]).encode())
+            tell(pipe, json.dumps([said, type(error).__name__]).encode())
         finally:
             for output in (sys.stdout, sys.stderr):
                 with suppress(OSError, ValueError):
@@ -263,16 +247,16 @@ class Supervisor:
             return
         while child.pipe >= 0:
             self._hear(child)
-        child.pid, child.ready = 0, False
-        if code:
-            child.how = f"by {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
+        by = f"by {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
+        child.ended(by if code else "")
         if pid in kept and not self._told_to_stop:
-            self.board.note(child.name, Condition.DOWN)
+            if not child.hangs:
+                self.board.note(child.name, Condition.DOWN)
             if not child.served:
-                raise self._refusal(child)
+                raise child.refusal()
             self._put_off(child)
 
-    def _put_off(self, child: _Child) -> None:
+    def _put_off(self, child: Child) -> None:
         """Decide when a process is started anew: at once, or later and later if it dies again."""
         steady = monotonic_s() - child.began_s >= STEADY_S
         child.deaths = 1 if steady else child.deaths + 1
@@ -283,16 +267,8 @@ class Supervisor:
             "supervisor.process_died",
             process=child.name,
             how=child.how or "in order, though nobody asked",
-            reason=_said(child),
+            reason=child.sentence(),
             again_in_s=pause,
-        )
-
-    def _refusal(self, child: _Child) -> EngineError:
-        said = _said(child)
-        if said:
-            return StartRefused(said)
-        return ProcessFailed(
-            f"the {child.name} process ended {child.how} while it started; the log says why"
         )
 
     def _end_all(self) -> None:
@@ -311,15 +287,3 @@ class Supervisor:
     def _left(self) -> set[int]:
         kept = {child.pid for child in self._children.values()} - {0}
         return kept | set(self._extra)
-
-
-def _tell(pipe: int, said: bytes) -> None:
-    os.write(pipe, said)
-
-
-def _said(child: _Child) -> str | None:
-    """Return the sentence with which a process refused."""
-    if not child.said:
-        return None
-    sentence: str | None = json.loads(child.said)[0]
-    return sentence

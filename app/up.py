@@ -10,9 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.bootstrap import Parts
+from app.child import Ready
 from app.serving import Duty, Ports, Serving, preload, until_signal
 from app.settings import Settings
-from app.supervisor import Ready, Supervisor
+from app.supervisor import Supervisor
+from app.vigil import Patience
 from dicom_node.ports import Sockets, bound, listening
 
 NODE, WEB = "node", "web"
@@ -55,7 +57,8 @@ class Up:
         dicom = bound(told.dicom.host, told.dicom.port, told.dicom.tls_port)
         http = listening(told.web.host, told.web.port)
         ports = _ports(dicom, http)
-        with Supervisor(NODE, WEB) as supervisor:
+        patience = Patience(told.supervisor.silent_s, told.supervisor.stuck_s)
+        with Supervisor(NODE, WEB, patience=patience) as supervisor:
             supervisor.keep(NODE, lambda ready, _again: self._node(supervisor, dicom, ready))
             supervisor.keep(WEB, lambda ready, again: self._web(supervisor, http, ready, again))
             if not supervisor.once("start", self._prepare):
@@ -76,17 +79,22 @@ class Up:
     def _node(self, supervisor: Supervisor, dicom: Sockets, ready: Ready) -> None:
         preload({Duty.NODE})
         supervisor.wait_at_gate()
-        serving = Serving(Parts(self.settings), {Duty.NODE})
+        parts = Parts(self.settings, pulse_of=lambda part: supervisor.pulse(NODE, part))
+        serving = Serving(parts, {Duty.NODE})
         _until_signal(serving, lambda: serving.start(dicom=dicom), ready)
 
     def _web(self, supervisor: Supervisor, http: socket.socket, ready: Ready, again: bool) -> None:
         preload(_BESIDE_THE_NODE)
         supervisor.wait_at_gate()
+        board = supervisor.board
         serving = Serving(
-            Parts(self.settings),
+            Parts(self.settings, pulse_of=lambda part: supervisor.pulse(WEB, part)),
             _BESIDE_THE_NODE,
             recovers=again,  # at first the node does
-            ready_checks={"dicom": lambda: supervisor.board.require_serving(NODE)},
+            ready_checks={
+                "dicom": lambda: board.require_serving(NODE),
+                "web": lambda: board.told_of(WEB),
+            },
         )
         _until_signal(serving, lambda: serving.start(http=http), ready)
 

@@ -6,13 +6,14 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from app.board import Part
 from app.bootstrap import Parts
 from app.engine import Engine
 from app.relay import Relay
 from dicom_node.ports import listening
 
 if TYPE_CHECKING:
-    import uvicorn
+    from app.ticking import TickingServer
 
 WEB_GRACE_S = 5
 _SOCKET_MESSAGE = 4096
@@ -39,7 +40,7 @@ class WebServer:
         self._parts = parts
         self._relay = relay
         self._checks = ready_checks
-        self._server: uvicorn.Server | None = None
+        self._server: TickingServer | None = None
         self._thread: threading.Thread | None = None
 
     def start(self, bound: socket.socket | None = None) -> int:
@@ -53,11 +54,12 @@ class WebServer:
         import uvicorn
 
         from app.http.application import create_app
+        from app.ticking import TickingServer
 
         told = self._parts.settings.web
         bound = bound or listening(told.host, told.port)
         engine = self._engine()
-        self._server = uvicorn.Server(
+        self._server = TickingServer(
             uvicorn.Config(
                 create_app(engine),
                 log_config=None,
@@ -67,7 +69,8 @@ class WebServer:
                 lifespan="off",
                 ws="websockets-sansio",
                 ws_max_size=_SOCKET_MESSAGE,
-            )
+            ),
+            self._parts.pulse_of(Part.ANSWERING),
         )
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [bound]}, name="web"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from dicom_node import admission
 from dicom_node.admission import Arrival
 from kernel.errors import Transient
+from kernel.pulse import Pulse
 from storage.archive import Admitted, Known
 from storage.engine import Database, Transaction
 
@@ -53,9 +54,16 @@ def _is_flushed(waiting: _Waiting) -> bool:
 
 
 class GroupCommit:
-    """Admits arrivals to the index; safe for threads, and the faster the more of them there are."""
+    """Admits arrivals to the index; safe for threads, and the faster the more of them there are.
 
-    def __init__(self, database: Database) -> None:
+    Parameters
+    ----------
+    pulse
+        Beats with every group, and rests where none is under way.
+    """
+
+    def __init__(self, database: Database, pulse: Pulse | None = None) -> None:
+        self._pulse = pulse or Pulse()
         self._database = database
         self._writer = database.writer()
         self._leading = False
@@ -83,6 +91,8 @@ class GroupCommit:
         with self._queue_lock:
             self._queue.append(mine)
             leads, self._leading = not self._leading, True
+            if leads:
+                self._pulse.beat()
         if not leads:
             mine.woken.acquire()
         if not mine.done:
@@ -112,6 +122,10 @@ class GroupCommit:
             with self._queue_lock:
                 following = self._queue[:1]
                 self._leading = bool(following)
+                if following:
+                    self._pulse.beat()
+                else:
+                    self._pulse.rest()
             for waiting in (*following, *group[1:]):
                 waiting.woken.release()
 

@@ -16,6 +16,7 @@ from dicom_node.part10 import file_head
 from dicom_node.statuses import Outcome, outcome_of
 from kernel.clock import Clock, system_clock
 from kernel.errors import Transient
+from kernel.pulse import Pulse
 from storage import remarks
 from storage.archive import Admission, Conflict
 from storage.engine import Database
@@ -58,13 +59,23 @@ class Intake:
     """Stores instances for every entrance: C-STORE, STOW-RS, imports.
 
     It answers success only when the journal has the bytes durable and the index row is committed.
+
+    Parameters
+    ----------
+    pulse
+        Beats with every group that is committed.
     """
 
     def __init__(
-        self, database: Database, journal: Journal, *, clock: Clock = system_clock
+        self,
+        database: Database,
+        journal: Journal,
+        *,
+        clock: Clock = system_clock,
+        pulse: Pulse | None = None,
     ) -> None:
         self._journal = journal
-        self._index = GroupCommit(database)
+        self._index = GroupCommit(database, pulse)
         self._clock = clock
 
     def store(self, announced: Announced, source: Source, data: Bytes) -> Answer:

@@ -40,6 +40,7 @@ from dicom_node.uids import GET_CLASSES, STORAGE_COMMITMENT
 from kernel.clock import monotonic_s
 from kernel.errors import Transient
 from kernel.ids import fresh
+from kernel.pulse import Pulse
 
 _LOBBY_FACTOR = 2
 _PARTING = 64  # sent away to make room, and not gone yet
@@ -97,6 +98,8 @@ class Listener:
         What is served beside storage and verification, by SOP class (`services.Offers`).
     door, tls_door
         Who may come in at the plain port, and at the TLS port if there is one.
+    pulse, tls_pulse
+        Beat with every turn of the loops that accept at them.
     """
 
     def __init__(
@@ -109,6 +112,8 @@ class Listener:
         offers: Mapping[str, Offer] | None = None,
         door: Door | None = None,
         tls_door: Door | None = None,
+        pulse: Pulse | None = None,
+        tls_pulse: Pulse | None = None,
     ) -> None:
         self.in_flight = in_flight or InFlight()
         self._offers = offers or {}
@@ -122,6 +127,7 @@ class Listener:
         self._per_peer: Counter[str] = Counter()
         self._door = door or PlainDoor()
         self._tls_door = tls_door
+        self._pulses = (pulse or Pulse(), tls_pulse or Pulse())
         self._ports: list[tuple[socket.socket, threading.Thread]] = []
         self._closing: tuple[socket.socket, ...] = ()
         self._stopping = False
@@ -144,9 +150,9 @@ class Listener:
         tls_port = told.tls_port if self._tls_door is not None else None
         sockets = sockets or bound(told.host, told.port, tls_port)
         self._closing = socket.socketpair()  # who accepts hears of the end by it
-        self._listen(sockets.plain, self._door)
+        self._listen(sockets.plain, self._door, self._pulses[0])
         if self._tls_door is not None and sockets.tls is not None:
-            self._listen(sockets.tls, self._tls_door)
+            self._listen(sockets.tls, self._tls_door, self._pulses[1])
             self.tls_port = sockets.tls.getsockname()[1]
         port: int = sockets.plain.getsockname()[1]
         log.info("listener.started", port=port, tls_port=self.tls_port, ae_title=told.ae_title)
@@ -182,10 +188,10 @@ class Listener:
         with self._lock:
             return list(self._threads.items())
 
-    def _listen(self, port: socket.socket, door: Door) -> None:
+    def _listen(self, port: socket.socket, door: Door, pulse: Pulse) -> None:
         port.setblocking(False)  # a caller may be gone again before it is accepted
         acceptor = threading.Thread(
-            target=self._accept, args=(port, door), name="dicom-accept", daemon=True
+            target=self._accept, args=(port, door, pulse), name="dicom-accept", daemon=True
         )
         self._ports.append((port, acceptor))
         acceptor.start()
@@ -201,13 +207,15 @@ class Listener:
         for end in self._closing:
             end.close()
 
-    def _accept(self, port: socket.socket, door: Door) -> None:
+    def _accept(self, port: socket.socket, door: Door, pulse: Pulse) -> None:
         with selectors.DefaultSelector() as selector:
             for each in (port, self._closing[0]):
                 selector.register(each, selectors.EVENT_READ)
             while not self._stopping:
-                selector.select()
-                self._accept_one(port, door)
+                pulse.beat()
+                if selector.select(pulse.every_s):
+                    self._accept_one(port, door)
+        pulse.rest()
 
     def _accept_one(self, port: socket.socket, door: Door) -> None:
         if self._stopping:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from kernel.errors import Corrupt, NotFound, Transient
 from kernel.ids import fresh
+from kernel.pulse import Pulse
 from storage.frame import Frame
 from storage.incoming import Incoming
 from storage.record import (
@@ -79,9 +80,19 @@ class Journal:
         The name of this node: a part of each segment's name, so that others know whose it is.
     segment_bytes
         Size of a segment, in bytes; a larger record gets a segment of its own.
+    pulse
+        Beats where room is asked for, and rests once it was given.
     """
 
-    def __init__(self, directory: Path, *, node: str, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        node: str,
+        segment_bytes: int = SEGMENT_BYTES,
+        pulse: Pulse | None = None,
+    ) -> None:
+        self._pulse = pulse or Pulse()
         self.directory = directory
         self.node = node
         self._segment_bytes = segment_bytes
@@ -235,7 +246,7 @@ class Journal:
 
     def reserve(self, size: int) -> tuple[Segment, int]:
         """Give room for `size` bytes in the current segment; whoever takes it writes there."""
-        with self._reserve_lock:
+        with self._reserve_lock, self._pulse:
             segment = self._room(size)
             offset = segment.used
             segment.used += aligned(size)

@@ -1,10 +1,10 @@
-"""The processes of ``telerad up``: each may die, and nothing that was acknowledged is lost."""
+"""The processes of ``telerad up``: each may die or hang; nothing that was acknowledged is lost."""
 
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -22,11 +22,22 @@ from tests.wire.speaker import Speaker
 from worklist.case import CaseState
 
 PATIENCE_S = 60.0
+SILENT_S = 3.0
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    deployment = one_machine(tmp_path / "data", {"TELERAD_DICOM__QUIET_S": "2"})
+    yield from a_world(tmp_path, {})
+
+
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[World]:
+    """A world whose supervisor ends what shows no life for a few seconds."""
+    yield from a_world(tmp_path, {"TELERAD_SUPERVISOR__SILENT_S": str(SILENT_S)})
+
+
+def a_world(tmp_path: Path, told: Mapping[str, str]) -> Iterator[World]:
+    deployment = one_machine(tmp_path / "data", {"TELERAD_DICOM__QUIET_S": "2", **told})
     with deployment.parts() as parts:
         parts.prepare(migrate=True)
         seed(parts, say=lambda _line: None)
@@ -78,9 +89,19 @@ def ready(deployment: Deployment) -> bool:
 
 
 def node_check(deployment: Deployment) -> dict[str, object]:
+    return health_check(deployment, "dicom")
+
+
+def health_check(deployment: Deployment, name: str) -> dict[str, object]:
     checks = httpx.get(f"{deployment.web}/health/ready", timeout=30).json()["checks"]
-    (found,) = [check for check in checks if check["name"] == "dicom"]
+    (found,) = [check for check in checks if check["name"] == name]
     return dict(found)
+
+
+def hung(deployment: Deployment) -> list[str]:
+    """Return who was found to hang, in order."""
+    told = [each for each in log(deployment).splitlines() if "supervisor.process_hangs" in each]
+    return [line.partition("process=")[2].split()[0] for line in told]
 
 
 def speak(port: int) -> Speaker:
@@ -204,3 +225,60 @@ def test_it_ends_in_order_with_an_association_open(world: World) -> None:
         assert deployment.doing("serve").stop() == 0
         assert in_flight() == 0
     assert world.parts.archive.read(announced.sop_instance_uid).endswith(data)
+
+
+def test_a_node_that_hangs_is_started_anew_and_serves_who_waited_for_it(impatient: World) -> None:
+    deployment, port = impatient.deployment, impatient.deployment.dicom_port
+    until(lambda: ready(deployment), deployment)
+    before = children(deployment)
+    acknowledged: list[str] = []
+    sender = threading.Thread(target=stream, args=(port, 505, acknowledged))
+    sender.start()
+    until(lambda: len(acknowledged) > 5, deployment)
+    os.kill(before["node"], signal.SIGSTOP)
+
+    with Speaker(port, calling=SENDER) as waiting:
+        waiting.sock.settimeout(PATIENCE_S)
+        assert waiting.associate() == 2
+        assert waiting.echo() == 0
+    sender.join()
+    until(lambda: ready(deployment), deployment)
+
+    assert hung(deployment) == ["node"]
+    assert not lives(before["node"])
+    assert children(deployment)["web"] == before["web"]
+    assert "started anew so far: 1" in str(node_check(deployment)["sentence"])
+    assert "it took no connections" in str(node_check(deployment)["sentence"])
+    for uid in acknowledged:
+        assert impatient.parts.archive.read(uid)
+
+
+def test_a_web_that_hangs_is_started_anew_and_answers_who_waited_for_it(impatient: World) -> None:
+    deployment = impatient.deployment
+    until(lambda: ready(deployment), deployment)
+    before = children(deployment)
+    os.kill(before["web"], signal.SIGSTOP)
+
+    answer = httpx.get(f"{deployment.web}/health/live", timeout=PATIENCE_S)
+    assert answer.json() == {"live": True}
+    assert hung(deployment) == ["web"]
+    assert children(deployment)["node"] == before["node"]
+    assert "it answered no requests" in str(health_check(deployment, "web")["sentence"])
+
+
+def test_a_machine_that_slept_finds_nobody_hanging(impatient: World) -> None:
+    deployment = impatient.deployment
+    until(lambda: ready(deployment), deployment)
+    kept = children(deployment)
+    everyone = [deployment.doing("serve").pid(), *kept.values()]
+    for pid in everyone:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(2 * SILENT_S)  # what happens to it, and nothing is hoped for meanwhile
+    for pid in everyone:
+        os.kill(pid, signal.SIGCONT)
+
+    until(lambda: ready(deployment), deployment)
+    os.kill(kept["web"], signal.SIGSTOP)
+    until(lambda: bool(hung(deployment)), deployment)  # so there were looks after it slept
+    assert hung(deployment) == ["web"]
+    assert children(deployment)["node"] == kept["node"]
