@@ -383,6 +383,7 @@ class Parts:
         from app.keeping import keeping_of
         from dicom_node.completeness import CompletenessPolicy
         from dicom_node.key_objects import ManifestReading
+        from dicom_node.readmitting import Readmission
         from dicom_node.rejecting import Rejecting
         from dicom_node.tasks import Settling
 
@@ -393,6 +394,7 @@ class Parts:
             *ManifestReading(self.archive).due_work(),
             *rejecting.due_work(),
             *settling.due_work(),
+            *Readmission(self.database, self.stored_objects, node=self.settings.node).due_work(),
         ]
 
     def _examination(self) -> Sequence[DueWork]:

@@ -3,16 +3,18 @@
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from functools import lru_cache
 
 from dicom_node.errors import Unreadable, UnreadableReason
-from dicom_node.headers import Defaults, InstanceHeader
+from dicom_node.headers import InstanceHeader
+from dicom_node.note import note_of
+from dicom_node.source import Announced as Announced
+from dicom_node.source import Route as Route
+from dicom_node.source import Source as Source
 from dicom_node.uids import KEY_OBJECTS
 from kernel.ids import InstanceUID, PatientRef, SeriesUID, StudyUID, is_uid
-from kernel.people import Actor, Role
-from storage import archive, audit, patients, rejections
-from storage.archive import Admission, Admitted, Known, NewInstance
+from storage import archive, audit, kept_aside, patients, rejections
+from storage.archive import Admission, Admitted, Conflict, Known, NewInstance
 from storage.engine import Transaction
 from storage.journal import Place
 from storage.patients import Patient
@@ -21,50 +23,6 @@ _MAX_SOURCE = 80
 _MAX_ACTOR = 80
 _MAX_TITLE = 16
 _MAX_REFS = 1024
-
-
-class Route(StrEnum):
-    """How instances come in."""
-
-    DIMSE = "dimse"
-    STOW = "stow"
-    ORTHANC = "orthanc"
-    FILE = "file"
-
-
-_KINDS = {
-    Route.DIMSE: "ae",
-    Route.STOW: "client",
-    Route.ORTHANC: "orthanc",
-    Route.FILE: "client",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Who sends instances, and what is assumed where their data sets are silent.
-
-    `name` is the calling AE title, the account of a web client, or the name of an Orthanc.
-    """
-
-    route: Route
-    name: str
-    organisation_id: str
-    defaults: Defaults
-
-    @property
-    def actor(self) -> Actor:
-        """The sender as the audit chain names it."""
-        return Actor(f"{_KINDS[self.route]}:{self.name}", Role.DEVICE, self.organisation_id or None)
-
-
-@dataclass(frozen=True, slots=True)
-class Announced:
-    """What a sender says of an instance before its data set comes."""
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    transfer_syntax_uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +78,8 @@ def admit(
     for arrival, each in zip(arrivals, admitted, strict=True):
         if arrival.header.sop_class_uid == KEY_OBJECTS and each.admission is Admission.STORED:
             _enter(tx, arrival)
+        if each.conflict is Conflict.OTHER_PATIENT:
+            _keep_for_later(tx, arrival)
         if each.conflict is not None:
             _alarm(tx, arrival.source, arrival.place, each.conflict.value, arrival.header)
     return admitted
@@ -134,6 +94,19 @@ def _enter(tx: Transaction, arrival: Arrival) -> None:
         actor=arrival.source.actor.ref[:_MAX_ACTOR],
         organisation_id=arrival.source.organisation_id,
         received_at=arrival.received_at,
+    )
+
+
+def _keep_for_later(tx: Transaction, arrival: Arrival) -> None:
+    """Keep what it takes to admit an instance once its patient and the study's are one person."""
+    header = arrival.header
+    announced = Announced(header.sop_class_uid, header.instance_uid, header.transfer_syntax_uid)
+    kept_aside.keep(
+        tx,
+        arrival.place,
+        study_uid=header.study_uid,
+        patient_ref=patient_ref(header),
+        note=note_of(announced, arrival.source, arrival.received_at),
     )
 
 

@@ -1,17 +1,18 @@
 """The way in: bytes become durable, then indexed, and only then is the sender told."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 
 from dicom_node import admission, headers
-from dicom_node.admission import Announced, Arrival, Route, Source
+from dicom_node.admission import Announced, Arrival, Source
 from dicom_node.elements import MAX_HEADER_LENGTH, Bytes, HeadTooShort
 from dicom_node.errors import Unreadable
 from dicom_node.group_commit import GroupCommit, flushed
-from dicom_node.headers import Defaults, InstanceHeader
+from dicom_node.headers import InstanceHeader
+from dicom_node.note import note_of
 from dicom_node.part10 import file_head
 from dicom_node.statuses import Outcome, outcome_of
 from kernel.clock import Clock, system_clock
@@ -223,29 +224,6 @@ class Arriving:
             except HeadTooShort:
                 more = min(4 * len(head), MAX_HEADER_LENGTH, length)
                 head = self._intake._journal.read(place, start=place.length - length, length=more)
-
-
-def note_of(announced: Announced, source: Source, at: datetime) -> dict[str, str]:
-    """Return what the journal keeps beside the bytes, enough to index them again."""
-    return {
-        "route": source.route.value,
-        "source": source.name,
-        "organisation": source.organisation_id,
-        "issuer": source.defaults.issuer,
-        "character_set": source.defaults.character_set,
-        "sop_class": announced.sop_class_uid,
-        "sop_instance": announced.sop_instance_uid,
-        "transfer_syntax": announced.transfer_syntax_uid,
-        "received_at": at.isoformat(),
-    }
-
-
-def from_note(note: Mapping[str, str]) -> tuple[Announced, Source, datetime]:
-    """Return what `note_of` was told."""
-    defaults = Defaults(note["issuer"], note["character_set"])
-    source = Source(Route(note["route"]), note["source"], note["organisation"], defaults)
-    announced = Announced(note["sop_class"], note["sop_instance"], note["transfer_syntax"])
-    return announced, source, datetime.fromisoformat(note["received_at"])
 
 
 def _head(announced: Announced) -> bytes:

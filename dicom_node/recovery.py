@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dicom_node import admission, headers
 from dicom_node.admission import Arrival
 from dicom_node.errors import Unreadable
-from dicom_node.intake import from_note
+from dicom_node.note import from_note
 from storage.engine import Transaction
 from storage.journal import Place
 

@@ -13,7 +13,7 @@ from sqlalchemy import func, insert, null, or_, select, text, update
 
 from kernel.facts import StudyCorrected
 from kernel.people import Actor
-from storage import audit, outbox, patient_names
+from storage import audit, kept_aside, outbox, patient_names
 from storage.archive import StudyUnknown
 from storage.correction import (
     DEMOGRAPHICS,
@@ -47,7 +47,7 @@ def merge(tx: Transaction, subject: str, target: str, *, reason: str, actor: Act
     MergeCycle, CorrectionRefused, PatientUnknown
         One of the two does not exist, is merged already, or would be merged into itself.
     """
-    _lock(tx)
+    hold(tx)
     for ref in (subject, target):
         registered(tx, ref)
     check_merge(merges(_merges(tx)), subject, target)
@@ -64,7 +64,7 @@ def keep_apart(
     CorrectionRefused, PatientUnknown
         One does not exist, or they are one by a merge.
     """
-    _lock(tx)
+    hold(tx)
     if get(tx, subject).ref == get(tx, target).ref:
         raise CorrectionRefused("the two are one patient: withdraw the merge first")
     return _made(tx, Kind.DISTINCT, subject, target, reason=reason, actor=actor)
@@ -80,7 +80,7 @@ def correct_patient(
     CorrectionRefused, PatientUnknown
         A value cannot be one, or another patient stands for this one.
     """
-    _lock(tx)
+    hold(tx)
     if get(tx, ref).ref != ref:
         raise CorrectionRefused("the patient is merged into another: correct that one")
     said = _checked(values)
@@ -99,7 +99,7 @@ def move_study(
     CorrectionRefused
         It is that patient's already.
     """
-    _lock(tx)
+    hold(tx)
     held = _study(tx, study_uid)
     if get(tx, patient_ref).ref == held["patient_ref"]:
         raise CorrectionRefused("the study is this patient's already")
@@ -116,7 +116,7 @@ def renumber_study(
     StudyUnknown, CorrectionRefused
         There is no such study, or the number cannot be one (PS3.5 table 6.2-1, SH).
     """
-    _lock(tx)
+    hold(tx)
     accession = accession.strip()
     if len(accession) > _MAX_ACCESSION or not accession.isprintable() or "\\" in accession:
         raise CorrectionRefused(f"an accession number has at most {_MAX_ACCESSION} characters")
@@ -135,7 +135,7 @@ def withdraw(tx: Transaction, number: int, *, reason: str, actor: Actor) -> Corr
     CorrectionRefused
         It is withdrawn already.
     """
-    _lock(tx)
+    hold(tx)
     reason = checked_reason(reason)
     found = _where(tx, CORRECTIONS.c.number == number)
     if not found:
@@ -210,12 +210,16 @@ def _note(tx: Transaction, action: str, correction: Correction, actor: Actor) ->
 
 def _bring_in(tx: Transaction, changed: Correction, actor: Actor) -> None:
     """Derive again what one correction, made or withdrawn, touches."""
+    touched: Iterable[str]
     match changed.kind:
         case Kind.MERGE:
-            touched = _merge(tx, changed.subject)
+            refs = _merge(tx, changed.subject)
+            touched = _studies_of(tx, refs)
+            kept_aside.look_again(tx, refs, touched)
         case Kind.DEMOGRAPHICS:
             touched = _describe(tx, changed.subject)
         case Kind.DISTINCT:
+            kept_aside.look_again(tx, {changed.subject, changed.target}, ())
             return
         case _:
             touched = [changed.subject]
@@ -224,8 +228,8 @@ def _bring_in(tx: Transaction, changed: Correction, actor: Actor) -> None:
         _derive(tx, study_uid, merged, changed, actor)
 
 
-def _merge(tx: Transaction, ref: str) -> Iterable[str]:
-    """Set who stands for a patient and those merged into it; return the studies of all."""
+def _merge(tx: Transaction, ref: str) -> set[str]:
+    """Set who stands for a patient and those merged into it; return all of these."""
     merged = merges(_merges(tx))
     refs = {ref} | {each for each in merged if _leads_to(merged, each, ref)}
     for each in sorted(refs):
@@ -235,7 +239,7 @@ def _merge(tx: Transaction, ref: str) -> Iterable[str]:
             .where(PATIENTS.c.ref == each)
             .values(survivor=None if stands == each else stands)
         )
-    return _studies_of(tx, refs)
+    return refs
 
 
 def _leads_to(merged: Mapping[str, str], ref: str, to: str) -> bool:
@@ -351,8 +355,8 @@ def registered_as(tx: Transaction, ref: str) -> Mapping[str, str] | None:
     return found
 
 
-def _lock(tx: Transaction) -> None:
-    """Have corrections made one after the other; SQLite has one writer anyway."""
+def hold(tx: Transaction) -> None:
+    """Hold corrections off until the transaction ends; SQLite has one writer anyway."""
     if tx.dialect == "postgresql":
         tx.execute(text("LOCK TABLE corrections IN SHARE ROW EXCLUSIVE MODE"))
 

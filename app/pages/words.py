@@ -104,6 +104,7 @@ ACTIONS: Mapping[str, str] = {
     "file.imported": "brought in a file",
     "image.viewed": "looked at an image",
     "instance.quarantined": "sent an image that is kept aside",
+    "instance.readmitted": "admitted an image that was kept aside",
     "instances.stored": "sent images",
     "journal.viewed": "looked at this journal",
     "key_objects.unreadable": "sent key objects that cannot be read",

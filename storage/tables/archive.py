@@ -147,6 +147,28 @@ ARRIVALS = Table(
     Column("reason", String(300), nullable=True),
     Column("object_key", String(200), nullable=True, comment="of a quarantined one, once moved"),
     Column("received_at", UtcDateTime, nullable=False),
+    Column("study_uid", UID, nullable=True, comment="of one that is another patient's so far"),
+    Column("patient_ref", String(36), nullable=True, comment="whom such a one names"),
+    Column("note", JsonValue, nullable=True, comment="of such a one: who sent it, and how"),
+    Column("due_at", UtcDateTime, nullable=True, comment="to see whether the two are one by now"),
+    Index(
+        "ix_arrivals_due_at",
+        "due_at",
+        sqlite_where=text("due_at IS NOT NULL"),
+        postgresql_where=text("due_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_arrivals_patient_ref",
+        "patient_ref",
+        sqlite_where=text("patient_ref IS NOT NULL"),
+        postgresql_where=text("patient_ref IS NOT NULL"),
+    ),
+    Index(
+        "ix_arrivals_study_uid",
+        "study_uid",
+        sqlite_where=text("study_uid IS NOT NULL"),
+        postgresql_where=text("study_uid IS NOT NULL"),
+    ),
     Index(
         "ix_arrivals_quarantined",
         "received_at",

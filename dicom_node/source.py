@@ -1,0 +1,51 @@
+"""Who sends instances, how, and what is said of them before they come."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dicom_node.headers import Defaults
+from kernel.people import Actor, Role
+
+
+class Route(StrEnum):
+    """How instances come in."""
+
+    DIMSE = "dimse"
+    STOW = "stow"
+    ORTHANC = "orthanc"
+    FILE = "file"
+
+
+_KINDS = {
+    Route.DIMSE: "ae",
+    Route.STOW: "client",
+    Route.ORTHANC: "orthanc",
+    Route.FILE: "client",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who sends instances, and what is assumed where their data sets are silent.
+
+    `name` is the calling AE title, the account of a web client, or the name of an Orthanc.
+    """
+
+    route: Route
+    name: str
+    organisation_id: str
+    defaults: Defaults
+
+    @property
+    def actor(self) -> Actor:
+        """The sender as the audit chain names it."""
+        return Actor(f"{_KINDS[self.route]}:{self.name}", Role.DEVICE, self.organisation_id or None)
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What a sender says of an instance before its data set comes."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
