@@ -5,12 +5,16 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from app.settings import PriorsSettings
-from kernel.facts import CaseOpened, Fact
+from kernel.facts import CaseCompleted, CaseOpened, Fact, RequestChanged, StudyCorrected
+from storage import patients
 from storage import priors as rows
 from storage.engine import Transaction
 from storage.priors import PriorState
 from storage.work import Reactions
 from worklist import store as worklist
+from worklist.case import OVER, Case, case_id_of
+from worklist.intake import patient_of
+from worklist.request import RequestState
 
 if TYPE_CHECKING:  # a page that tells of priors opens no DICOM toolkit
     from dicom_node.prior_choice import PriorBounds
@@ -57,18 +61,79 @@ def bounds_of(told: PriorsSettings) -> "PriorBounds":
 
 
 def reactions(bounds: "PriorBounds") -> Reactions:
-    """Return what follows when a case opens: whose priors, the worklist knows."""
+    """Return what follows when a case opens, ends, or turns out to be of somebody else.
+
+    Whose priors are looked for, and whether anybody waits for them, the worklist knows.
+    """
     from dicom_node import prior_work
 
     def opened(tx: Transaction, fact: Fact) -> None:
         assert isinstance(fact, CaseOpened)
         case = worklist.get_case(tx, fact.case_id)
-        if case.misfiled_by is None:
+        if case.misfiled_by is None and case.state not in OVER:
             prior_work.ask(
                 tx, patient_ref=case.patient_ref, study_uid=case.study_uid, bounds=bounds
             )
 
-    return {CONSUMER: {CaseOpened: opened}}
+    def corrected(tx: Transaction, fact: Fact) -> None:
+        assert isinstance(fact, StudyCorrected)
+        ref = rows.whose(tx, fact.study_uid)
+        if "patient" not in fact.what or ref is None:
+            return
+        for case in _open_cases(tx, ref, fact.study_uid):
+            now = patient_of(tx, case)
+            if now is not None:
+                prior_work.ask(
+                    tx,
+                    patient_ref=now,
+                    study_uid=case.study_uid,
+                    bounds=bounds,
+                    known_better=fact.at,
+                )
+        for before in rows.asked_for(tx, fact.study_uid):
+            _call_off_unless_waited_for(tx, before, "the study is another patient's")
+
+    return {
+        CONSUMER: {
+            CaseOpened: opened,
+            StudyCorrected: corrected,
+            CaseCompleted: _completed,
+            RequestChanged: _request_changed,
+        }
+    }
+
+
+def _completed(tx: Transaction, fact: Fact) -> None:
+    assert isinstance(fact, CaseCompleted)
+    case = worklist.get_case(tx, fact.case_id)
+    _call_off_unless_waited_for(tx, case.patient_ref, "the case is completed")
+
+
+def _request_changed(tx: Transaction, fact: Fact) -> None:
+    assert isinstance(fact, RequestChanged)
+    case = worklist.find_case(tx, case_id_of(fact.request_id))
+    if case is not None and fact.state == RequestState.CANCELLED:
+        _call_off_unless_waited_for(tx, case.patient_ref, "the case was cancelled")
+
+
+def _call_off_unless_waited_for(tx: Transaction, patient_ref: str, why: str) -> None:
+    """Look for no more priors of a patient, unless another case of theirs is open."""
+    from dicom_node import prior_work
+
+    refs = _known_as(tx, patient_ref)
+    if not any(patient_of(tx, case) in refs for case in worklist.open_cases_of(tx, refs)):
+        prior_work.call_off(tx, patient_ref, why)
+
+
+def _open_cases(tx: Transaction, patient_ref: str, study_uid: str) -> list[Case]:
+    """Return the open cases of a patient and of a study, each once."""
+    of_study = worklist.cases_of_study(tx, study_uid, lock=False)
+    both = [*worklist.open_cases_of(tx, _known_as(tx, patient_ref)), *of_study]
+    return list({case.id: case for case in both if case.state not in OVER}.values())
+
+
+def _known_as(tx: Transaction, patient_ref: str) -> set[str]:
+    return {str(each.ref) for each in patients.known_as(tx, patient_ref)} | {patient_ref}
 
 
 def told_of(tx: Transaction, patient_ref: str) -> list[ToldPrior]:

@@ -10,7 +10,7 @@ DICOM PS3.4 sections C.4.1 and C.4.2.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -49,6 +49,11 @@ _HERE = Standing(PriorState.CAME, "priors.here", "It is here.")
 _UNWANTED = Standing(
     PriorState.REFUSED, "priors.peer_unwanted", "Its peer is not asked for priors any more."
 )
+_MERGED = Standing(
+    PriorState.REFUSED,
+    "priors.patient_merged",
+    "Not asked: the patient is one with another by now, for whom it is asked.",
+)
 _OTHERS = Standing(
     PriorState.REFUSED,
     "priors.other_patient",
@@ -58,10 +63,23 @@ _OTHERS = Standing(
 log = structlog.get_logger()
 
 
-def ask(tx: Transaction, *, patient_ref: str, study_uid: str, bounds: PriorBounds) -> None:
+def ask(
+    tx: Transaction,
+    *,
+    patient_ref: str,
+    study_uid: str,
+    bounds: PriorBounds,
+    known_better: datetime | None = None,
+) -> None:
     """Ask every peer that wants it for the priors of the patient of a study.
 
     A peer that was asked for the same patient a short while ago is not asked again.
+
+    Parameters
+    ----------
+    known_better
+        When it became known under which ids the patient is registered, or whose the study is:
+        what was asked before that was asked of somebody else.
     """
     wanted = [peer for peer in store.peers(tx) if peer.priors] if bounds.studies else []
     standing = _uncertain(patients.known_as(tx, patient_ref)) or _ASKING if wanted else _ASKING
@@ -72,8 +90,17 @@ def ask(tx: Transaction, *, patient_ref: str, study_uid: str, bounds: PriorBound
             ae_title=peer.ae_title,
             study_uid=study_uid,
             standing=standing,
-            again=bounds.again,
+            asked_before=known_better or tx.at - bounds.again,
+            anew=known_better is not None,
         )
+
+
+def call_off(tx: Transaction, patient_ref: str, why: str) -> None:
+    """Ask no more for the priors of a patient: nobody waits for them."""
+    refs = {each.ref for each in patients.known_as(tx, patient_ref)} | {patient_ref}
+    ended = rows.call_off(tx, refs, why)
+    if ended:
+        log.info("priors.called_off", patient=patient_ref, ended=ended)
 
 
 class PriorWork:
@@ -118,7 +145,7 @@ class PriorWork:
             search = rows.claim_search(
                 tx, search_id, until=tx.at + self._lease, at_once=self._bounds.at_once
             )
-            if search is None:
+            if search is None or self._handed_on(tx, search):
                 return
             peer = store.find_peer(tx, search.ae_title)
             known_as = patients.known_as(tx, search.patient_ref)
@@ -187,9 +214,10 @@ class PriorWork:
             before=rows.study_day(tx, search.study_uid),
             bounds=self._bounds,
         )
-        rows.add(tx, _priors(tx, search, choice, self._bounds))
         done = Standing(PriorState.DONE, "priors.found", choice.sentence)
-        rows.note_search(tx, search, done, due_at=None)
+        if not rows.note_search(tx, search, done, due_at=None):
+            return
+        rows.add(tx, _priors(tx, search, choice, self._bounds))
         audit.record(
             tx,
             actor=ENGINE,
@@ -197,6 +225,21 @@ class PriorWork:
             subject=f"ae:{search.ae_title}",
             detail={"patient": search.patient_ref, "found": len(found), "fetch": len(choice.fetch)},
         )
+
+    def _handed_on(self, tx: Transaction, search: Search) -> bool:
+        """Ask for who stands for the patient by now, if that is another; say whether it is."""
+        ref = patients.stands_for(tx, search.patient_ref)
+        if ref == search.patient_ref:
+            return False
+        rows.note_search(tx, search, _MERGED, due_at=None)
+        ask(
+            tx,
+            patient_ref=ref,
+            study_uid=search.study_uid,
+            bounds=self._bounds,
+            known_better=search.asked_at,
+        )
+        return True
 
     def _end_search(self, search: Search, standing: Standing) -> None:
         with self._database.transaction() as tx:

@@ -2,16 +2,17 @@
 
 A search belongs to a patient and a peer, a study to nobody else: neither is there twice, whoever
 asks for it and how often.  Each is due at a moment, is claimed with a lease, and ends in a state
-with a sentence that a person can read.
+with a sentence that a person can read.  Whoever claimed it notes how it went as long as nobody
+took it over, or called it off, meanwhile.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Column, and_, or_, select, union, update
+from sqlalchemy import Column, ColumnElement, Table, and_, exists, false, or_, select, union, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.ids import derived
@@ -38,6 +39,9 @@ class PriorState(StrEnum):
     GIVEN_UP = "given_up"
 
 
+CALLED_OFF = "priors.called_off"
+"""The code of what nobody waits for any more; whoever asks next is a reason to go on."""
+
 _FAILED = (PriorState.REFUSED.value, PriorState.GIVEN_UP.value)
 """Another case of the patient is a reason to try again."""
 
@@ -49,6 +53,11 @@ class Standing:
     state: PriorState
     code: str
     sentence: str
+
+
+_STOPPED = Standing(
+    PriorState.GIVEN_UP, CALLED_OFF, "Called off: nobody waited for it when its sending failed."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +101,20 @@ def ask(
     ae_title: str,
     study_uid: str,
     standing: Standing,
-    again: timedelta,
+    asked_before: datetime,
+    anew: bool = False,
 ) -> bool:
-    """Ask a peer for the priors of a patient; False if it was asked within `again` already."""
+    """Ask a peer for the priors of a patient; False if it is, or was, asked already.
+
+    Parameters
+    ----------
+    asked_before
+        It is asked again if it was asked no later.
+    anew
+        Ask again even a peer that is being asked: it may have been told less of the patient.
+    """
     table = PRIOR_SEARCHES
+    asked = table.c.state == PriorState.COMING.value
     over = standing.state is not PriorState.WAITING
     values = {
         "study_uid": study_uid,
@@ -116,10 +135,9 @@ def ask(
         .on_conflict_do_update(
             index_elements=[table.c.id],
             set_=values,
-            where=and_(
-                table.c.due_at.is_(None),
-                # What was refused before anybody was asked does not keep anybody from asking.
-                or_(table.c.asked_at <= tx.at - again, table.c.attempts == 0),
+            where=or_(
+                and_(table.c.due_at.is_(None), _may_be_asked_again(patient_ref, asked_before)),
+                and_(asked, table.c.asked_at <= asked_before) if anew else false(),
             ),
         )
         .execution_options(preserve_rowcount=True)
@@ -144,9 +162,12 @@ def claim_search(tx: Transaction, id: str, *, until: datetime, at_once: int) -> 
 
 def note_search(
     tx: Transaction, search: Search, standing: Standing, *, due_at: datetime | None
-) -> None:
-    """Note how a search stands; without a moment of the next attempt it is over."""
-    _note(tx, PRIOR_SEARCHES.c.id, search.id, search.attempts, standing, due_at)
+) -> bool:
+    """Note how a search stands; without a moment of the next attempt it is over.
+
+    False: it is no longer the caller's, and what was found counts for nothing.
+    """
+    return _note(tx, PRIOR_SEARCHES.c.id, search.id, search.due_at, standing, due_at)
 
 
 def add(tx: Transaction, found: Iterable[Prior]) -> None:
@@ -165,8 +186,16 @@ def add(tx: Transaction, found: Iterable[Prior]) -> None:
 
 
 def known(tx: Transaction, study_uids: list[str]) -> frozenset[str]:
-    """Return those of some studies that are here, were withdrawn here, or are fetched already."""
-    here = select(STUDIES.c.study_uid).where(STUDIES.c.study_uid.in_(study_uids))
+    """Return those of some studies that are here, were withdrawn here, or are fetched already.
+
+    Of one that was called off half of it may be here: it is not known, and asked for again.
+    """
+    left = select(PRIOR_STUDIES.c.study_uid).where(
+        PRIOR_STUDIES.c.study_uid.in_(study_uids), PRIOR_STUDIES.c.code == CALLED_OFF
+    )
+    here = select(STUDIES.c.study_uid).where(
+        STUDIES.c.study_uid.in_(study_uids), STUDIES.c.study_uid.not_in(left)
+    )
     asked = select(PRIOR_STUDIES.c.study_uid).where(
         PRIOR_STUDIES.c.study_uid.in_(study_uids), PRIOR_STUDIES.c.state.not_in(_FAILED)
     )
@@ -182,6 +211,7 @@ def fetches_due(tx: Transaction, *, at_once: int) -> list[str]:
 
 def claim_fetch(tx: Transaction, study_uid: str, *, until: datetime, at_once: int) -> Prior | None:
     """Take a study that is due, until a moment; None if it is not, or its peer is sending."""
+    _end_lapsed(tx, study_uid)
     if study_uid not in fetches_due(tx, at_once=at_once):
         return None
     coming = Standing(PriorState.COMING, "priors.coming", "The peer is asked to send it.")
@@ -193,7 +223,52 @@ def note_fetch(
     tx: Transaction, prior: Prior, standing: Standing, *, due_at: datetime | None
 ) -> None:
     """Note how the fetching of a study stands; without a next attempt it is over."""
-    _note(tx, PRIOR_STUDIES.c.study_uid, prior.study_uid, prior.attempts, standing, due_at)
+    if due_at is not None and _is_called_off(tx, prior.study_uid):
+        standing, due_at = _STOPPED, None
+    _note(tx, PRIOR_STUDIES.c.study_uid, prior.study_uid, prior.due_at, standing, due_at)
+
+
+def call_off(tx: Transaction, patient_refs: Iterable[str], why: str) -> int:
+    """Ask no more for the priors of a patient; return how much that ended.
+
+    A study that its peer is sending comes whole, for half of one is worse than none; it is not
+    asked for again should that fail.
+
+    Parameters
+    ----------
+    why
+        A clause for people: what follows 'Called off:'.
+    """
+    off = Standing(PriorState.GIVEN_UP, CALLED_OFF, f"Called off: {why}.")
+    last = Standing(PriorState.COMING, CALLED_OFF, f"It is sent, and not asked for again: {why}.")
+    refs, ended = list(patient_refs), {**_told(off), "due_at": None, "ended_at": tx.at}
+    coming = PRIOR_STUDIES.c.state == PriorState.COMING.value
+    changes: list[tuple[Table, ColumnElement[bool], Mapping[str, Any]]] = [
+        (PRIOR_SEARCHES, PRIOR_SEARCHES.c.due_at.is_not(None), ended),
+        (PRIOR_STUDIES, and_(PRIOR_STUDIES.c.due_at.is_not(None), ~coming), ended),
+        (PRIOR_STUDIES, coming, _told(last)),
+    ]
+    of_patient = [
+        update(table).where(table.c.patient_ref.in_(refs), which).values(values)
+        for table, which, values in changes
+    ]
+    return sum(tx.execute(statement).rowcount for statement in of_patient)
+
+
+def asked_for(tx: Transaction, study_uid: str) -> list[str]:
+    """Return the patients for whom peers are asked because of a study."""
+    table = PRIOR_SEARCHES
+    query = select(table.c.patient_ref).where(
+        table.c.study_uid == study_uid, table.c.due_at.is_not(None)
+    )
+    return sorted(set(tx.execute(query).scalars()))
+
+
+def whose(tx: Transaction, study_uid: str) -> str | None:
+    """Return the patient as whose a study is shown; None if it is not here."""
+    query = select(STUDIES.c.patient_ref).where(STUDIES.c.study_uid == study_uid)
+    found: str | None = tx.execute(query).scalar()
+    return found
 
 
 def is_prior(tx: Transaction, study_uid: str) -> bool:
@@ -285,16 +360,48 @@ def _note(
     tx: Transaction,
     key: Column[str],
     value: str,
-    attempts: int,
+    until: datetime | None,
     standing: Standing,
     due_at: datetime | None,
-) -> None:
-    """Note it unless another has taken it over meanwhile."""
+) -> bool:
+    """Note it unless another has taken it over, or it was called off, meanwhile."""
     ended_at = tx.at if due_at is None else None
-    tx.execute(
+    done = tx.execute(
         update(key.table)
-        .where(key == value, key.table.c.attempts == attempts)
+        .where(key == value, key.table.c.due_at == until)
         .values(**_told(standing), due_at=due_at, ended_at=ended_at)
+    )
+    return bool(done.rowcount)
+
+
+def _is_called_off(tx: Transaction, study_uid: str) -> bool:
+    query = select(PRIOR_STUDIES.c.code).where(PRIOR_STUDIES.c.study_uid == study_uid)
+    return bool(tx.execute(query.with_for_update()).scalar() == CALLED_OFF)
+
+
+def _end_lapsed(tx: Transaction, study_uid: str) -> None:
+    """End a study that was called off while it was sent, and whose sending nobody looks after."""
+    table = PRIOR_STUDIES
+    tx.execute(
+        update(table)
+        .where(table.c.study_uid == study_uid, table.c.code == CALLED_OFF, table.c.due_at <= tx.at)
+        .values(**_told(_STOPPED), due_at=None, ended_at=tx.at)
+    )
+
+
+def _may_be_asked_again(patient_ref: str, asked_before: datetime) -> Any:
+    """Return the condition: it was long ago, nobody was asked in fact, or it was called off."""
+    table, found = PRIOR_SEARCHES, PRIOR_STUDIES
+    called_off = select(found.c.study_uid).where(
+        found.c.patient_ref == patient_ref,
+        found.c.ae_title == table.c.ae_title,
+        found.c.code == CALLED_OFF,
+    )
+    return or_(
+        table.c.asked_at <= asked_before,
+        table.c.attempts == 0,
+        table.c.code == CALLED_OFF,
+        exists(called_off),
     )
 
 

@@ -85,6 +85,8 @@ MOVES: dict[CaseState, frozenset[CaseState]] = {
 }
 UNREAD = frozenset({_S.RECEIVED, _S.QUEUED, _S.OFFERED, _S.ESCALATED})
 """States in which nobody has begun to read."""
+OVER = frozenset({_S.COMPLETED, _S.CANCELLED})
+"""States in which nobody waits for anything; a further version may still be signed."""
 
 
 class StateReason(StrEnum):

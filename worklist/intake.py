@@ -251,6 +251,13 @@ def correct(
     open_case(tx, study_uid, settings=settings, act=act)
 
 
+def patient_of(tx: Transaction, case: Case) -> PatientRef | None:
+    """Return whose case it is as its study is shown now; None where that is another patient's."""
+    manifest = archive.manifest(tx, case.study_uid)
+    ref = _patient_of(tx, case, manifest)
+    return ref if manifest.patient_ref in patients.same_person(tx, ref) else None
+
+
 def _patient_of(tx: Transaction, case: Case, manifest: Manifest) -> PatientRef:
     """Return whose case it is: that follows its study where the request names nobody.
 

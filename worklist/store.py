@@ -31,7 +31,7 @@ from storage.tables.worklist import (
     REQUESTS,
     WAKES,
 )
-from worklist.case import ALARMS, Case, CaseState, StateReason
+from worklist.case import ALARMS, OVER, Case, CaseState, StateReason
 from worklist.errors import (
     CaseMovedMeanwhile,
     CaseUnknown,
@@ -481,6 +481,16 @@ def cases_of_study(tx: Transaction, study_uid: str, *, lock: bool) -> list[Case]
     """Return the cases of a study; `lock` keeps others from moving them."""
     query = select(CASES).where(CASES.c.study_uid == study_uid).order_by(CASES.c.id)
     query = query.with_for_update(key_share=True) if lock else query
+    return [_case(row) for row in tx.execute(query).mappings()]
+
+
+def open_cases_of(tx: Transaction, patient_refs: Iterable[str]) -> list[Case]:
+    """Return the cases of some patients that are not over."""
+    query = (
+        select(CASES)
+        .where(CASES.c.state.not_in(sorted(OVER)), CASES.c.patient_ref.in_(sorted(patient_refs)))
+        .order_by(CASES.c.arrival_number)
+    )
     return [_case(row) for row in tx.execute(query).mappings()]
 
 

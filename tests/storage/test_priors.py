@@ -30,7 +30,12 @@ def room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Room]:
 
 def asked(tx: Transaction, ref: str, standing: Standing = WAITING, peer: str = "PACS") -> bool:
     return priors.ask(
-        tx, patient_ref=ref, ae_title=peer, study_uid="1.2.3", standing=standing, again=AGAIN
+        tx,
+        patient_ref=ref,
+        ae_title=peer,
+        study_uid="1.2.3",
+        standing=standing,
+        asked_before=tx.at - AGAIN,
     )
 
 
@@ -135,3 +140,111 @@ def test_a_prior_is_one_of_the_patient_whose_it_is(room: Room) -> None:
         assert priors.with_accession(tx, "") == []
         assert priors.study_day(tx, "1.2.3") == date(2026, 11, 22)
         assert priors.study_day(tx, "unknown") == tx.at.date()
+
+
+def off(tx: Transaction, ref: str) -> int:
+    return priors.call_off(tx, [ref], "the case is completed")
+
+
+def told(tx: Transaction, ref: str) -> tuple[PriorState, str, bool]:
+    _, (study,) = priors.of_patient(tx, ref)
+    return study.state, study.sentence, study.due_at is not None
+
+
+def test_what_waits_is_called_off_and_what_is_sent_comes_whole(room: Room) -> None:
+    with room.database.transaction() as tx:
+        ref = a_patient(tx)
+        assert off(tx, ref) == 0
+        priors.add(tx, [a_prior(tx, ref)])
+        until = tx.at + timedelta(minutes=1)
+        coming = priors.claim_fetch(tx, "9.9", until=until, at_once=1)
+        assert coming is not None
+        priors.add(tx, [a_prior(tx, ref, "9.8")])
+        assert off(tx, ref) == 2
+        assert priors.fetches_due(tx, at_once=2) == []
+        came = Standing(PriorState.CAME, "priors.here", "It is here.")
+        priors.note_fetch(tx, coming, came, due_at=None)
+        _, studies = priors.of_patient(tx, ref)
+        assert {each.study_uid: each.state for each in studies} == {
+            "9.9": PriorState.CAME,
+            "9.8": PriorState.GIVEN_UP,
+        }
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_was_called_off_while_it_was_sent_is_not_tried_again(room: Room, killed: bool) -> None:
+    with room.database.transaction() as tx:
+        ref = a_patient(tx)
+        priors.add(tx, [a_prior(tx, ref)])
+        coming = priors.claim_fetch(tx, "9.9", until=tx.at, at_once=1)
+        assert coming is not None
+        off(tx, ref)
+        assert told(tx, ref) == (
+            PriorState.COMING,
+            "It is sent, and not asked for again: the case is completed.",
+            True,
+        )
+        if killed:
+            assert priors.claim_fetch(tx, "9.9", until=tx.at, at_once=1) is None
+        else:
+            again = Standing(PriorState.WAITING, "some.trouble", "It is away.")
+            priors.note_fetch(tx, coming, again, due_at=tx.at)
+        state, sentence, is_due = told(tx, ref)
+        assert (state, is_due) == (PriorState.GIVEN_UP, False)
+        assert sentence.startswith("Called off: ")
+        assert priors.known(tx, ["9.9"]) == frozenset()
+
+
+def test_of_what_was_called_off_half_may_be_here_and_the_next_who_asks_has_it_sent_again(
+    room: Room,
+) -> None:
+    room.receive("1.2.3.1.1", b"first")
+    with room.database.transaction() as tx:
+        ref = a_patient(tx)
+        asked(tx, ref)
+        search = priors.claim_search(
+            tx, priors.searches_due(tx, at_once=1)[0], until=tx.at, at_once=1
+        )
+        assert search is not None
+        priors.note_search(tx, search, Standing(PriorState.DONE, "x", "y"), due_at=None)
+        priors.add(tx, [a_prior(tx, ref, "1.2.3")])
+        assert not asked(tx, ref)
+        off(tx, ref)
+        assert priors.known(tx, ["1.2.3"]) == frozenset()
+        assert asked(tx, ref)
+
+
+def test_a_search_that_was_called_off_while_its_peer_was_asked_counts_for_nothing(
+    room: Room,
+) -> None:
+    with room.database.transaction() as tx:
+        ref = a_patient(tx)
+        asked(tx, ref)
+        id = priors.searches_due(tx, at_once=1)[0]
+        search = priors.claim_search(tx, id, until=tx.at + timedelta(minutes=1), at_once=1)
+        assert search is not None
+        off(tx, ref)
+        done = Standing(PriorState.DONE, "priors.found", "It has 1.")
+        assert not priors.note_search(tx, search, done, due_at=None)
+        assert asked(tx, ref)  # by the next case
+        assert not priors.note_search(tx, search, done, due_at=None)
+
+
+def test_who_is_being_asked_is_asked_anew_once_more_is_known_and_not_twice(room: Room) -> None:
+    with room.database.transaction() as tx:
+        ref = a_patient(tx)
+        asked(tx, ref)
+        id = priors.searches_due(tx, at_once=1)[0]
+        search = priors.claim_search(tx, id, until=tx.at + timedelta(minutes=1), at_once=1)
+        assert search is not None
+    room.database.clock = lambda: tx.at + timedelta(seconds=1)
+    with room.database.transaction() as later:
+        known = {"patient_ref": ref, "ae_title": "PACS", "study_uid": "1.2.3"}
+        anew = [
+            priors.ask(later, **known, standing=WAITING, asked_before=tx.at, anew=True)
+            for _ in range(2)
+        ]
+        assert anew == [True, False]
+        done = Standing(PriorState.DONE, "priors.found", "It has 1.")
+        assert not priors.note_search(later, search, done, due_at=None)
+        assert priors.claim_search(later, id, until=later.at, at_once=1) is not None

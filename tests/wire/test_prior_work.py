@@ -1,6 +1,6 @@
 """Priors by themselves: a peer that is marked is asked, its studies come, once, and say so."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -164,8 +164,11 @@ class Peer:
         self.moves: list[str] = []
         self.status: int | None = None
         self.destination = 0
+        self.breaks_off = False
+        self.meanwhile: Callable[[], None] = lambda: None
 
     def find(self, _: evt.Event) -> Iterator[object]:
+        self.meanwhile()
         if self.status is not None:
             yield self.status, None
             return
@@ -173,7 +176,10 @@ class Peer:
             yield 0xFF00, each
 
     def move(self, event: evt.Event) -> Iterator[object]:
+        self.meanwhile()
         self.moves.append(str(event.identifier.StudyInstanceUID))
+        if self.breaks_off:
+            event.assoc.abort()
         yield "127.0.0.1", self.destination
         yield 0
 
@@ -293,6 +299,42 @@ def test_a_peer_that_is_not_marked_any_more_is_not_asked(site: Site, peer: Peer)
         PriorState.REFUSED,
         "priors.peer_unwanted",
     )
+
+
+def called_off(site: Site) -> None:
+    with site.node.database.transaction() as tx:
+        prior_work.call_off(tx, site.ref, "the case is completed")
+
+
+@storage_alone
+def test_a_search_that_is_called_off_while_its_peer_answers_fetches_nothing(
+    site: Site, peer: Peer
+) -> None:
+    found = an_answer("1.2.98")
+    found.StudyDate = "20260101"
+    peer.finds, peer.meanwhile = [found], lambda: called_off(site)
+    site.opened()
+    site.drive()
+    assert peer.moves == []
+    assert searched(site).sentence == "Called off: the case is completed."
+
+
+@storage_alone
+def test_a_study_that_fails_after_its_case_is_over_is_not_asked_for_again(
+    site: Site, peer: Peer
+) -> None:
+    found = an_answer("1.2.98")
+    found.StudyDate = "20260101"
+    peer.finds = [found]
+    site.opened()
+    with site.node.database.reading() as tx:
+        (search,) = site.work.searches(tx)
+    site.work.find(search)
+    peer.meanwhile, peer.breaks_off = lambda: called_off(site), True
+    site.drive()
+    assert peer.moves == ["1.2.98"]
+    assert site.states()["1.2.98"] == ("given_up", "priors.called_off")
+    assert searched(site).state is PriorState.DONE
 
 
 @storage_alone
