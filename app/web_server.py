@@ -62,6 +62,7 @@ class WebServer:
         self._server = TickingServer(
             uvicorn.Config(
                 create_app(engine),
+                http="h11",  # bounds the head of a request, which httptools does not
                 log_config=None,
                 access_log=False,
                 server_header=False,

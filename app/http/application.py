@@ -16,9 +16,10 @@ from app.pages import case, desk, notices, pictures, queue, reading, sign_in
 from app.pages import requests as request_page
 from app.pages.rendering import WEB, environment, static_files
 
+# Routes are tried in this order; viewers ask most often.
 _MODULES = (
-    sign_in, queue, case, request_page, request_files, reading, pictures, desk, notices,
-    dicomweb, fhir, health, metrics,
+    dicomweb, sign_in, queue, case, request_page, request_files, reading, pictures, desk, notices,
+    fhir, health, metrics,
 )  # fmt: skip
 _A_YEAR = "public, max-age=31536000, immutable"
 
@@ -44,7 +45,8 @@ def create_app(engine: Engine, *, web: Path = WEB) -> FastAPI:
     app.state.event_channels = {}
     problems.install(app)
     for module in _MODULES:
-        app.include_router(module.router)
+        # As they are: an included router is gone through several times for each request.
+        app.router.routes.extend(module.router.routes)
     app.add_api_route("/", _home, include_in_schema=False)
     app.mount("/static", _Static(directory=web), name="static")
     app.add_middleware(SecurityHeaders, secure=engine.web.secure_cookies)

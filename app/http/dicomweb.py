@@ -32,7 +32,7 @@ for _part in (
     ups,
     ups_events,
 ):
-    router.include_router(_part.router)
+    router.routes.extend(_part.router.routes)  # included ones are gone through again and again
 
 
 def preload() -> None:
