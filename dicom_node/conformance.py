@@ -8,10 +8,12 @@ DICOM PS3.2 Annex A (template); the document is docs/conformance.md.
 from collections.abc import Iterable, Sequence
 
 from pydicom._uid_dict import UID_dictionary
+from pydicom.datadict import keyword_for_tag
 
 from dicom_node import modality_worklist, pdu, query
 from dicom_node.data_sets import tag_of
 from dicom_node.registry import STORAGE_CLASSES, TRANSFER_SYNTAXES
+from dicom_node.right_values import ACCESSION, DESCRIBES_THE_PERSON, IDENTITY, REQUESTS
 from dicom_node.statuses import Outcome, Status, word_for
 from dicom_node.tls import CIPHERS
 from dicom_node.uids import COMPRESSIONS, MESSAGE_SYNTAXES, SERVICES, VERIFICATION
@@ -102,6 +104,21 @@ sub-operations; the final one lists what failed.
 High-throughput JPEG 2000 is made of samples of up to sixteen bits, in the precision of Bits Stored,
 in RPCL order with TLM and a base resolution of at most 64 by 64 (PS3.5 10.18), RGB by the
 reversible transform (YBR_RCT). Compressions that are made:
+"""
+_CORRECTED = """\
+### Corrected attributes
+
+What is archived is never changed. Where the patients of two ids were merged, demographics, the
+patient of a study or its accession number corrected, the instances that leave (C-MOVE, C-GET,
+DICOMweb with metadata and bulk data) carry what is right, and an item of the Original Attributes
+Sequence (PS3.3 C.12.1.1.9) with what was sent, reason CORRECT. An instance that says already what
+is right leaves byte for byte. Queries answer for the study as it is shown.
+
+An accession number is corrected in the items of the request, too: in those that have the number
+of the instance itself, or in the only one where it has none. The other identifiers of a request
+stay: nobody said what is right of them. Not touched are the items of the Original Attributes
+Sequence that are there already, encrypted attributes and digital signatures, the content of
+structured reports, encapsulated documents, private attributes, and pixels.
 """
 _WORKLIST = """\
 ## 6. Modality worklist (PS3.4 Annex K)
@@ -244,6 +261,8 @@ def statement() -> str:
         _table(("level", "key", "tag"), _query_keys()),
         _RETRIEVE,
         _classes(COMPRESSIONS),
+        _CORRECTED,
+        _table(("attribute", "tag", "when"), _corrected_attributes()),
         _WORKLIST,
         _table(("in", "key", "tag"), _worklist_keys()),
         _COMMITMENT,
@@ -264,6 +283,18 @@ def _workitem_operations() -> Iterable[Sequence[str]]:
         names = ", ".join(each.name.removesuffix("_RQ").replace("_", "-") for each in commands)
         actions = ", ".join(str(each) for each in sorted(ACTIONS.get(uid, ())))
         yield _name_of(uid), names, actions
+
+
+def _corrected_attributes() -> Iterable[Sequence[str]]:
+    other = "replaced: another patient is right, by a merge or of a study"
+    rows = dict.fromkeys(IDENTITY, other)
+    rows |= {ACCESSION: "replaced: another number is right"}
+    rows |= dict.fromkeys(
+        REQUESTS, "number within replaced: another is right; removed: made of another person"
+    )
+    rows |= dict.fromkeys(DESCRIBES_THE_PERSON, "removed: made of another person")
+    for tag, when in sorted(rows.items()):
+        yield keyword_for_tag(tag) or "-", f"({tag >> 16:04X},{tag & 0xFFFF:04X})", when
 
 
 def _query_keys() -> Iterable[Sequence[str]]:

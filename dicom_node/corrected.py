@@ -20,12 +20,19 @@ from pydicom.datadict import dictionary_VR
 from dicom_node.charsets import character_set
 from dicom_node.data_sets import CHARACTER_SET, UTF_8
 from dicom_node.deflated import inflated
-from dicom_node.elements import MAX_HEADER_LENGTH, HeadTooShort, Span, spans, too_long
+from dicom_node.elements import (
+    MAX_HEADER_LENGTH,
+    HeadTooShort,
+    Span,
+    item_spans,
+    spans,
+    too_long,
+)
 from dicom_node.encoding import Encoding, element, item
 from dicom_node.errors import CorrectionNotShown, Unreadable
 from dicom_node.part10 import file_head, split
+from dicom_node.right_values import ACCESSION, REQUESTS, wanted
 from dicom_node.uids import DEFLATED_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE
-from kernel.ids import UNIDENTIFIED
 from storage.shown import Shown
 
 MODIFYING_SYSTEM = "TELERAD"
@@ -34,21 +41,7 @@ _ORIGINAL_ATTRIBUTES = 0x04000561
 _MODIFIED_ATTRIBUTES = 0x04000550
 _MODIFIED_AT, _MODIFYING_SYSTEM = 0x04000562, 0x04000563
 _SOURCE_OF_PREVIOUS, _WHY_MODIFIED = 0x04000564, 0x04000565
-_ACCESSION, _NAME, _ID, _ISSUER, _BIRTH_DATE, _SEX = (
-    0x00080050, 0x00100010, 0x00100020, 0x00100021, 0x00100030, 0x00100040,
-)  # fmt: skip
-_ISSUER_QUALIFIERS = 0x00100024
-_DESCRIBES_THE_PERSON = frozenset(
-    {
-        0x00100022, 0x00100032, 0x00100033, 0x00100034, 0x00100035, 0x00101000, 0x00101001,
-        0x00101002, 0x00101005, 0x00101010, 0x00101040, 0x00101060, 0x00101080, 0x00101081,
-        0x00101090, 0x00102000, 0x00102110, 0x00102150, 0x00102152, 0x00102154, 0x00102160,
-        0x00102180, 0x001021A0, 0x001021B0, 0x001021C0, 0x001021D0, 0x001021F0, 0x00102297,
-        0x00104000,
-    }
-)  # fmt: skip
-"""Of the patient modules, what belongs to the person and not to how the images were made."""
-
+_ACCESSION_KEY = f"{ACCESSION:08X}"
 _PIXELS = 0x7FDFFFFF
 _UN = b"UN"
 
@@ -63,30 +56,6 @@ class Rewritten:
 
 class _NotInCharacterSet(Exception):
     """The character set of the data set lacks a letter of the right value."""
-
-
-def wanted(shown: Shown) -> Mapping[int, str | None]:
-    """Return the right values by tag; None where an attribute may not stay."""
-    said: dict[int, str | None] = {}
-    patient = shown.patient
-    if patient is not None:
-        unnamed = patient.issuer == UNIDENTIFIED
-        said |= {
-            _NAME: patient.name,
-            _ID: "" if unnamed else patient.patient_id,
-            _ISSUER: None if unnamed or patient.is_unstated else patient.issuer,
-            _ISSUER_QUALIFIERS: None,
-            _BIRTH_DATE: patient.birth_date.strftime("%Y%m%d") if patient.birth_date else "",
-            _SEX: patient.sex,
-        }
-    tags = {"name": _NAME, "sex": _SEX, "birth_date": _BIRTH_DATE}
-    said |= {tags[name]: value.replace("-", "") if name == "birth_date" else value
-             for name, value in shown.demographics.items()}  # fmt: skip
-    if shown.accession is not None:
-        said[_ACCESSION] = shown.accession
-    if shown.another_person:
-        said |= dict.fromkeys(_DESCRIBES_THE_PERSON)
-    return said
 
 
 def corrected(file: bytes, shown: Shown) -> bytes:
@@ -135,10 +104,8 @@ def corrected_model(model: Mapping[str, Any], shown: Shown) -> dict[str, Any]:
     before = list(changed.get(noted_at, {}).get("Value", ()))
     place = f"{noted_at}/{len(before) + 1}/{_MODIFIED_ATTRIBUTES:08X}/1"
     original: dict[str, Any] = {}
-    for tag, value in wanted(shown).items():
-        key = f"{tag:08X}"
-        right = None if value is None else _json(tag, value)
-        if changed.get(key) == right or (key not in changed and value in (None, "")):
+    for key, right in _right_of(model, shown).items():
+        if changed.get(key) == right or (key not in changed and not _has_value(right)):
             continue
         if key in changed:
             original[key] = _placed(changed[key], place)
@@ -146,6 +113,8 @@ def corrected_model(model: Mapping[str, Any], shown: Shown) -> dict[str, Any]:
             changed.pop(key, None)
         else:
             changed[key] = right
+    if changed == model:
+        return changed
     noted = {
         _MODIFIED_ATTRIBUTES: {"vr": "SQ", "Value": [original]},
         _MODIFIED_AT: {"vr": "DT", "Value": [_moment(shown)]},
@@ -158,6 +127,53 @@ def corrected_model(model: Mapping[str, Any], shown: Shown) -> dict[str, Any]:
         "Value": [*before, {f"{tag:08X}": each for tag, each in noted.items()}],
     }
     return dict(sorted(changed.items()))
+
+
+def _right_of(model: Mapping[str, Any], shown: Shown) -> dict[str, Any]:
+    """Return the right attributes by key; None where one may not stay."""
+    said = wanted(shown)
+    right = {
+        f"{tag:08X}": None if value is None else _json(tag, value) for tag, value in said.items()
+    }
+    number = said.get(ACCESSION)
+    if number is not None:
+        for tag in REQUESTS - said.keys():
+            key = f"{tag:08X}"
+            if model.get(key, {}).get("Value"):
+                right[key] = _renumbered_model(model, model[key], number)
+    return right
+
+
+def _has_value(attribute: Any) -> bool:
+    return attribute is not None and "Value" in attribute
+
+
+def _renumbered_model(
+    model: Mapping[str, Any], requests: Mapping[str, Any], number: str
+) -> dict[str, Any]:
+    """Return requests with the right accession number in the items that are meant."""
+    items = requests["Value"]
+    own = _number_in(model)
+    right = _json(ACCESSION, number)
+    meant = [_is_meant(_number_in(each), own, len(items)) for each in items]
+    renumbered = [
+        {**each, _ACCESSION_KEY: right} if is_meant else each
+        for each, is_meant in zip(items, meant, strict=True)
+    ]
+    return {**requests, "Value": renumbered}
+
+
+def _number_in(model: Mapping[str, Any]) -> str:
+    values = model.get(_ACCESSION_KEY, {}).get("Value") or [""]
+    return str(values[0] or "").strip()
+
+
+def _is_meant(number: str, own: str, requests: int) -> bool:
+    """Say whether a request is the one whose number was wrong.
+
+    It has the number that the instance itself has, or is the only one where the instance has none.
+    """
+    return bool(number) and (number == own or (not own and requests == 1))
 
 
 def _placed(attribute: Any, place: str) -> Any:
@@ -199,7 +215,7 @@ def _spliced(body: bytes, found: Sequence[Span], encoding: Encoding, shown: Show
     by_tag = {span.tag: span for span in found}
     terms = _terms(body, by_tag.get(CHARACTER_SET))
     kept = {span.tag: body[span.start : span.end] for span in found}
-    original: dict[int, bytes] = {}
+    received, original = dict(kept), dict[int, bytes]()
     for tag, value in wanted(shown).items():
         held = by_tag.get(tag)
         raw = None if value is None else _text(value, tag, terms)
@@ -211,10 +227,62 @@ def _spliced(body: bytes, found: Sequence[Span], encoding: Encoding, shown: Show
             original[tag] = kept.pop(tag)
         if raw is not None:
             kept[tag] = element(tag, str(dictionary_VR(tag)), raw, encoding)
+    for tag, requests in _renumbered(body, by_tag, encoding, shown).items():
+        original[tag], kept[tag] = kept[tag], requests
+    if kept == received:
+        return body
     kept[_ORIGINAL_ATTRIBUTES] = _noted(
         body, by_tag.get(_ORIGINAL_ATTRIBUTES), original, encoding, shown
     )
     return b"".join(kept[tag] for tag in sorted(kept))
+
+
+def _renumbered(
+    body: bytes, by_tag: Mapping[int, Span], encoding: Encoding, shown: Shown
+) -> dict[int, bytes]:
+    """Return the sequences that name the request, with the right accession number in them."""
+    number, found = shown.accession, dict[int, bytes]()
+    if number is None or shown.another_person:
+        return found
+    terms = _terms(body, by_tag.get(CHARACTER_SET))
+    own = _number(body, by_tag.get(ACCESSION))
+    for tag in REQUESTS & by_tag.keys():
+        held = by_tag[tag]
+        in_un = held.vr == _UN
+        inside = Encoding("<", explicit=False) if in_un else encoding
+        value = body[held.value : held.end]
+        items = item_spans(value, order=inside.order, explicit=inside.explicit)
+        numbers = [_number(value, _numbered(spans)) for spans in items]
+        meant = [_is_meant(each, own, len(items)) for each in numbers]
+        if any(meant) and own != number:
+            if not number.isascii() and any(map(_declares, items)):
+                raise _NotInCharacterSet  # an item has a character set of its own
+            right = element(ACCESSION, "SH", _text(number, ACCESSION, terms), inside)
+            made = [
+                item(_with(value, spans, right if is_meant else b""), inside)
+                for spans, is_meant in zip(items, meant, strict=True)
+            ]
+            found[tag] = element(tag, "UN" if in_un else "SQ", b"".join(made), encoding)
+    return found
+
+
+def _declares(found: Sequence[Span]) -> bool:
+    return any(span.tag == CHARACTER_SET for span in found)
+
+
+def _numbered(found: Sequence[Span]) -> Span | None:
+    return next((span for span in found if span.tag == ACCESSION), None)
+
+
+def _number(body: bytes, span: Span | None) -> str:
+    return "" if span is None else body[span.value : span.end].decode("latin-1").strip(" \0")
+
+
+def _with(value: bytes, found: Sequence[Span], right: bytes) -> bytes:
+    """Return the elements of an item, the accession number among them replaced by another."""
+    return b"".join(
+        right if right and span.tag == ACCESSION else value[span.start : span.end] for span in found
+    )
 
 
 def _noted(

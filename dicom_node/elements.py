@@ -22,6 +22,9 @@ Bytes = bytes | bytearray | memoryview
 
 MAX_HEADER_LENGTH = 32 << 20
 MAX_VALUE_LENGTH = 65_536
+MAX_ITEM_ELEMENTS = 20_000
+"""Of a sequence that is taken apart; a request has a dozen."""
+
 _FIRST_INFLATED = 256 << 10
 _UNDEFINED = 0xFFFFFFFF
 _WITHOUT_END = 1 << 62
@@ -125,6 +128,51 @@ def spans(
         found.append(span)
         position = span.end
     return found, position
+
+
+def item_spans(data: Bytes, *, order: str, explicit: bool) -> list[list[Span]]:
+    """Return the elements of each item of a sequence, of which `data` is the whole value.
+
+    Raises
+    ------
+    Unreadable
+        The bytes are no items in this encoding.
+    """
+    encoding, position, held = _Encoding(order, explicit), 0, 0
+    found: list[list[Span]] = []
+    while position + 8 <= len(data):
+        group, element, length = struct.unpack_from(f"{order}HHI", data, position)
+        tag, position = group << 16 | element, position + 8
+        if tag == _SEQUENCE_END:
+            break
+        if tag != _ITEM:
+            raise _no_item(group, element)
+        end = len(data) if length == _UNDEFINED else position + length
+        if end > len(data):
+            raise _cut_short("an item")
+        inside, position = _of_item(data, position, encoding, end)
+        found.append(inside)
+        held += 1 + len(inside)
+        if held > MAX_ITEM_ELEMENTS:
+            raise Unreadable(
+                UnreadableReason.HEADER_TOO_LONG,
+                f"a sequence that is taken apart has more than {MAX_ITEM_ELEMENTS} elements",
+            )
+    return found
+
+
+def _of_item(data: Bytes, position: int, encoding: _Encoding, end: int) -> tuple[list[Span], int]:
+    """Return the elements of one item, and where the next begins."""
+    found: list[Span] = []
+    while position < end:
+        span = _span(data, position, encoding, end, _ITEM_END - 1)
+        if span is None:
+            return found, position + 8  # behind the delimiter
+        found.append(span)
+        position = span.end
+        if len(found) > MAX_ITEM_ELEMENTS:
+            break  # the caller refuses them
+    return found, end
 
 
 def _span(data: Bytes, position: int, encoding: _Encoding, whole: int, last: int) -> Span | None:
@@ -276,10 +324,7 @@ def _behind_sequence(
             if tag == _SEQUENCE_END:
                 stack.pop()
             elif tag != _ITEM:
-                raise Unreadable(
-                    UnreadableReason.NOT_A_DATA_SET,
-                    f"({group:04X},{element:04X}) stands where an item should begin",
-                )
+                raise _no_item(group, element)
             elif length == _UNDEFINED:
                 stack.append(level | _AMONG)
             else:
@@ -308,6 +353,13 @@ def _behind_sequence(
             raise _cut_short(f"({group:04X},{element:04X}) in a sequence")
         position = start
     return position
+
+
+def _no_item(group: int, element: int) -> Unreadable:
+    return Unreadable(
+        UnreadableReason.NOT_A_DATA_SET,
+        f"({group:04X},{element:04X}) stands where an item should begin",
+    )
 
 
 def _cut_short(what: str) -> Unreadable:

@@ -1,11 +1,16 @@
 """What goes out of a corrected study: right attributes, the same pixels, and what was noted."""
 
+import struct
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from io import BytesIO
 from pathlib import Path
 
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -18,6 +23,7 @@ from dicom_node.corrected import corrected, corrected_model, rewritten
 from dicom_node.dicom_json import metadata_of
 from dicom_node.errors import CorrectionNotShown
 from dicom_node.part10 import split
+from dicom_node.right_values import wanted
 from kernel.ids import PatientRef
 from storage.patients import Patient, unstated_issuer
 from storage.shown import Shown
@@ -165,8 +171,151 @@ def test_real_instances_keep_everything_else(path: Path) -> None:
     if "PatientID" not in before or "TransferSyntaxUID" not in before.file_meta:
         pytest.skip("it is no instance of a patient")
     out = read(corrected(data, moved(accession="ACC-9"))).to_json_dict()
-    ours = {"00080050", "04000561", *(tag for tag in (*whole, *out) if tag.startswith("0010"))}
+    right = {f"{tag:08X}" for tag in wanted(moved(accession="ACC-9"))}
+    ours = {"04000561", *right}
     assert {tag: out[tag] for tag in out if tag not in ours} == {
         tag: whole[tag] for tag in whole if tag not in ours
     }
     assert out["00100020"]["Value"] == ["P77"]
+
+
+def requested(*numbers: str, undefined: bool = False) -> Dataset:
+    """Return a slice that was made for several requests, its own number ACC1."""
+    data_set = a_slice()
+    data_set.RequestAttributesSequence = [Dataset() for _ in numbers]
+    data_set["RequestAttributesSequence"].is_undefined_length = undefined
+    for each, number in zip(data_set.RequestAttributesSequence, numbers, strict=True):
+        each.is_undefined_length_sequence_item = undefined
+        each.AccessionNumber = number
+        each.RequestedProcedureDescription = "Грудь"
+        each.RequestedProcedureID = "R1"
+        each.RequestedProcedureCodeSequence = [Dataset()]
+        each.RequestedProcedureCodeSequence[0].CodeValue = "X"
+    return data_set
+
+
+@pytest.mark.parametrize("undefined", [False, True], ids=["lengths", "delimiters"])
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda uid: uid.name)
+def test_the_request_within_has_the_right_number_too(syntax: str, undefined: bool) -> None:
+    before = requested("OTHER", "ACC1", undefined=undefined)
+    before.ReferencedRequestSequence = [Dataset()]
+    before.ReferencedRequestSequence[0].AccessionNumber = "ACC1"
+    file, shown = as_file(before, syntax), moved(None, accession="ACC-9")
+    out = read(corrected(file, shown))
+    assert [each.AccessionNumber for each in out.RequestAttributesSequence] == ["OTHER", "ACC-9"]
+    assert out.ReferencedRequestSequence[0].AccessionNumber == "ACC-9"
+    right = out.RequestAttributesSequence[1]
+    assert right.RequestedProcedureDescription == "Грудь"
+    assert right.RequestedProcedureCodeSequence[0].CodeValue == "X"
+    assert out.PixelData == before.PixelData
+    old = was(out)
+    assert [each.AccessionNumber for each in old.RequestAttributesSequence] == ["OTHER", "ACC1"]
+    told = corrected_model(metadata_of(BytesIO(file), bulk="urn:b"), shown)
+    assert told == metadata_of(BytesIO(corrected(file, shown)), bulk="urn:b")
+
+
+@pytest.mark.parametrize(
+    ("own", "numbers", "expected"),
+    [
+        ("", ["ACC1"], ["ACC-9"]),
+        ("", ["ACC1", "ACC2"], ["ACC1", "ACC2"]),
+        ("ACC1", ["ACC2"], ["ACC2"]),
+        ("ACC1", [""], [""]),
+        ("ACC1", [], []),
+        ("ACC1", ["ACC1 "], ["ACC-9"]),
+        ("ACC-9", ["ACC-9", "ACC2"], ["ACC-9", "ACC2"]),
+    ],
+)
+def test_a_request_that_is_not_meant_keeps_its_number(
+    own: str, numbers: list[str], expected: list[str]
+) -> None:
+    before = requested(*numbers)
+    before.AccessionNumber = own
+    file, shown = as_file(before), moved(None, accession="ACC-9")
+    out = read(corrected(file, shown))
+    assert out.AccessionNumber == "ACC-9"
+    assert [each.AccessionNumber for each in out.RequestAttributesSequence] == expected
+    told = corrected_model(metadata_of(BytesIO(file), bulk="urn:b"), shown)
+    assert told == metadata_of(BytesIO(corrected(file, shown)), bulk="urn:b")
+
+
+def test_a_number_of_other_letters_goes_into_the_request_too() -> None:
+    before = requested("ACC1")
+    before.SpecificCharacterSet = "ISO_IR 100"
+    before.RequestAttributesSequence[0].RequestedProcedureDescription = "Thorax"
+    before.RequestAttributesSequence[0].SpecificCharacterSet = "ISO_IR 100"
+    before.PatientName, before.StudyDescription = "Old^Name", "Thorax"
+    out = read(corrected(as_file(before), moved(None, accession="Ж-9")))
+    assert out.RequestAttributesSequence[0].AccessionNumber == out.AccessionNumber == "Ж-9"
+
+
+def test_the_request_of_another_person_does_not_go_out() -> None:
+    before = requested("ACC1")
+    before.ReferencedPatientSequence = [Dataset()]
+    before.ReferencedPatientSequence[0].ReferencedSOPInstanceUID = "1.2.3"
+    before.AdmittingDiagnosesDescription, before.AdmissionID = "cough", "V-1"
+    before.ClinicalTrialSubjectID = "S-1"
+    out = read(corrected(as_file(before), moved(accession="ACC-9")))
+    gone = (
+        "RequestAttributesSequence",
+        "ReferencedPatientSequence",
+        "AdmittingDiagnosesDescription",
+        "AdmissionID",
+        "ClinicalTrialSubjectID",
+    )
+    for keyword in gone:
+        assert keyword not in out
+        assert keyword in was(out)
+
+
+def test_ids_of_the_same_person_stay_after_a_merge() -> None:
+    before = requested("ACC1")
+    before.OtherPatientIDsSequence = [Dataset()]
+    before.OtherPatientIDsSequence[0].PatientID = "OTHER"
+    shown = replace(moved(), another_person=False)
+    out = read(corrected(as_file(before), shown))
+    assert out.PatientID == "P77"
+    assert out.OtherPatientIDsSequence[0].PatientID == "OTHER"
+    assert out.RequestAttributesSequence[0].AccessionNumber == "ACC1"
+
+
+def test_what_says_what_is_right_leaves_byte_for_byte() -> None:
+    before = a_slice()
+    before.AccessionNumber = "ACC-9"
+    file, shown = as_file(before), moved(None, accession="ACC-9")
+    assert corrected(file, shown) == file
+    model = metadata_of(BytesIO(file), bulk="urn:b")
+    assert corrected_model(model, shown) == model
+
+
+def test_a_request_that_cannot_be_read_keeps_the_instance_here() -> None:
+    file = as_file(requested("ACC1"))
+    at = file.index(b"\xfe\xff\x00\xe0")
+    with pytest.raises(CorrectionNotShown):
+        corrected(file[:at] + b"\x01" + file[at + 1 :], moved(None, accession="ACC-9"))
+
+
+@pytest.mark.parametrize("own", [b"", b"\x08\x00\x50\x00SH\x04\x00ACC1"], ids=["empty", "long"])
+def test_a_sequence_without_end_takes_no_memory(own: bytes) -> None:
+    data_set = a_slice()
+    data_set.AccessionNumber = ""
+    file = bytearray(as_file(data_set))
+    item = own * (1 if not own else 100_000)
+    items = struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item
+    items *= max(1, 1_000_000 // len(items))
+    head = struct.pack("<HH2sHI", 0x0040, 0x0275, b"SQ", 0, len(items))
+    at = file.index(b"\x28\x00\x02\x00US")
+    with pytest.raises(CorrectionNotShown, match="taken apart"):
+        corrected(bytes(file[:at] + head + items + file[at:]), moved(None, accession="ACC-9"))
+
+
+@given(at=st.integers(0, 900), to=st.binary(min_size=1, max_size=6), cut=st.integers(0, 900))
+@settings(max_examples=400, deadline=None)
+def test_bytes_that_are_no_data_set_are_refused_and_nothing_else(
+    at: int, to: bytes, cut: int
+) -> None:
+    file = as_file(requested("ACC1", "OTHER", undefined=True))
+    begin = split(file).data_set_offset + at
+    broken = (file[:begin] + to + file[begin + len(to) :])[: len(file) - cut]
+    with suppress(CorrectionNotShown):
+        corrected(broken, moved(None, accession="ACC-9"))
