@@ -3,7 +3,8 @@
 Whether a study may go depends on what changes under it: a hold, a case, a signature, another
 instance.  So each study that is old enough is looked at again and again, and the rules are asked
 once more within the transaction that withdraws it.  Only a setting has the engine withdraw what
-it finds; even then it can be brought back until the grace is over.
+it finds; even then it can be brought back until the grace is over.  What a person brought back
+stays until a person withdraws it, or until the day that was named: the engine decided once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 import structlog
-from sqlalchemy import and_, func, select, text, update
+from sqlalchemy import and_, case, func, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.errors import NotFound
@@ -39,7 +40,7 @@ LOOK_AGAIN = timedelta(days=1)
 """So soon what was proposed or is held back is looked at again."""
 LOOK_AT_KEPT = timedelta(days=90)
 LOOK_AT_GONE = timedelta(days=365)
-"""So soon a study that is out of sight: it may have been brought back."""
+"""So soon a study that is out of sight."""
 MAX_YEARS = 200
 _DUE_LIMIT = 20
 
@@ -57,12 +58,15 @@ class EndState(StrEnum):
     """Retention is over, and a hold or an open case keeps it."""
     PROLONGED = "prolonged"
     """A person said that it is kept for longer."""
+    RESTORED = "restored"
+    """A person brought it back: it stays until a person withdraws it."""
     OVER = "over"
     """It was withdrawn."""
 
 
-_LISTED = (EndState.PROPOSED.value, EndState.HELD_BACK.value)
-_IS_LISTED = text("retention_ends.state IN ('proposed', 'held_back')")
+_OPEN = (EndState.PROPOSED.value, EndState.HELD_BACK.value)
+_LISTED = (*_OPEN, EndState.RESTORED.value)
+_IS_LISTED = text("retention_ends.state IN ('proposed', 'held_back', 'restored')")
 """Spelled as the index is, which holds no others."""
 
 
@@ -139,27 +143,15 @@ class RetentionEnds:
             if row is not None and row.due_at > tx.at:
                 return
             keeping = self._keeping_of(tx, study_uid)
-            state, refusal = self._judged(tx, keeping)
-            known = row is not None and row.state in _LISTED
+            decided_at = None if row is None else row.decided_at
+            verdict = _judged(tx, keeping, self._retention, decided_at)
+            state, known = verdict.state, row is not None and row.state in _LISTED
             proposed_at = row.proposed_at if row is not None and known else tx.at
-            _keep(tx, keeping, self._retention, state, refusal, proposed_at)
+            _keep(tx, keeping, self._retention, verdict, proposed_at)
             if state is EndState.PROPOSED and self._ending is Ending.WITHDRAW:
                 _withdrawn(tx, keeping, self._retention, actor=ENGINE)
-            elif state.value in _LISTED and not known:
+            elif state.value in _OPEN and not known:
                 _note(tx, "study.retention_over", study_uid, ENGINE, {"state": state.value})
-
-    def _judged(
-        self, tx: Transaction, keeping: Keeping
-    ) -> tuple[EndState, WithdrawalRefused | None]:
-        if not hidden.is_shown(tx, keeping.study_uid):
-            return EndState.OVER, None
-        if tx.at < keeping.kept_until(self._retention):
-            return EndState.KEPT, None
-        try:
-            require_withdrawable(keeping, Reason.RETENTION_EXPIRED, self._retention, at=tx.at)
-        except WithdrawalRefused as refusal:
-            return EndState.HELD_BACK, refusal
-        return EndState.PROPOSED, None
 
     def _new(self, tx: Transaction) -> list[str]:
         """Return the next studies that came so long ago that retention may be over.
@@ -182,9 +174,13 @@ class RetentionEnds:
 
 
 def listed(tx: Transaction, *, limit: int = 200) -> list[RetentionEnd]:
-    """Return the studies whose retention is over and that are still shown, the longest first."""
+    """Return the studies whose retention is over and that are still shown, the longest first.
+
+    Those that a person brought back come last.
+    """
     query = select(RETENTION_ENDS).where(_IS_LISTED)
-    rows = tx.execute(query.order_by(RETENTION_ENDS.c.kept_until).limit(limit)).mappings()
+    decided = case((RETENTION_ENDS.c.state == EndState.RESTORED.value, 1), else_=0)
+    rows = tx.execute(query.order_by(decided, RETENTION_ENDS.c.kept_until).limit(limit)).mappings()
     return [_end(row) for row in rows]
 
 
@@ -197,7 +193,7 @@ def counted(tx: Transaction) -> int:
 def withdraw(
     tx: Transaction, study_uid: str, retention: Retention, *, keeping_of: KeepingOf, actor: Actor
 ) -> Withdrawal:
-    """Withdraw a study whose retention is over, as a person decided.
+    """Withdraw a study whose retention is over, as a person decided, even one brought back.
 
     Raises
     ------
@@ -206,6 +202,42 @@ def withdraw(
     """
     _proposed(tx, study_uid)
     return _withdrawn(tx, keeping_of(tx, study_uid), retention, actor=actor)
+
+
+def restore(
+    tx: Transaction,
+    number: int,
+    retention: Retention,
+    *,
+    keeping_of: KeepingOf,
+    actor: Actor,
+    years: int | None = None,
+) -> Withdrawal:
+    """Undo a withdrawal; a study that went because its retention was over stays from now on.
+
+    Parameters
+    ----------
+    years
+        It stays for so long; None: until a person withdraws it.
+
+    Raises
+    ------
+    WithdrawalUnknown
+        There is none of this number that can be undone.
+    """
+    made = withdrawals.restore(tx, number, actor=actor)
+    if made.reason != Reason.RETENTION_EXPIRED.value:
+        return made
+    keeping = keeping_of(tx, made.study_uid)
+    verdict = _judged(tx, keeping, retention, None)
+    _keep(tx, keeping, retention, verdict, tx.at)
+    # Who decided before that it goes is in the audit chain.
+    undone = dict.fromkeys(("decided_by", "decided_at", "decided_reason"))
+    ends = RETENTION_ENDS
+    tx.execute(update(ends).where(ends.c.study_uid == made.study_uid).values(undone))
+    if years is not None and verdict.state.value in _LISTED:
+        prolong(tx, made.study_uid, years=years, reason="brought back", actor=actor)
+    return made
 
 
 def prolong(
@@ -236,6 +268,44 @@ def prolong(
     )
     _note(tx, "study.retention_prolonged", study_uid, actor, {"until": f"{until:%F}"})
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """How a study stands now, and why if anything is to be said."""
+
+    state: EndState
+    code: str
+    sentence: str = ""
+
+
+def _judged(
+    tx: Transaction, keeping: Keeping, retention: Retention, decided_at: datetime | None
+) -> _Verdict:
+    """Say how a study stands.
+
+    Parameters
+    ----------
+    decided_at
+        When a person or the engine decided last that it goes, or stays until a day.
+    """
+    if not hidden.is_shown(tx, keeping.study_uid):
+        return _plain(EndState.OVER)
+    if tx.at < keeping.kept_until(retention):
+        return _plain(EndState.KEPT)
+    try:
+        require_withdrawable(keeping, Reason.RETENTION_EXPIRED, retention, at=tx.at)
+    except WithdrawalRefused as refusal:
+        return _Verdict(EndState.HELD_BACK, refusal.code, f"{refusal.sentence}.")
+    back = withdrawals.brought_back(tx, keeping.study_uid, Reason.RETENTION_EXPIRED)
+    if back is None or (decided_at is not None and decided_at >= back.at):
+        return _plain(EndState.PROPOSED)
+    said = f"Brought back by {back.by} on {back.at:%Y-%m-%d}: it stays until a person withdraws it."
+    return _Verdict(EndState.RESTORED, "retention.restored", said)
+
+
+def _plain(state: EndState) -> _Verdict:
+    return _Verdict(state, f"retention.{state.value}")
 
 
 def _proposed(tx: Transaction, study_uid: str) -> RetentionEnd:
@@ -271,11 +341,10 @@ def _keep(
     tx: Transaction,
     keeping: Keeping,
     retention: Retention,
-    state: EndState,
-    refusal: WithdrawalRefused | None,
+    verdict: _Verdict,
     proposed_at: datetime,
 ) -> None:
-    table = RETENTION_ENDS
+    table, state = RETENTION_ENDS, verdict.state
     until = keeping.kept_until(retention)
     again = {
         # The figures may be changed to shorter ones.
@@ -284,8 +353,8 @@ def _keep(
     }
     told = {
         "state": state.value,
-        "code": refusal.code if refusal else f"retention.{state.value}",
-        "sentence": f"{refusal.sentence}."[:300] if refusal else "",
+        "code": verdict.code,
+        "sentence": verdict.sentence[:300],
         "owner": keeping.owner,
         "modalities": "/".join(keeping.modalities)[:64],
         "kept_until": until,

@@ -31,6 +31,14 @@ from storage.tables.archive import INSTANCES, SERIES, STUDIES
 from storage.tables.withdrawals import HOLDS, WITHDRAWALS
 
 
+@dataclass(frozen=True, slots=True)
+class BroughtBack:
+    """Who undid a withdrawal, and when."""
+
+    by: str
+    at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withdrawal:
     """One act of withdrawing; the UIDs that it does not go down to are None."""
@@ -173,6 +181,21 @@ def restore(tx: Transaction, number: int, *, actor: Actor) -> Withdrawal:
         ),
     )
     return made
+
+
+def brought_back(tx: Transaction, study_uid: str, reason: Reason) -> BroughtBack | None:
+    """Return who undid a withdrawal of a study for a reason last; None if nobody did."""
+    query = (
+        select(WITHDRAWALS.c.restored_by, WITHDRAWALS.c.restored_at)
+        .where(
+            WITHDRAWALS.c.study_uid == study_uid,
+            WITHDRAWALS.c.reason == reason.value,
+            WITHDRAWALS.c.restored_at.is_not(None),
+        )
+        .order_by(WITHDRAWALS.c.restored_at.desc())
+    )
+    row = tx.execute(query.limit(1)).first()
+    return None if row is None else BroughtBack(row.restored_by, row.restored_at)
 
 
 def hold(tx: Transaction, study_uid: str, *, reason: str, actor: Actor) -> Hold:

@@ -68,23 +68,40 @@ def withdraw(
 @click.command("restore")
 @click.argument("study_uid")
 @click.option("--number", type=int, help="Only this withdrawal; else all of the study.")
+@click.option(
+    "--years",
+    type=click.IntRange(1, 200),
+    help="Keep it for so long from today, where it went because its retention was over.",
+)
 @data_option
 @json_option
-def restore(study_uid: str, number: int | None, data: Path, as_json: bool) -> None:
-    """Bring back what was withdrawn of a study."""
-    from storage import withdrawals
-    from storage.retention import WithdrawalUnknown
+def restore(
+    study_uid: str, number: int | None, years: int | None, data: Path, as_json: bool
+) -> None:
+    """Bring back what was withdrawn of a study.
+
+    One that went because its retention was over stays then, until a person withdraws it, or until
+    --years are over.
+    """
+    from app.keeping import keeping_of
+    from storage import retention_end, withdrawals
+    from storage.retention import Reason, WithdrawalUnknown
 
     parts = parts_of(data, migrate=True)
     with parts.database.transaction() as tx:
         wanted = [
-            each.number
-            for each in withdrawals.open_ones(tx, study_uid)
-            if number in (None, each.number)
+            each for each in withdrawals.open_ones(tx, study_uid) if number in (None, each.number)
         ]
         if not wanted:
             raise WithdrawalUnknown("nothing of this study can be brought back")
-        made = [withdrawals.restore(tx, each, actor=BY) for each in wanted]
+        if years and not any(each.reason == Reason.RETENTION_EXPIRED for each in wanted):
+            raise click.UsageError("--years is for what went because its retention was over")
+        made = [
+            retention_end.restore(
+                tx, each.number, parts.retention, keeping_of=keeping_of, actor=BY, years=years
+            )
+            for each in wanted
+        ]
     if as_json:
         click.echo(json.dumps([told(each) for each in made]))
         return

@@ -35,7 +35,7 @@ def _list(limit: int, data: Path, as_json: bool) -> None:
     """List studies whose retention is over.
 
     Those that have waited longest come first.  They stay until somebody withdraws them, unless the
-    setting 'retention.ending' says otherwise.
+    setting 'retention.ending' says otherwise; those that were brought back come last and stay.
     """
     from storage import retention_end
 
@@ -57,7 +57,7 @@ def _list(limit: int, data: Path, as_json: bool) -> None:
 
 @retention.command("withdraw")
 @click.argument("study_uids", metavar="STUDY", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Every study that is listed.")
+@click.option("--all", "everything", is_flag=True, help="Every study that nobody brought back.")
 @data_option
 def _withdraw(study_uids: tuple[str, ...], everything: bool, data: Path) -> None:
     """Withdraw studies whose retention is over.
@@ -74,7 +74,11 @@ def _withdraw(study_uids: tuple[str, ...], everything: bool, data: Path) -> None
     if everything:
         with parts.database.reading() as tx:
             proposed = retention_end.listed(tx, limit=retention_end.counted(tx))
-            study_uids = tuple(each.study_uid for each in proposed)
+            study_uids = tuple(
+                each.study_uid
+                for each in proposed
+                if each.state is not retention_end.EndState.RESTORED
+            )
     stay = 0
     for study_uid in study_uids:
         try:

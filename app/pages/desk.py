@@ -181,7 +181,13 @@ def restore(engine: TheEngine, visitor: Dispatcher, form: CheckedForm) -> Respon
     if not number.isdecimal() or len(number) > _MAX_DIGITS:
         raise BodyMalformed("name the withdrawal")
     with engine.database.transaction() as tx:
-        withdrawals.restore(tx, int(number), actor=visitor.person.actor)
+        retention_end.restore(
+            tx,
+            int(number),
+            engine.retention,
+            keeping_of=keeping_of,
+            actor=visitor.person.actor,
+        )
     engine.nudge()
     return RedirectResponse("/desk#withdrawals", HTTPStatus.SEE_OTHER)
 

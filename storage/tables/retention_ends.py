@@ -10,7 +10,10 @@ RETENTION_ENDS = Table(
     Column("study_uid", String(64), primary_key=True),
     Column("first_arrival_at", UtcDateTime, nullable=False, comment="of the study"),
     Column(
-        "state", String(12), nullable=False, comment="kept, proposed, held_back, prolonged, over"
+        "state",
+        String(12),
+        nullable=False,
+        comment="kept, proposed, held_back, prolonged, restored, over",
     ),
     Column("code", String(60), nullable=False, comment="constant, of the sentence"),
     Column("sentence", String(300), nullable=False, comment="what keeps it"),
@@ -28,7 +31,7 @@ RETENTION_ENDS = Table(
     Index(
         "ix_retention_ends_kept_until",
         "kept_until",
-        sqlite_where=text("state IN ('proposed', 'held_back')"),
-        postgresql_where=text("state IN ('proposed', 'held_back')"),
+        sqlite_where=text("state IN ('proposed', 'held_back', 'restored')"),
+        postgresql_where=text("state IN ('proposed', 'held_back', 'restored')"),
     ),
 )

@@ -149,6 +149,9 @@ def test_a_study_that_is_withdrawn_from_the_list_is_seen_no_more(own: Site) -> N
     assert "Data Retention Policy Expired" in head.get("/desk").text
     assert head.post("/desk/restore", number="1").status_code == 303
     assert own.east.get(address).status_code == 200
+    page = head.get("/desk").text
+    assert "it stays until a person withdraws it" in page
+    assert 'value="withdraw">Withdraw</button>' in page
 
 
 def test_nobody_but_who_looks_after_the_desk_ends_retention(own: Site) -> None:
@@ -174,3 +177,12 @@ def test_the_commands_list_withdraw_and_keep(own: Site) -> None:
     assert "not found to be over" in refused(
         "retention", "keep", uid, "--years", "2", "--reason", "x", "--data", data
     )
+    assert telerad("study", "restore", uid, "--data", data).returncode == 0
+    (row,) = listed("retention", "list", "--data", data)
+    assert row["state"] == "restored"
+    assert "Brought back by system:cli" in row["because"]
+    all_of_them = telerad("retention", "withdraw", "--all", "--data", data)
+    assert (all_of_them.returncode, all_of_them.stdout) == (0, "")
+    assert telerad("retention", "withdraw", uid, "--data", data).returncode == 0
+    assert telerad("study", "restore", uid, "--years", "3", "--data", data).returncode == 0
+    assert listed("retention", "list", "--data", data) == []

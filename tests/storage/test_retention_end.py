@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from kernel.people import ENGINE, Actor, Role
 from storage import audit, hidden, retention_end, withdrawals
 from storage.engine import Database, Transaction
-from storage.retention import Keeping, Retention, UnderHold, years_later
+from storage.retention import Keeping, Reason, Retention, UnderHold, years_later
 from storage.retention_end import Ending, EndState, NotProposed, RetentionEnds
 from storage.tables.archive import STUDIES
 from tests.services.migrated import migrate
@@ -79,6 +79,18 @@ class Yard:
     def withdraw(self, uid: str) -> None:
         with self.database.transaction() as tx:
             retention_end.withdraw(tx, uid, self.retention, keeping_of=self.keeping, actor=BY)
+
+    def restore(self, uid: str, *, years: int | None = None) -> None:
+        with self.database.transaction() as tx:
+            (made,) = withdrawals.open_ones(tx, uid)
+            retention_end.restore(
+                tx, made.number, self.retention, keeping_of=self.keeping, actor=BY, years=years
+            )
+
+    def pass_years(self, years: int, ending: Ending) -> None:
+        for _ in range(4 * years):
+            self.clock.now += YEAR / 4
+            self.drive(ending)
 
     def shown(self, uid: str) -> bool:
         with self.database.reading() as tx:
@@ -159,13 +171,8 @@ def test_a_person_withdraws_what_was_proposed_and_can_bring_it_back(yard: Yard) 
         (made,) = withdrawals.open_ones(tx, "1.1")
         assert (made.reason, made.actor) == ("113039", "user:admin")
         assert made.purge_at == made.withdrawn_at + KEPT.grace
-        withdrawals.restore(tx, made.number, actor=BY)
-    yard.clock.now += timedelta(days=300)
-    yard.drive()
-    assert yard.listed() == {}  # whoever brought it back is not asked again at once
-    yard.clock.now += timedelta(days=66)
-    yard.drive()
-    assert yard.listed() == {"1.1": EndState.PROPOSED}
+    yard.restore("1.1")
+    assert (yard.listed(), yard.shown("1.1")) == ({"1.1": EndState.RESTORED}, True)
 
 
 def test_a_study_that_grew_or_was_put_under_hold_since_is_not_withdrawn(yard: Yard) -> None:
@@ -225,3 +232,68 @@ def test_the_walk_through_many_that_came_at_once_misses_none(yard: Yard) -> None
     assert len(yard.listed()) == 50
     yard.study("1.99", AT - 5 * YEAR - timedelta(days=30))
     assert yard.drive() == 1
+
+
+@pytest.mark.parametrize("ending", Ending)
+def test_what_a_person_brought_back_stays_and_says_who_it_was(yard: Yard, ending: Ending) -> None:
+    yard.study("1.1", AT - 6 * YEAR)
+    yard.drive(Ending.WITHDRAW)
+    assert not yard.shown("1.1")
+    yard.clock.now += timedelta(days=2)
+    yard.restore("1.1")
+    yard.pass_years(4, ending)
+
+    assert (yard.listed(), yard.shown("1.1")) == ({"1.1": EndState.RESTORED}, True)
+    with yard.database.reading() as tx:
+        (told,) = retention_end.listed(tx)
+    assert told.sentence == (
+        f"Brought back by user:admin on {AT + timedelta(days=2):%Y-%m-%d}:"
+        " it stays until a person withdraws it."
+    )
+    yard.withdraw("1.1")
+    assert not yard.shown("1.1")
+
+
+def test_a_person_may_say_for_how_long_what_was_brought_back_stays(yard: Yard) -> None:
+    yard.study("1.1", AT - 6 * YEAR)
+    yard.drive(Ending.WITHDRAW)
+    yard.restore("1.1", years=3)
+    yard.pass_years(2, Ending.WITHDRAW)
+    assert yard.shown("1.1")
+    yard.pass_years(2, Ending.PROPOSE)
+    assert yard.listed() == {"1.1": EndState.PROPOSED}
+    yard.pass_years(1, Ending.WITHDRAW)
+    assert not yard.shown("1.1")
+
+
+def test_who_brought_it_back_may_name_the_day_later(yard: Yard) -> None:
+    yard.study("1.1", AT - 6 * YEAR)
+    yard.drive(Ending.WITHDRAW)
+    yard.restore("1.1")
+    with yard.database.transaction() as tx:
+        retention_end.prolong(tx, "1.1", years=1, reason="a study runs", actor=BY)
+    yard.pass_years(2, Ending.PROPOSE)
+    assert yard.listed() == {"1.1": EndState.PROPOSED}
+
+
+def test_a_hold_is_told_of_and_ends_as_it_was_brought_back(yard: Yard) -> None:
+    yard.study("1.1", AT - 6 * YEAR)
+    yard.drive(Ending.WITHDRAW)
+    yard.restore("1.1")
+    with yard.database.transaction() as tx:
+        withdrawals.hold(tx, "1.1", reason="court order", actor=BY)
+    yard.pass_years(1, Ending.WITHDRAW)
+    assert yard.listed() == {"1.1": EndState.HELD_BACK}
+    with yard.database.transaction() as tx:
+        withdrawals.release(tx, "1.1", reason="it is over", actor=BY)
+    yard.pass_years(1, Ending.WITHDRAW)
+    assert yard.listed() == {"1.1": EndState.RESTORED}
+
+
+def test_what_was_taken_back_for_another_reason_is_proposed_like_any_other(yard: Yard) -> None:
+    yard.study("1.1", AT - 6 * YEAR)
+    with yard.database.transaction() as tx:
+        made = withdrawals.withdraw(tx, yard.keeping(tx, "1.1"), Reason.QUALITY, KEPT, actor=BY)
+        retention_end.restore(tx, made.number, KEPT, keeping_of=yard.keeping, actor=BY)
+    yard.drive()
+    assert yard.listed() == {"1.1": EndState.PROPOSED}
