@@ -12,10 +12,11 @@ from io import BytesIO
 from typing import BinaryIO
 
 import numpy as np
-from pydicom import dcmread
-from pydicom.dataset import Dataset
-from pydicom.encaps import get_frame
+from pydicom import dcmread, dcmwrite
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.utils import pixel_array
+from pydicom.uid import UID
 
 from dicom_node.apart import APART, decompressed
 from dicom_node.codecs import decoder_of
@@ -29,6 +30,23 @@ NATIVE = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG})
 MAX_FRAME_BYTES = 512 << 20
 _UNDEFINED = 0xFFFFFFFF
 _HALF_CHROMA = ("YBR_FULL_422", "YBR_PARTIAL_422")
+_DESCRIBING = frozenset(
+    {
+        "SamplesPerPixel",
+        "PhotometricInterpretation",
+        "PlanarConfiguration",
+        "Rows",
+        "Columns",
+        "BitsAllocated",
+        "BitsStored",
+        "HighBit",
+        "PixelRepresentation",
+    }
+)
+_OVERLAY_BITS = frozenset(
+    (group, element) for group in range(0x6000, 0x6020, 2) for element in (0x0102, 0x3000)
+)
+"""By these it shows whether an overlay lies among the pixels (PS3.5 section 8.1.2)."""
 _SYNTAX = "1.2.840.10008.1.2"
 MEDIA_TYPES: Mapping[str, str] = {
     f"{_SYNTAX}.4.50": "image/jpeg",
@@ -83,6 +101,7 @@ class Frames:
             self._file = file
             self.transfer_syntax_uid = syntax
             self._header = dcmread(file, stop_before_pixels=True)
+            self._swapped = 1  # so many bytes together are in the other order
             self._start, self._length = self._pixels()
             self.count = max(1, int(self._header.get("NumberOfFrames") or 1))
             self._frame_bits = _frame_bits(self._header)
@@ -141,13 +160,38 @@ class Frames:
         start, end = first // 8, (last + 7) // 8
         if end > self._length:
             raise PictureRefused("the instance has fewer pixels than it says")
-        self._file.seek(self._start + start)
-        data = self._file.read(end - start)
+        data = self._read(start, end)
         if len(data) != end - start:
             raise PictureRefused("the instance has fewer pixels than it says")
         if first % 8 or last % 8:
             return _bits(data, first % 8, bits)
-        return self._little(data)
+        return data
+
+    def alone(self, number: int) -> bytes:
+        """Return a file with this frame and what describes its pixels, and nothing else.
+
+        It is compressed as it is stored, or native and little endian.
+
+        Raises
+        ------
+        PictureRefused
+            The frame is not there, or shorter than it says.
+        """
+        _, syntax, data = self.stored(number)
+        made = Dataset()
+        for each in self._header:
+            if each.keyword in _DESCRIBING or (each.tag.group, each.tag.element) in _OVERLAY_BITS:
+                made.add(each)
+        data += b"\0" * (len(data) % 2)
+        made.add_new("PixelData", "OW", data if self.is_native else encapsulate([data]))
+        if not self.is_native:
+            made["PixelData"].VR, made["PixelData"].is_undefined_length = "OB", True
+        made.preamble, made.file_meta = bytes(128), FileMetaDataset()
+        made.file_meta.FileMetaInformationGroupLength = 0  # the writer knows it
+        made.file_meta.TransferSyntaxUID = UID(syntax)
+        out = BytesIO()
+        dcmwrite(out, made, implicit_vr=False, little_endian=True)
+        return out.getvalue()
 
     def _decoded(self, number: int) -> bytes:
         self._file.seek(0)
@@ -168,11 +212,15 @@ class Frames:
         )
         return little.tobytes()
 
-    def _little(self, data: bytes) -> bytes:
-        bits = int(self._header.get("BitsAllocated") or 0)
-        if self.transfer_syntax_uid != EXPLICIT_BIG or bits == 8:
-            return data
-        return np.frombuffer(data, f">u{max(bits // 8, 2)}").byteswap().tobytes()
+    def _read(self, start: int, end: int) -> bytes:
+        """Return bytes of the pixel data, which begin at 0, in little endian."""
+        unit = self._swapped
+        first, last = start // unit * unit, -(-end // unit) * unit
+        self._file.seek(self._start + first)
+        data = self._file.read(last - first)
+        if unit > 1:
+            data = np.frombuffer(data[: len(data) // unit * unit], f">u{unit}").byteswap().tobytes()
+        return data[start - first : end - first]
 
     def _require(self, number: int) -> None:
         if not 1 <= number <= self.count:
@@ -183,9 +231,14 @@ class Frames:
         at = self._file.tell()
         order = ">" if self.transfer_syntax_uid == EXPLICIT_BIG else "<"
         head = self._file.read(12)
+        if len(head) < 12:
+            raise PictureRefused("the instance has no pixel data")
         group, element = struct.unpack_from(f"{order}HH", head)
         if group != 0x7FE0 or element not in (0x0008, 0x0009, 0x0010):
             raise PictureRefused("the instance has no pixel data")
+        if self.transfer_syntax_uid == EXPLICIT_BIG and head[4:6] != b"OB":
+            # Samples of eight bits, too, where they are written as words (PS3.5 section 8.1.1).
+            self._swapped = max(int(self._header.get("BitsAllocated") or 0) // 8, 2)
         if self.transfer_syntax_uid == IMPLICIT_LITTLE:
             return at + 8, int(struct.unpack_from(f"{order}I", head, 4)[0])
         return at + 12, int(struct.unpack_from(f"{order}I", head, 8)[0])

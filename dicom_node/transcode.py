@@ -21,6 +21,7 @@ from dicom_node.apart import MAX_PIXEL_BYTES, decompressed
 from dicom_node.codecs import ENCODERS, decoder_of
 from dicom_node.deflated import inflated
 from dicom_node.errors import PictureRefused
+from dicom_node.frames import Frames
 from dicom_node.uids import (
     COMPRESSIONS,
     DEFLATED_LITTLE,
@@ -64,6 +65,18 @@ def transcoded(part10: bytes, target: str) -> bytes:
         raise PictureRefused(
             f"the instance cannot be given in this transfer syntax: {type(error).__name__}"
         ) from error
+
+
+def transcoded_frame(frames: Frames, number: int, target: str) -> bytes:
+    """Return one frame, compressed in the transfer syntax `target`.
+
+    Raises
+    ------
+    PictureRefused
+        It is not there, or cannot be given in this transfer syntax without loss.
+    """
+    made = transcoded(frames.alone(number), target)
+    return Frames(BytesIO(made)).stored(1)[2]
 
 
 def _transcoded(part10: bytes, target: str) -> bytes:

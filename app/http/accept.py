@@ -41,16 +41,13 @@ class Form:
 class Taken:
     """One form in which a client takes bulk data, the best first.
 
-    `syntax` is empty where the client named none.
+    `syntax` is empty where the client named none; `quality` is how much it likes this form.
     """
 
     multipart: bool
     media_type: str
     syntax: str
-
-
-ANYTHING = Taken(True, "*/*", ANY)
-"""The form of a client that leaves it open."""
+    quality: float = 1.0
 
 
 def accept_of(request: Request) -> str:
@@ -123,13 +120,13 @@ def asked_bulk(accept: str) -> list[Taken]:
     """Return the forms in which a client takes frames or bulk data, the best first."""
     found: list[Taken] = []
     for name, parameters in _preferred(accept):
-        syntax = parameters.get("transfer-syntax", "")
+        syntax, quality = parameters.get("transfer-syntax", ""), _quality(parameters)
         if name == "multipart/related":
-            found.append(Taken(True, parameters.get("type", OCTETS).lower(), syntax))
+            found.append(Taken(True, parameters.get("type", OCTETS).lower(), syntax, quality))
         elif name in {"*/*", "multipart/*"}:
-            found.append(ANYTHING)
+            found.append(Taken(True, "*/*", ANY, quality))
         else:
-            found.append(Taken(False, name, syntax))
+            found.append(Taken(False, name, syntax, quality))
     return found
 
 

@@ -7,14 +7,16 @@ DICOM PS3.18 sections 10.4.1.1.5 (bulk data), 10.4.1.1.6 (frames), 8.7.3 (media 
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from app.engine import Engine
-from app.http.accept import ANY, ANYTHING, EXPLICIT_LITTLE, OCTETS, Taken, accept_of, asked_bulk
+from app.http.accept import ANY, EXPLICIT_LITTLE, OCTETS, Taken, accept_of, asked_bulk
 from app.http.access import ReadsDicom
 from app.http.body import TheEngine
 from app.http.dicom_address import INSTANCE, Named
@@ -24,6 +26,7 @@ from app.http.errors import BodyMalformed, NotAcceptable
 from app.http.headers import AS_DOWNLOAD
 from app.http.multipart import joined
 from dicom_node.errors import PictureRefused, Unreadable
+from dicom_node.uids import COMPRESSIONS
 from kernel.errors import NotFound
 from kernel.ids import fresh
 from storage import instance_file
@@ -44,6 +47,17 @@ _HARMLESS = frozenset({"application/pdf", "model/stl", "model/obj", "model/mtl"}
 Piece = tuple[str, bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """In which transfer syntax frames are given, and whether that is work beyond decoding."""
+
+    syntax: str
+    is_work: bool = False
+
+
+_STORED, _PLAIN = _Way(ANY), _Way(EXPLICIT_LITTLE)
+
+
 class BulkUnknown(NotFound):
     """The instance has no such frame or bulk data."""
 
@@ -54,7 +68,7 @@ class BulkUnknown(NotFound):
 def retrieve_frames(
     named: Named, numbers: str, request: Request, engine: TheEngine, caller: ReadsDicom
 ) -> Response:
-    """Give frames, as they are stored or decoded; one of them also alone."""
+    """Give frames as they are stored, decoded, or compressed anew; one of them also alone."""
     forms = asked_bulk(accept_of(request))
     wanted = frame_numbers(numbers)
     (row,) = opened(engine, caller, *named.uids)
@@ -88,7 +102,7 @@ def retrieve_bulk(
     for form in forms:
         if form.media_type in {media_type, OCTETS, "*/*", "application/*"}:
             name = media_type if form.media_type != OCTETS else OCTETS
-            if form.multipart and form is not ANYTHING:
+            if form.multipart and form.media_type != "*/*":
                 return _given(form, iter([(name, data)]))
             return _download(request, _tag(row, path, shown), name, data)
     raise NotAcceptable(f"this value comes as {media_type} or {OCTETS}")
@@ -114,52 +128,62 @@ def _frames(
     engine: Engine, row: Held, forms: Sequence[Taken], numbers: Sequence[int]
 ) -> tuple[Taken, Iterator[Piece]]:
     """Return the form to give frames in, and the frames; the first of them is at hand already."""
-    from dicom_node.frames import MEDIA_TYPES, NATIVE, Frames
+    ways = [(form, way) for form in forms if (way := _way(form, row)) is not None]
+    if not ways:
+        raise NotAcceptable("the frames cannot be given in any of the forms asked")
+    why = NotAcceptable("several frames come as multipart/related")
+    for form, way in sorted(ways, key=lambda each: (-each[0].quality, each[1].is_work)):
+        if not form.multipart and len(numbers) > 1:
+            continue
+        found = _pieces(engine, row, way, numbers)
+        try:
+            first = next(found)
+        except (PictureRefused, Unreadable) as refusal:
+            why = NotAcceptable(refusal.sentence)
+        else:
+            return form, chain([first], found)
+    raise why
+
+
+def _way(form: Taken, row: Held) -> _Way | None:
+    """Return in which transfer syntax frames are given in this form, None if in none.
+
+    Each compression can be asked for as it is stored and decoded, and pixels are compressed anew
+    without loss.  Deflated pixels are native ones.
+    """
+    from dicom_node.frames import MEDIA_TYPES, NATIVE
 
     media_type = MEDIA_TYPES.get(row.transfer_syntax_uid)
     is_native = row.transfer_syntax_uid in NATIVE or media_type is None
-    form = next((each for each in forms if _satisfies(each, row, is_native, media_type)), None)
-    if form is None:
-        raise NotAcceptable("the frames cannot be given in any of the forms asked")
-    if not form.multipart and len(numbers) > 1:
-        raise NotAcceptable("several frames come as multipart/related")
-    as_stored = form.media_type != OCTETS or form.syntax in {ANY, row.transfer_syntax_uid}
-
-    def pieces() -> Iterator[Piece]:
-        with instance_file.opened(engine.archive, row) as file:
-            frames = Frames(file)
-            for number in numbers:
-                if as_stored:
-                    name, syntax, data = frames.stored(number)
-                else:
-                    name, syntax, data = OCTETS, EXPLICIT_LITTLE, frames.plain(number)
-                yield f"{name}; transfer-syntax={syntax}", data
-
-    found = pieces()
-    try:
-        first = next(found)
-    except (PictureRefused, Unreadable) as refusal:
-        raise NotAcceptable(refusal.sentence) from refusal
-
-    def all_pieces() -> Iterator[Piece]:
-        yield first
-        yield from found
-
-    return form, all_pieces()
-
-
-def _satisfies(form: Taken, row: Held, is_native: bool, media_type: str | None) -> bool:
-    """Say whether frames can be given in this form.
-
-    Every compression can be asked for as it is stored, and decoded; pixels are not compressed anew
-    for frames.  Deflated pixels are native ones.
-    """
     if form.media_type in {"*/*", "image/*"}:
-        return form.media_type == "*/*" or not is_native
+        return _STORED if form.media_type == "*/*" or not is_native else None
     if form.media_type == OCTETS:
-        return form.syntax in {"", ANY, EXPLICIT_LITTLE, row.transfer_syntax_uid}
-    named = form.syntax in {"", ANY, row.transfer_syntax_uid}
-    return named and media_type is not None and form.media_type == media_type
+        if form.syntax in {ANY, row.transfer_syntax_uid}:
+            return _STORED
+        return _PLAIN if form.syntax in {"", EXPLICIT_LITTLE} else None
+    if form.media_type == media_type and form.syntax in {"", ANY, row.transfer_syntax_uid}:
+        return _STORED
+    made = (each for each in COMPRESSIONS if MEDIA_TYPES[each] == form.media_type)
+    target = next((each for each in made if form.syntax in {"", ANY, each}), None)
+    return None if target is None else _Way(target, is_work=True)
+
+
+def _pieces(engine: Engine, row: Held, way: _Way, numbers: Sequence[int]) -> Iterator[Piece]:
+    from dicom_node.frames import MEDIA_TYPES, Frames
+
+    with instance_file.opened(engine.archive, row) as file:
+        frames = Frames(file)
+        for number in numbers:
+            if way is _STORED:
+                name, syntax, data = frames.stored(number)
+            elif way is _PLAIN:
+                name, syntax, data = OCTETS, EXPLICIT_LITTLE, frames.plain(number)
+            else:
+                from dicom_node.transcode import transcoded_frame
+
+                name, syntax = MEDIA_TYPES[way.syntax], way.syntax
+                data = transcoded_frame(frames, number, syntax)
+            yield f"{name}; transfer-syntax={syntax}", data
 
 
 def _bulk(engine: Engine, row: Held, path: str, shown: "StudyShown | None") -> Piece:

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom import dcmread
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID
 
 from dicom_node.series_metadata import key_of, prepare
 from storage.series_queries import held
@@ -119,7 +121,7 @@ def test_lossless_syntaxes_are_made_on_request_and_keep_every_pixel(
         (f"{SLICE}/metadata", "text/html"),
         (f"{SLICE}/frames/1", "image/jpeg"),
         (f"{SLICE}/frames/1", f"{OCTETS}; transfer-syntax=1.2.840.10008.1.2.4.90"),
-        (f"{PACKED}/frames/1", 'multipart/related; type="image/jp2"'),
+        (f"{PACKED}/frames/1", 'multipart/related; type="image/jxl"'),
         (f"{FILM}/frames/1,2", OCTETS),
         (f"{PAPER}/frames/1", "*/*"),
         (f"{PAPER}/rendered", "image/png"),
@@ -296,6 +298,56 @@ def test_a_compressed_frame_is_given_as_stored_or_decoded(stocked: Stocked):
     assert stored.get_payload(decode=True) in stocked.files[uid]
     assert decoded.content == pixels_of(stocked.files[uid]).tobytes()
     assert "1.2.840.10008.1.2.1" in decoded.headers["content-type"]
+
+
+@pytest.mark.parametrize(
+    ("media_type", "syntax"),
+    [
+        ("image/jls", JPEG_LS),
+        ("image/jp2", JPEG_2000),
+        ("image/jphc", "1.2.840.10008.1.2.4.201"),
+        ("image/jphc", "1.2.840.10008.1.2.4.202"),
+        ("image/dicom-rle", "1.2.840.10008.1.2.5"),
+    ],
+)
+@pytest.mark.parametrize("path", [SLICE, PACKED])
+def test_a_frame_is_compressed_as_asked_and_keeps_every_pixel(
+    stocked: Stocked, path: str, media_type: str, syntax: str
+):
+    named = f'multipart/related; type="{media_type}"; transfer-syntax={syntax}'
+    (part,) = parts_of(stocked.get(f"{path}/frames/1", named))
+
+    assert part.get_content_type() == media_type
+    assert part.get_param("transfer-syntax") == syntax
+    before = dcmread(BytesIO(stocked.files[path.rpartition("/")[2]]))
+    after = Dataset()
+    after.update({each.tag: each for each in before if each.tag.group == 0x0028})
+    after.file_meta = FileMetaDataset()
+    after.file_meta.TransferSyntaxUID = UID(syntax)
+    after.PixelData = encapsulate([part.get_payload(decode=True)])
+    after["PixelData"].VR, after["PixelData"].is_undefined_length = "OB", True
+    assert np.array_equal(after.pixel_array, before.pixel_array)
+
+
+def test_frames_are_compressed_anew_only_for_those_who_like_that_best(stocked: Stocked):
+    either = stocked.get(f"{FILM}/frames/2", f"image/jls, {OCTETS}")
+    rather = stocked.get(f"{FILM}/frames/2", f"image/jls, {OCTETS};q=0.5")
+    (second, fourth) = parts_of(
+        stocked.get(f"{FILM}/frames/2,4", 'multipart/related; type="image/jls"')
+    )
+
+    assert either.headers["content-type"].startswith(OCTETS)
+    assert rather.headers["content-type"] == f"image/jls; transfer-syntax={JPEG_LS}"
+    assert second.get_payload(decode=True) == rather.content
+    assert fourth.get_payload(decode=True) != rather.content
+
+
+def test_frames_too_small_for_a_compression_come_in_the_next_best_form(stocked: Stocked):
+    refused = stocked.get(f"{FILM}/frames/2", "image/jp2")
+    given = stocked.get(f"{FILM}/frames/2", f"image/jp2, {OCTETS};q=0.5")
+
+    assert refused.status_code == 406
+    assert given.headers["content-type"].startswith(OCTETS)
 
 
 @pytest.mark.parametrize("numbers", ["0", "-1", "x", "1,,2", "1,", "1;2", ",".join(["1"] * 1001)])

@@ -17,7 +17,7 @@ from dicom_node.deflated import inflated
 from dicom_node.errors import PictureRefused, Unreadable
 from dicom_node.frames import FrameMissing, Frames
 from dicom_node.pictures import render
-from dicom_node.transcode import TARGETS, transcoded
+from dicom_node.transcode import TARGETS, transcoded, transcoded_frame
 from dicom_node.uids import COMPRESSIONS, HTJ2K_LOSSLESS, JPEG_LS_LOSSLESS
 from kernel.errors import EngineError
 from tests.dicom_node.samples import a_slice, as_file, real_files
@@ -74,8 +74,9 @@ def test_each_frame_of_a_real_file_is_that_of_the_whole(path: Path) -> None:
     except EngineError as refusal:
         pytest.skip(refusal.sentence)
     whole = whole_of(data)
-    if not frames.is_native or whole.dtype.itemsize == 1:
-        pytest.skip("decoded in other colours, or packed otherwise, than the whole")
+    told = dcmread(BytesIO(data), stop_before_pixels=True)
+    if told.SamplesPerPixel > 1 or told.BitsAllocated == 1:
+        pytest.skip("in other colours, or packed otherwise, than the whole")
     shape = whole.shape if frames.count > 1 else (1, *whole.shape)
     little = whole.reshape(shape).astype(whole.dtype.newbyteorder("<"))
 
@@ -165,3 +166,19 @@ def _scrambled(frame: bytes, step: int) -> bytes:
     for at in range(4, min(len(frame), 600), step):
         changed[at] ^= 0x5A
     return bytes(changed)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("path", samples())
+def test_a_frame_of_a_real_file_alone_is_the_same_frame_of_it(path: Path) -> None:
+    data = path.read_bytes()
+    try:
+        frames = Frames(BytesIO(data))
+        compressed = {
+            target: transcoded_frame(frames, frames.count, target) for target in COMPRESSIONS
+        }
+        whole = {target: transcoded(data, target) for target in COMPRESSIONS}
+    except (PictureRefused, Unreadable) as refusal:
+        pytest.skip(refusal.sentence)
+    for target, frame in compressed.items():
+        assert frame == Frames(BytesIO(whole[target])).stored(frames.count)[2]
