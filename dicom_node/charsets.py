@@ -35,6 +35,14 @@ _CODECS = {
     "GB18030": "gb18030",
     "GBK": "gbk",
 }
+_EXTENDING = ("58", "87", "149", "159")  # defined with code extension alone
+DEFINED_TERMS = (
+    *(f"ISO_IR {term}" for term in _CODECS if term.isdigit() and term not in (*_EXTENDING, "6")),
+    "GB18030",
+    "GBK",
+    *(f"ISO 2022 IR {term}" for term in _EXTENDING),
+)
+"""What Specific Character Set may hold (PS3.3 section C.12.1.1.2)."""
 # What senders write instead of a defined term, seen in the field.
 _ALIASES = {
     "UTF-8": "192",

@@ -11,12 +11,22 @@ from pydicom._uid_dict import UID_dictionary
 from pydicom.datadict import keyword_for_tag
 
 from dicom_node import modality_worklist, pdu, query
+from dicom_node.charsets import DEFINED_TERMS
 from dicom_node.data_sets import tag_of
 from dicom_node.registry import STORAGE_CLASSES, TRANSFER_SYNTAXES
 from dicom_node.right_values import ACCESSION, DESCRIBES_THE_PERSON, IDENTITY, REQUESTS
 from dicom_node.statuses import Outcome, Status, word_for
 from dicom_node.tls import CIPHERS
-from dicom_node.uids import COMPRESSIONS, MESSAGE_SYNTAXES, SERVICES, VERIFICATION
+from dicom_node.uids import (
+    AVAILABILITY,
+    COMPRESSIONS,
+    MESSAGE_SYNTAXES,
+    SERVICES,
+    STORAGE_COMMITMENT,
+    STUDY_ROOT_FIND,
+    STUDY_ROOT_MOVE,
+    VERIFICATION,
+)
 from dicom_node.workitems.serving import ACTIONS, OPERATIONS
 from storage.archive_find import Level
 from storage.retention import SCHEME, Reason
@@ -226,10 +236,31 @@ _SECURITY = """\
 Bindings are looked up for each association, so that one that is taken back, or has expired, is
 refused at the next. Refusals for lack of proof are in the audit chain with their rule.
 """
+_CHARACTER_SETS = """\
+## 13. Character sets (PS3.2 section 6)
+
+Text is kept as it came and indexed in Unicode. Specific Character Set (0008,0005) may hold these
+defined terms, those of one byte with code extension, too:
+
+{terms}.
+
+Where it is absent the character set that the device is registered with holds; where that is not
+known either, UTF-8 is tried, and words of high bytes are read as Windows-1251. A term that is none
+is passed over, and remarked. Bytes that do not fit become U+FFFD in the index. Answers and objects
+that are made here are in ISO_IR 192.
+"""
+# PS3.4: what the node asks of others, storage of what it holds apart.
+_CALLED = (
+    VERIFICATION,
+    STUDY_ROOT_FIND,
+    STUDY_ROOT_MOVE,
+    STORAGE_COMMITMENT,
+    AVAILABILITY,
+)
 
 
 def statement() -> str:
-    """Return the conformance statement as Markdown."""
+    """Return what the node negotiates, as Markdown."""
     parts = [
         _HEAD,
         _ASSOCIATIONS.format(
@@ -239,41 +270,44 @@ def statement() -> str:
         ),
         "## 3. SOP classes\n",
         "### Services (as SCP)\n",
-        _classes([VERIFICATION, *sorted(SERVICES)]),
+        classes([VERIFICATION, *sorted(SERVICES)]),
         f"Transfer syntaxes of the services: {_named(sorted(MESSAGE_SYNTAXES))}.\n",
+        "### Services (as SCU)\n",
+        classes(_CALLED),
         "### Storage (as SCP, and as SCU of what is held)\n",
-        _classes(sorted(STORAGE_CLASSES)),
+        classes(sorted(STORAGE_CLASSES)),
         "### Transfer syntaxes of storage and verification\n",
-        _classes(sorted(TRANSFER_SYNTAXES)),
+        classes(sorted(TRANSFER_SYNTAXES)),
         "## 4. Storage\n",
         "Success is answered when the bytes are durable and indexed.\n",
-        _table(
+        table(
             ("outcome", "status", "when"),
             ((each.value, f"{word_for(each):04X}", _MEANINGS[each]) for each in Outcome),
         ),
         _REJECTION.format(
-            reasons=_table(
+            reasons=table(
                 ("code", "scheme", "meaning"),
                 ((each.value, SCHEME, each.meaning) for each in Reason),
             )
         ),
         _FIND,
-        _table(("level", "key", "tag"), _query_keys()),
+        table(("level", "key", "tag"), _query_keys()),
         _RETRIEVE,
-        _classes(COMPRESSIONS),
+        classes(COMPRESSIONS),
         _CORRECTED,
-        _table(("attribute", "tag", "when"), _corrected_attributes()),
+        table(("attribute", "tag", "when"), _corrected_attributes()),
         _WORKLIST,
-        _table(("in", "key", "tag"), _worklist_keys()),
+        table(("in", "key", "tag"), _worklist_keys()),
         _COMMITMENT,
         _PERFORMED,
         _WORKITEMS,
-        _table(("class", "operations", "action types"), _workitem_operations()),
+        table(("class", "operations", "action types"), _workitem_operations()),
         _AVAILABILITY,
         "Status words of the services:\n",
-        _table(("name", "status"), ((s.name.lower(), f"{s:04X}") for s in Status)),
+        table(("name", "status"), ((s.name.lower(), f"{s:04X}") for s in Status)),
         _LIMITS,
         _SECURITY.format(ciphers=", ".join(CIPHERS)),
+        _CHARACTER_SETS.format(terms=", ".join(DEFINED_TERMS)),
     ]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
@@ -321,14 +355,16 @@ def _name_of(uid: str) -> str:
     return entry[0] if entry else uid
 
 
-def _classes(uids: Iterable[str]) -> str:
-    return _table(("name", "UID"), ((_name_of(uid), uid) for uid in uids))
+def classes(uids: Iterable[str]) -> str:
+    """Return a table of names and UIDs as Markdown."""
+    return table(("name", "UID"), ((_name_of(uid), uid) for uid in uids))
 
 
 def _named(uids: Iterable[str]) -> str:
     return "; ".join(f"{_name_of(uid)} ({uid})" for uid in uids)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table as Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

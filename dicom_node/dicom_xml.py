@@ -6,7 +6,7 @@ DICOM PS3.19 section A.1 (Native DICOM Model), PS3.18 section F.3.1 (how the two
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
@@ -18,6 +18,10 @@ from dicom_node.errors import DataSetUnreadable
 _NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
 _NUMBERS = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD"})
 _MAX_DEPTH = 8
+_BULK: Mapping[str, Callable[[Element], dict[str, str]]] = {
+    "BulkData": lambda each: {"BulkDataURI": each.get("uri", "")},
+    "InlineBinary": lambda each: {"InlineBinary": (each.text or "").strip()},
+}
 _NAME_PARTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
 # XML 1.0 has no way to write these characters, escaped or not.
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -67,8 +71,17 @@ def _text(value: object) -> str:
     return "" if value is None else _UNWRITABLE.sub("\ufffd", str(value))
 
 
-def read_native(document: bytes) -> dict[str, Any]:
+def read_native(
+    document: bytes, *, deepest: int = _MAX_DEPTH, bulk: bool = False
+) -> dict[str, Any]:
     """Return the data set of a document of the Native DICOM Model, in the JSON model.
+
+    Parameters
+    ----------
+    deepest
+        So deep sequences may lie in each other.
+    bulk
+        Whether values may be bulk data, named by their address or in line.
 
     Raises
     ------
@@ -84,32 +97,35 @@ def read_native(document: bytes) -> dict[str, Any]:
         raise DataSetUnreadable("the body is no XML document in UTF-8") from error
     if _local(root) != "NativeDicomModel":
         raise DataSetUnreadable("the XML document is no NativeDicomModel")
-    return _data_set(root, 0)
+    return _data_set(root, deepest, bulk)
 
 
-def _data_set(parent: Element, depth: int) -> dict[str, Any]:
-    if depth > _MAX_DEPTH:
-        raise DataSetUnreadable(f"sequences lie more than {_MAX_DEPTH} deep in each other")
+def _data_set(parent: Element, below: int, bulk: bool) -> dict[str, Any]:
+    if below < 0:
+        raise DataSetUnreadable("sequences lie too deep in each other")
     found: dict[str, Any] = {}
     for each in parent:
         tag, vr = each.get("tag", ""), each.get("vr", "UN")
         if _local(each) != "DicomAttribute" or tag in found:
             raise DataSetUnreadable("a data set has attributes, each once")
-        values = [_held(value, vr, depth) for value in each]
+        if bulk and len(each) == 1 and _local(each[0]) in _BULK:
+            found[tag] = {"vr": vr, **_BULK[_local(each[0])](each[0])}
+            continue
+        values = [_held(value, vr, below, bulk) for value in each]
         found[tag] = {"vr": vr, "Value": values} if values else {"vr": vr}
     return found
 
 
-def _held(value: Element, vr: str, depth: int) -> Any:
+def _held(value: Element, vr: str, below: int, bulk: bool) -> Any:
     kind = _local(value)
     if kind == "Item":
-        return _data_set(value, depth + 1)
+        return _data_set(value, below - 1, bulk)
     if kind == "PersonName":
         return {_local(group): _name(group) for group in value}
     if kind == "Value":
         text = value.text or ""
         return _number(text) if vr in _NUMBERS else text
-    raise DataSetUnreadable("a message has no bulk data")
+    raise DataSetUnreadable("there is no bulk data in this place")
 
 
 def _name(group: Element) -> str:

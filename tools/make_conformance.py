@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pynetdicom  # noqa: F401 - it names the newest transfer syntaxes
 
-from dicom_node.conformance import statement
+from app.conformance import statement
 
 DOCUMENT = Path(__file__).parents[1] / "docs/conformance.md"
 

@@ -38,6 +38,19 @@ class Form:
 
 
 @dataclass(frozen=True, slots=True)
+class Model:
+    """In which model data sets are given: JSON, or XML in parts or alone."""
+
+    media_type: str
+    multipart: bool = False
+
+    @property
+    def is_xml(self) -> bool:
+        """Whether it is the Native DICOM Model."""
+        return self.media_type == DICOM_XML
+
+
+@dataclass(frozen=True, slots=True)
 class Taken:
     """One form in which a client takes bulk data, the best first.
 
@@ -96,21 +109,28 @@ def asked_instances(accept: str, *, single: bool) -> Form:
     raise NotAcceptable('instances come as multipart/related; type="application/dicom"')
 
 
-def asked_model(accept: str) -> str:
-    """Return the model of data sets that a client takes: JSON, or XML in parts.
+def asked_model(accept: str, *, single: bool = False) -> Model:
+    """Return the model of data sets that a client takes.
+
+    Parameters
+    ----------
+    single
+        There is one data set, which may come alone in XML.
 
     Raises
     ------
     NotAcceptable
-        It takes neither.
+        It takes none that is offered.
     """
     for name, parameters in _preferred(accept):
         if name in _JSON:
-            return name
+            return Model(name)
         if name in _WILD:
-            return DICOM_JSON
+            return Model(DICOM_JSON)
+        if name == DICOM_XML and single:
+            return Model(DICOM_XML)
         if name == "multipart/related" and parameters.get("type", "").lower() == DICOM_XML:
-            return DICOM_XML
+            return Model(DICOM_XML, multipart=True)
     raise NotAcceptable(
         f'data sets come as {DICOM_JSON}, or in parts as multipart/related; type="{DICOM_XML}"'
     )

@@ -1,4 +1,4 @@
-"""STOW-RS with metadata in JSON: each data set is put together with its bulk data into a file.
+"""STOW-RS with metadata in JSON or XML: each data set becomes a file, with its bulk data.
 
 References
 ----------
@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from app.http.accept import DICOM_JSON, OCTETS
+from app.http.accept import DICOM_XML, OCTETS
 from app.http.errors import BodyMalformed, BodyTooLarge, MediaTypeRefused
 from app.http.multipart import Part, Spool, media_type
 from dicom_node.frames import MEDIA_TYPES
@@ -32,8 +32,13 @@ _DEFAULT_SYNTAX = {
 """Without a transfer-syntax parameter (PS3.18 table 8.7.3-5)."""
 
 
-def files_of(spool: Spool, parts: Sequence[Part]) -> Iterator[bytes]:
+def files_of(spool: Spool, parts: Sequence[Part], kind: str) -> Iterator[bytes]:
     """Yield a Part 10 file for each data set of the metadata.
+
+    Parameters
+    ----------
+    kind
+        The media type of the metadata.
 
     Raises
     ------
@@ -42,11 +47,14 @@ def files_of(spool: Spool, parts: Sequence[Part]) -> Iterator[bytes]:
     BodyTooLarge, MediaTypeRefused
         There are too many of them, or a part is of no type that they have.
     """
-    documents = [part for part in parts if media_type(part.content_type)[0] == DICOM_JSON]
+    documents = [part for part in parts if media_type(part.content_type)[0] == kind]
     bulk = {part.location: part for part in parts if part.location}
     if not documents:
-        raise MediaTypeRefused(f"the first part is {DICOM_JSON}")
-    models = [model for part in documents for model in _models(spool, part)]
+        raise MediaTypeRefused(f"the first part is {kind}")
+    if sum(part.length for part in documents) > MAX_METADATA_BYTES:
+        raise BodyTooLarge(f"metadata have at most {MAX_METADATA_BYTES} bytes")
+    read = _of_xml if kind == DICOM_XML else _of_json
+    models = [model for part in documents for model in read(spool.read(part))]
     if len(models) > MAX_DATA_SETS:
         raise BodyTooLarge(f"one request has at most {MAX_DATA_SETS} data sets")
     for model in models:
@@ -54,17 +62,25 @@ def files_of(spool: Spool, parts: Sequence[Part]) -> Iterator[bytes]:
     return (_file(model, spool, bulk) for model in models)
 
 
-def _models(spool: Spool, part: Part) -> list[dict[str, Any]]:
-    if part.length > MAX_METADATA_BYTES:
-        raise BodyTooLarge(f"metadata have at most {MAX_METADATA_BYTES} bytes")
+def _of_json(document: bytes) -> list[dict[str, Any]]:
     try:
-        found = json.loads(spool.read(part))
+        found = json.loads(document)
     except (ValueError, RecursionError) as error:
         raise BodyMalformed("the metadata are not JSON") from error
     models = found if isinstance(found, list) else [found]
     if not all(isinstance(model, dict) for model in models):
         raise BodyMalformed("the metadata are no list of data sets")
     return models
+
+
+def _of_xml(document: bytes) -> list[dict[str, Any]]:
+    from dicom_node.dicom_xml import read_native
+    from dicom_node.errors import DataSetUnreadable
+
+    try:
+        return [read_native(document, deepest=_MAX_DEPTH, bulk=True)]
+    except DataSetUnreadable as error:
+        raise BodyMalformed(error.sentence) from error
 
 
 _MAX_DEPTH = 60

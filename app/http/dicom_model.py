@@ -18,20 +18,34 @@ from kernel.ids import fresh
 
 
 def given(
-    request: Request, data_sets: Sequence[dict[str, Any]], headers: Mapping[str, str] | None = None
+    request: Request,
+    data_sets: Sequence[dict[str, Any]],
+    headers: Mapping[str, str] | None = None,
+    *,
+    single: bool = False,
 ) -> Response:
     """Give data sets as the client takes them.
+
+    Parameters
+    ----------
+    single
+        It is one by its nature, and so may come alone in XML.
 
     Raises
     ------
     NotAcceptable
         It takes neither model.
     """
-    model = asked_model(accept_of(request))
-    if model == DICOM_XML:
+    model = asked_model(accept_of(request), single=single)
+    if model.multipart:
         return as_xml(data_sets, headers)
-    body = json.dumps(data_sets, ensure_ascii=False, separators=(",", ":")).encode()
-    return Response(body, headers=dict(headers or {}), media_type=model)
+    if model.is_xml:
+        from dicom_node.dicom_xml import native_model
+
+        (body,) = map(native_model, data_sets)
+    else:
+        body = json.dumps(data_sets, ensure_ascii=False, separators=(",", ":")).encode()
+    return Response(body, headers=dict(headers or {}), media_type=model.media_type)
 
 
 def as_xml(

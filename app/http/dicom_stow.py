@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
 from app.engine import Engine
-from app.http.accept import DICOM, DICOM_JSON, accept_of, asked_model
+from app.http.accept import DICOM, DICOM_JSON, DICOM_XML, accept_of, asked_model
 from app.http.access import FORM_TOKEN_HEADER, Caller, Visitor, WritesDicom, record_refusal
 from app.http.body import TheEngine
 from app.http.dicom_model import base_of, given
@@ -61,7 +61,7 @@ async def _store(
 
 def _payload(request: Request, engine: Engine) -> tuple[str, str]:
     """Return (media type of the root part, boundary) before a byte of the body is taken."""
-    asked_model(accept_of(request))
+    asked_model(accept_of(request), single=True)
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise MediaTypeRefused("a compressed request body is not taken: compress the pixels")
     length = request.headers.get("content-length", "0")
@@ -69,9 +69,9 @@ def _payload(request: Request, engine: Engine) -> tuple[str, str]:
         raise BodyTooLarge(f"one request has at most {engine.web.upload_bytes} bytes")
     kind, parameters = media_type(request.headers.get("content-type", ""))
     root = parameters.get("type", DICOM).lower()
-    if kind != "multipart/related" or root not in {DICOM, DICOM_JSON}:
+    if kind != "multipart/related" or root not in {DICOM, DICOM_JSON, DICOM_XML}:
         raise MediaTypeRefused(
-            f'instances come as multipart/related; type="{DICOM}" or type="{DICOM_JSON}"'
+            f"instances come as multipart/related; type is {DICOM}, {DICOM_JSON} or {DICOM_XML}"
         )
     return root, parameters.get("boundary", "")
 
@@ -108,18 +108,18 @@ def _stored(
             },
         )
     engine.nudge()
-    if asked_model(accept_of(request)).endswith("json"):
+    if not asked_model(accept_of(request), single=True).is_xml:
         return JSONResponse(report.body(), report.status, media_type=DICOM_JSON)
-    answer = given(request, [report.body()])
+    answer = given(request, [report.body()], single=True)
     answer.status_code = report.status
     return answer
 
 
 def _files(spool: Spool, parts: Sequence[Part], kind: str) -> Iterable[bytes]:
-    if kind == DICOM_JSON:
+    if kind != DICOM:
         from app.http.dicom_composed import files_of
 
-        return files_of(spool, parts)
+        return files_of(spool, parts, kind)
     if any(media_type(part.content_type)[0] not in {DICOM, ""} for part in parts):
         raise MediaTypeRefused(f"every part is {DICOM}")
     return (spool.read(part) for part in parts)

@@ -16,7 +16,6 @@ from app.engine import Engine
 from app.http.accept import (
     ANY,
     DICOM,
-    DICOM_XML,
     Form,
     accept_of,
     asked_instances,
@@ -25,7 +24,7 @@ from app.http.accept import (
 from app.http.access import ReadsDicom
 from app.http.body import TheEngine
 from app.http.dicom_address import INSTANCE, SERIES, STUDY, Named
-from app.http.dicom_model import as_xml, base_of
+from app.http.dicom_model import as_xml, base_of, given
 from app.http.dicom_opened import opened
 from app.http.dicom_range import ranged
 from app.http.errors import NotAcceptable
@@ -91,11 +90,12 @@ def metadata(named: Named, request: Request, engine: TheEngine, caller: ReadsDic
     from dicom_node.outgoing import shown_of
     from dicom_node.series_metadata import document, model_of
 
-    media_type = asked_model(accept_of(request))
+    model = asked_model(accept_of(request), single=named.instance_uid is not None)
     rows = opened(engine, caller, *named.uids)
     base, shown = base_of(request), shown_of(engine.archive, named.study_uid)
-    if media_type == DICOM_XML:
-        return as_xml(model_of(engine.archive, row, base=base, shown=shown) for row in rows)
+    if model.is_xml:
+        models = (model_of(engine.archive, row, base=base, shown=shown) for row in rows)
+        return as_xml(models) if model.multipart else given(request, list(models), single=True)
     pieces = document(
         engine.archive,
         rows,
@@ -107,7 +107,9 @@ def metadata(named: Named, request: Request, engine: TheEngine, caller: ReadsDic
     if len(rows) > 1 and _takes_gzip(request):
         headers["Content-Encoding"] = "gzip"
         pieces = _gzipped(pieces)
-    return StreamingResponse(read_ahead(prefetched(pieces)), headers=headers, media_type=media_type)
+    return StreamingResponse(
+        read_ahead(prefetched(pieces)), headers=headers, media_type=model.media_type
+    )
 
 
 def alone(

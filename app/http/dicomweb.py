@@ -9,6 +9,7 @@ service).
 from fastapi import APIRouter
 
 from app.http import (
+    dicom_capabilities,
     dicom_delete,
     dicom_frames,
     dicom_qido,
@@ -31,6 +32,7 @@ for _part in (
     dicom_uri,
     ups,
     ups_events,
+    dicom_capabilities,
 ):
     router.routes.extend(_part.router.routes)  # included ones are gone through again and again
 

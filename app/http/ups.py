@@ -90,7 +90,7 @@ def retrieve(uid: str, request: Request, engine: TheEngine, caller: ReadsDicom) 
             )
     except EngineError as error:
         return refused(request, error)
-    return given(request, [to_model(item.shown())])
+    return given(request, [to_model(item.shown())], single=True)
 
 
 @router.post("/workitems/{uid}")

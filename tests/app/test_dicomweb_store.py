@@ -1,4 +1,4 @@
-"""STOW-RS with metadata in JSON, and what a request may not be: larger or other than it says.
+"""STOW-RS with metadata in JSON or XML, and what a request may not be: larger than it says.
 
 Storing of Part 10 files is in test_dicomweb.
 """
@@ -15,14 +15,17 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 
+from dicom_node.dicom_xml import native_model
 from storage.archive_queries import series_of
 from tests.app.clinic import Clinic, multipart
 from tests.app.stocked import ROOT, compressed, slices
 from tests.dicom_node.samples import a_slice, as_file
 
 JSON = "application/dicom+json"
+XML = "application/dicom+xml"
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +40,12 @@ def program(shared: Clinic) -> httpx.Client:
     return shared.program("dicomweb:read dicomweb:write")
 
 
-def in_parts(*parts: tuple[dict[str, str], bytes]) -> dict[str, Any]:
+def in_parts(*parts: tuple[dict[str, str], bytes], root: str = JSON) -> dict[str, Any]:
     body = b""
     for headers, data in parts:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         body += f"--edge\r\n{lines}\r\n".encode() + data + b"\r\n"
-    kind = f'multipart/related; type="{JSON}"; boundary=edge'
+    kind = f'multipart/related; type="{root}"; boundary=edge'
     return {"content": body + b"--edge--\r\n", "headers": {"Content-Type": kind}}
 
 
@@ -117,14 +120,64 @@ def test_a_request_cut_short_is_refused_whole(shared: Clinic, program: httpx.Cli
         assert series_of(tx, f"{ROOT}.13") == []
 
 
-def test_xml_and_compressed_bodies_are_refused_before_they_are_read(program: httpx.Client):
+def in_xml(*data_sets: Dataset) -> list[tuple[dict[str, str], bytes]]:
+    """Return parts with the metadata of instances, and one with the pixels of all of them."""
+    parts = []
+    for each in data_sets:
+        model = each.to_json_dict(bulk_data_threshold=1, bulk_data_element_handler=lambda _: "p/1")
+        parts.append(({"Content-Type": XML}, native_model(model)))
+    headers = {"Content-Type": "application/octet-stream", "Content-Location": "p/1"}
+    return [*parts, (headers, bytes(data_sets[0].PixelData))]
+
+
+def test_metadata_in_xml_become_instances_too(shared: Clinic, program: httpx.Client):
+    sent = slices(1, 2)
+    for number, each in enumerate(sent, 1):
+        each.StudyInstanceUID, each.SeriesInstanceUID = f"{ROOT}.16", f"{ROOT}.16.1"
+        each.SOPInstanceUID, each.AccessionNumber = f"{ROOT}.16.1.{number}", "X16"
+        each.PixelData = sent[0].PixelData
+        each.ReferencedImageSequence = [Dataset()]
+        each.ReferencedImageSequence[0].ReferencedSOPInstanceUID = "1.2.3"
+
+    answer = program.post("/dicomweb/studies", **in_parts(*in_xml(*sent), root=XML))
+
+    assert answer.status_code == 200, answer.text
+    for each in sent:
+        kept = dcmread(BytesIO(shared.engine.archive.read(each.SOPInstanceUID)))
+        each.SpecificCharacterSet = "ISO_IR 192"
+        each["PixelData"].VR = "OW"
+        assert list(kept) == list(each)
+
+
+@pytest.mark.parametrize(
+    ("document", "status"),
+    [
+        (b"no xml", 400),
+        (b'<!DOCTYPE x [<!ENTITY a "b">]><NativeDicomModel/>', 400),
+        (b"<NativeDicomModel>" + b"<DicomAttribute>" * 70_000, 400),
+        (b'<NativeDicomModel><DicomAttribute tag="7FE00010" vr="OW"><BulkData uri="http://x/"/>'
+         b"</DicomAttribute></NativeDicomModel>", 400),
+        (b"<NativeDicomModel/>", 409),
+    ],
+)  # fmt: skip
+def test_metadata_in_xml_that_are_none_store_nothing(
+    program: httpx.Client, document: bytes, status: int
+):
+    request = in_parts(({"Content-Type": XML}, document), root=XML)
+
+    assert program.post("/dicomweb/studies", **request).status_code == status
+
+
+def test_compressed_bodies_and_other_types_are_refused_before_they_are_read(
+    program: httpx.Client,
+):
     request = multipart(as_file(a_slice(study=14)))
     headers = request["headers"]
     bomb = gzip.compress(bytes(50_000_000), 9)
 
-    xml = {**headers, "Content-Type": 'multipart/related; type="application/dicom+xml"; boundary=b'}
+    zipped = {**headers, "Content-Type": 'multipart/related; type="application/zip"; boundary=b'}
     packed = {**headers, "Content-Encoding": "gzip"}
-    assert program.post("/dicomweb/studies", content=b"", headers=xml).status_code == 415
+    assert program.post("/dicomweb/studies", content=b"", headers=zipped).status_code == 415
     assert program.post("/dicomweb/studies", content=bomb, headers=packed).status_code == 415
 
 
@@ -137,6 +190,18 @@ def test_the_answer_is_xml_for_who_asks_for_it(program: httpx.Client):
     assert answer.status_code == 200
     text = answer.text[answer.text.index("<?xml") : answer.text.rindex("\r\n--")]
     keywords = {each.get("keyword") for each in ElementTree.fromstring(text.strip())}
+    assert "ReferencedSOPSequence" in keywords
+
+
+def test_the_answer_is_xml_alone_for_who_asks_for_that(program: httpx.Client):
+    request = multipart(as_file(a_slice(study=27)))
+    request["headers"]["Accept"] = XML
+
+    answer = program.post("/dicomweb/studies", **request)
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == XML
+    keywords = {each.get("keyword") for each in ElementTree.fromstring(answer.content)}
     assert "ReferencedSOPSequence" in keywords
 
 
@@ -192,7 +257,7 @@ def test_a_length_beyond_all_bounds_is_refused_at_once(
 def test_a_sender_who_goes_away_before_its_length_leaves_nothing(
     shared: Clinic, program: httpx.Client
 ):
-    body = multipart(as_file(a_slice(study=17)), boundary="b")["content"]
+    body = multipart(as_file(a_slice(study=27)), boundary="b")["content"]
     with raw(shared, program, {"Content-Length": str(len(body) + 500)}, body[:-300]):
         pass
 
