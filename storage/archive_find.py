@@ -7,14 +7,16 @@ plain comparison serves.  The asker applies its matching rules to each row that 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
     FromClause,
+    Integer,
     Select,
+    String,
     and_,
     bindparam,
     exists,
@@ -24,20 +26,31 @@ from sqlalchemy import (
     tuple_,
 )
 
-from storage import patient_names
+from storage import patient_names, prepared
 from storage.engine import Transaction
 from storage.hidden import INSTANCE_SHOWN, SERIES_SHOWN, STUDY_SHOWN, hide_some
-from storage.like import ESCAPE, bounds, like
 from storage.patients import Patient
-from storage.prepared import UIDS, Prepared, among
+from storage.prepared import UIDS, Prepared
 from storage.series_queries import Held
 from storage.tables.archive import INSTANCES, SERIES, STUDIES
 from storage.tables.patients import PATIENTS
+from storage.wanted import (
+    Shape,
+    Wanted,
+    among,
+    at_least,
+    at_most,
+    conditions,
+    equal,
+    is_like,
+    shape_of,
+)
 
 PAGE = 200
 _BEFORE_ALL = "0"
 MAX_LISTED = 400
 _MAX_PATTERNS = 64
+_SHAPES = 128
 
 Row = Mapping[str, Any]
 
@@ -144,18 +157,15 @@ def page(
     offset
         How many of the first rows are left out.
     """
-    conditions = _conditions(tx, level, narrowing)
-    if scope is not None:
-        conditions.append(_seen(level, scope.devices, scope.asked))
+    wanted = _wanted(tx.dialect, level, narrowing)
     if after is not None:
-        conditions.append(_behind(level, after))
-    if offset and level is Level.STUDY and not narrowing.of_patient:
-        # What is left out is walked through in the index alone, without its patients.
-        pages = select(STUDIES.c.study_uid).where(*conditions).order_by(*_order(level))
-        conditions, offset = [STUDIES.c.study_uid.in_(pages.limit(limit).offset(offset))], 0
-    statement = _selected(level).where(*conditions).limit(limit).offset(offset or None)
-    found = tx.execute(statement, scope.parameters if scope else None).mappings()
-    return [dict(row) for row in found]
+        wanted.append(_behind(level, after))
+    sees = scope and (scope.devices, scope.asked, tuple(scope.parameters))
+    apart = bool(offset) and level is Level.STUDY and not narrowing.of_patient
+    statement = _page(tx.dialect, level, shape_of(wanted), sees, apart)
+    values = [value for each in wanted for value in each.values]
+    named = scope.parameters.values() if scope else ()
+    return list(tx.mappings(statement, (*values, *named, limit, offset)))
 
 
 def held(tx: Transaction, narrowing: Narrowing, scope: Scope | None) -> list[Held]:
@@ -167,7 +177,8 @@ def held(tx: Transaction, narrowing: Narrowing, scope: Scope | None) -> list[Hel
         None where the asker may see all.
     """
     statement = _HELD_OF_PATIENT if narrowing.of_patient else _HELD
-    statement = statement.where(*_conditions(tx, Level.IMAGE, narrowing))
+    wanted = _wanted(tx.dialect, Level.IMAGE, narrowing)
+    statement = statement.where(*(each.made() for each in wanted), *_always(Level.IMAGE))
     if scope is not None:
         statement = statement.where(_seen(Level.IMAGE, scope.devices, scope.asked))
     found = tx.execute(statement, scope.parameters if scope else None)
@@ -252,7 +263,7 @@ def _counted(column: ColumnElement[str], shown: ColumnElement[bool] | None) -> P
     return Prepared.on_both(
         lambda dialect: (
             select(uid, column, func.count())
-            .where(among(uid, dialect), *conditions)
+            .where(prepared.among(uid, dialect), *conditions)
             .group_by(uid, column)
         ),
         (UIDS,),
@@ -342,6 +353,35 @@ def _selected(level: Level) -> Select[Any]:
     return select(*columns).select_from(joined).order_by(*_order(level))
 
 
+_Sees = tuple[Select[Any], Select[Any], tuple[str, ...]]
+
+
+@lru_cache(maxsize=_SHAPES)
+def _page(dialect: str, level: Level, shape: Shape, sees: _Sees | None, apart: bool) -> Prepared:
+    """Return the statement of a page: the values wanted, those of the scope, limit and offset.
+
+    Parameters
+    ----------
+    apart
+        What is left out is walked through in the index alone, without its patients.
+    """
+    names = [f"wanted_{at}" for at in range(sum(number for _, _, number in shape))]
+    stand_ins = [bindparam(name, type_=String()) for name in names]
+    where = [*conditions(shape, stand_ins), *_always(level)]
+    further: tuple[str, ...] = ()
+    if sees is not None:
+        devices, asked, further = sees
+        where.append(_seen(level, devices, asked))
+    limit, offset = (bindparam(name, type_=Integer()) for name in ("limit", "offset"))
+    if apart:
+        pages = select(STUDIES.c.study_uid).where(*where).order_by(*_order(level))
+        inner = pages.limit(limit).offset(offset)
+        statement = _selected(level).where(STUDIES.c.study_uid.in_(inner))
+    else:
+        statement = _selected(level).where(*where).limit(limit).offset(offset)
+    return Prepared({dialect: statement}, (*names, *further, "limit", "offset"))
+
+
 def _order(level: Level) -> tuple[ColumnElement[Any], ...]:
     match level:
         case Level.PATIENT:
@@ -354,20 +394,27 @@ def _order(level: Level) -> tuple[ColumnElement[Any], ...]:
             return (INSTANCES.c.instance_uid,)
 
 
-def _behind(level: Level, row: Row) -> ColumnElement[bool]:
-    behind: ColumnElement[bool]
-    match level:
-        case Level.PATIENT:
-            behind = PATIENTS.c.ref > row["patient_ref"]
-        case Level.STUDY:
-            behind = tuple_(STUDIES.c.study_date, STUDIES.c.study_uid) < tuple_(
-                row["study_date"], row["study_uid"]
-            )
-        case Level.SERIES:
-            behind = SERIES.c.series_uid > row["series_uid"]
-        case Level.IMAGE:
-            behind = INSTANCES.c.instance_uid > row["instance_uid"]
-    return behind
+def _behind(level: Level, row: Row) -> Wanted:
+    if level is Level.STUDY:
+        return Wanted(_studies_behind, None, (row["study_date"], row["study_uid"]))
+    column = _order(level)[0]
+    return Wanted(_larger, column, (row[_KEYS[level]],))
+
+
+_KEYS = {
+    Level.PATIENT: "patient_ref",
+    Level.SERIES: "series_uid",
+    Level.IMAGE: "instance_uid",
+}
+
+
+def _larger(column: ColumnElement[str], values: Sequence[Any]) -> ColumnElement[bool]:
+    larger: ColumnElement[bool] = column > values[0]
+    return larger
+
+
+def _studies_behind(_about: None, values: Sequence[Any]) -> ColumnElement[bool]:
+    return tuple_(STUDIES.c.study_date, STUDIES.c.study_uid) < tuple_(*values)
 
 
 @cache
@@ -395,17 +442,15 @@ def _seen(level: Level, devices: Select[Any], asked_by: Select[Any]) -> ColumnEl
     return seen
 
 
-def _conditions(tx: Transaction, level: Level, narrowing: Narrowing) -> list[ColumnElement[bool]]:
+def _wanted(dialect: str, level: Level, narrowing: Narrowing) -> list[Wanted]:
     wanted = _listed(PATIENTS.c.patient_id, narrowing.patient_ids)
-    wanted += _like(tx, PATIENTS.c.patient_id, narrowing.patient_id_pattern)
+    wanted += _like(dialect, PATIENTS.c.patient_id, narrowing.patient_id_pattern)
     if 0 < len(narrowing.name_keys) <= _MAX_PATTERNS:  # more are matched by the asker alone
         wanted.append(patient_names.found_by(patient_names.NAME, narrowing.name_keys))
     wanted += [patient_names.found_by(patient_names.WORD, each) for each in narrowing.name_words]
     if level is Level.PATIENT:
-        of_patient = select(1).where(STUDIES.c.patient_ref == PATIENTS.c.ref, STUDY_SHOWN)
-        return [*wanted, exists(of_patient)]
-    wanted += _of_study(tx, narrowing)
-    wanted.append(_SHOWN[level])
+        return wanted
+    wanted += _of_study(dialect, narrowing)
     if level in (Level.SERIES, Level.IMAGE):
         wanted += _listed(SERIES.c.series_uid, narrowing.series_uids)
         wanted += _listed(SERIES.c.modality, narrowing.modalities)
@@ -414,27 +459,36 @@ def _conditions(tx: Transaction, level: Level, narrowing: Narrowing) -> list[Col
     return wanted
 
 
-def _of_study(tx: Transaction, narrowing: Narrowing) -> list[ColumnElement[bool]]:
+def _always(level: Level) -> list[ColumnElement[bool]]:
+    """Return what holds for all that is found: something of it is shown."""
+    if level is Level.PATIENT:
+        of_patient = select(1).where(STUDIES.c.patient_ref == PATIENTS.c.ref, STUDY_SHOWN)
+        return [exists(of_patient)]
+    return [_SHOWN[level]]
+
+
+def _of_study(dialect: str, narrowing: Narrowing) -> list[Wanted]:
     wanted = _listed(STUDIES.c.study_uid, narrowing.study_uids)
     wanted += _listed(STUDIES.c.accession, narrowing.accessions)
-    wanted += _like(tx, STUDIES.c.accession, narrowing.accession_pattern)
+    wanted += _like(dialect, STUDIES.c.accession, narrowing.accession_pattern)
     wanted += _dated(narrowing.date_from, narrowing.date_until)
     if narrowing.modalities_in_study:
-        wanted.append(_holds_series(narrowing.modalities_in_study))
+        wanted.append(Wanted(_holds_series, None, narrowing.modalities_in_study))
     return wanted
 
 
-def _dated(first: str, last: str) -> list[ColumnElement[bool]]:
+def _dated(first: str, last: str) -> list[Wanted]:
     """Return one condition for each end: of two lower ones an index may take the wrong one."""
     if not first and not last:
         return []
     if first == last:
-        return [STUDIES.c.study_date == first]
-    from_first = STUDIES.c.study_date >= (first or _BEFORE_ALL)  # a study without date has no day
-    return [from_first, STUDIES.c.study_date <= last] if last else [from_first]
+        return [equal(STUDIES.c.study_date, first)]
+    # A study without date has no day.
+    from_first = at_least(STUDIES.c.study_date, first or _BEFORE_ALL)
+    return [from_first, at_most(STUDIES.c.study_date, last)] if last else [from_first]
 
 
-def _holds_series(modalities: Sequence[str]) -> ColumnElement[bool]:
+def _holds_series(_about: None, modalities: Sequence[Any]) -> ColumnElement[bool]:
     of_study = select(1).where(
         SERIES.c.study_uid == STUDIES.c.study_uid, SERIES.c.modality.in_(modalities), SERIES_SHOWN
     )
@@ -448,18 +502,10 @@ _SHOWN: Mapping[Level, ColumnElement[bool]] = {
 }
 
 
-def _listed(column: ColumnElement[str], values: Sequence[str]) -> list[ColumnElement[bool]]:
-    if not values:
-        return []
+def _listed(column: ColumnElement[str], values: Sequence[str]) -> list[Wanted]:
     # Databases bound the number of parameters; a longer list is matched by the asker alone.
-    return [column.in_(values)] if len(values) <= MAX_LISTED else []
+    return [among(column, values)] if 0 < len(values) <= MAX_LISTED else []
 
 
-def _like(tx: Transaction, column: ColumnElement[str], pattern: str) -> list[ColumnElement[bool]]:
-    if not pattern:
-        return []
-    wanted: list[ColumnElement[bool]] = [column.like(like(pattern), escape=ESCAPE)]
-    first, behind = bounds(pattern)
-    if first and tx.dialect == "sqlite":  # compares by code point; others' indexes serve LIKE
-        wanted += [column >= first, column < behind]
-    return wanted
+def _like(dialect: str, column: ColumnElement[str], pattern: str) -> list[Wanted]:
+    return is_like(column, pattern, dialect) if pattern else []

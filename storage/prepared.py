@@ -17,6 +17,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Insert,
+    Select,
     String,
     any_,
     bindparam,
@@ -84,6 +85,11 @@ class Prepared:
         found: list[tuple[Any, ...]] = cursor.fetchall()
         return found
 
+    def mappings(self, cursor: Any, dialect: Dialect, row: Row) -> list[dict[str, Any]]:
+        """Run a select; return its rows by the names of its columns, with values as ours."""
+        found = self.rows(cursor, dialect, row)
+        return self._texts[dialect.name].named(found)
+
     def _text(self, dialect: Dialect) -> "_Text":
         text = _Text(self._statements[dialect.name], dialect, self._columns)
         self._texts[dialect.name] = text
@@ -112,6 +118,23 @@ class _Text:
             for at, name in enumerate(names)
             if (process := _processor(compiled.binds[name].type, dialect)) is not None
         ]
+
+        self._columns: list[str] = []
+        self._readings: list[tuple[str, Callable[[Any], Any]]] = []
+        if isinstance(statement, Select):
+            for name, column in statement.selected_columns.items():
+                self._columns.append(name)
+                read: Any = column.type.dialect_impl(dialect).result_processor(dialect, None)
+                if read is not None:
+                    self._readings.append((name, read))
+
+    def named(self, rows: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
+        """Return rows by the names of their columns."""
+        found = [dict(zip(self._columns, row, strict=True)) for row in rows]
+        for name, read in self._readings:
+            for each in found:
+                each[name] = read(each[name])
+        return found
 
     def parameters(self, row: Row) -> Any:
         """Return the values of a row as the driver takes them."""

@@ -36,6 +36,10 @@ class Transaction:
         """Return what a prepared select finds, with values as the driver has them."""
         return statement.rows(self._cursor(), self.connection.dialect, row)
 
+    def mappings(self, statement: Prepared, row: Row) -> list[dict[str, Any]]:
+        """Return what a prepared select finds, by the names of its columns."""
+        return statement.mappings(self._cursor(), self.connection.dialect, row)
+
     def _cursor(self) -> Any:
         if self._kept_cursor is None:
             driver: Any = self.connection.connection.driver_connection

@@ -18,7 +18,7 @@ def registered(tx: Transaction, *, issuer: str, patient_id: str, name: str) -> P
 
 
 def found(tx: Transaction, kind: str, *patterns: str) -> list[str]:
-    statement = select(PATIENTS.c.ref).where(patient_names.found_by(kind, patterns))
+    statement = select(PATIENTS.c.ref).where(patient_names.found_by(kind, patterns).made())
     return sorted(tx.execute(statement).scalars())
 
 
