@@ -2,7 +2,9 @@
 
 A WebSocket has no word for 'received'.  What was sent is kept until the connection has outlived
 it by more than the time in which a dead one is noticed; whoever opens the channel again is told
-the rest once more, under the same message ids.
+the rest once more, under the same message ids.  Of one subscriber one connection is told at a
+time, at whatever process it was opened last: which one that is stands in the database, and what
+it is told is taken there before it is sent.
 
 References
 ----------
@@ -12,6 +14,7 @@ DICOM PS3.18 sections 8.10 (notification connection) and 11.13, RFC 6455.
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -27,6 +30,7 @@ from app.http.problems import PROBLEM_JSON, status_of
 from app.http.ups_asker import asker_of
 from app.identity.person import Scope
 from kernel.errors import EngineError
+from kernel.ids import fresh
 
 if TYPE_CHECKING:
     from dicom_node.workitems.store import Report
@@ -61,11 +65,13 @@ async def open_channel(socket: WebSocket, title: str) -> None:
     if subscriber_id in channels:
         channels[subscriber_id].set()
     ended = channels[subscriber_id] = asyncio.Event()
+    channel = fresh()
     await socket.accept()
     log.info("workitem.channel_opened")
     listening = asyncio.create_task(_until_gone(socket, ended))
     try:
-        await _tell(socket, engine, subscriber_id, ended)
+        await run_in_threadpool(_open, engine, subscriber_id, channel)
+        await _tell(socket, engine, subscriber_id, channel, ended)
     except (WebSocketDisconnect, RuntimeError):
         log.info("workitem.channel_lost")
     finally:
@@ -75,25 +81,23 @@ async def open_channel(socket: WebSocket, title: str) -> None:
 
 
 async def _tell(
-    socket: WebSocket, engine: Engine, subscriber_id: str, ended: asyncio.Event
+    socket: WebSocket, engine: Engine, subscriber_id: str, channel: str, ended: asyncio.Event
 ) -> None:
-    await run_in_threadpool(_again, engine, subscriber_id)
     turns = 0
     while not ended.is_set():
         turns += 1
         if not turns % _TURNS_UNTIL_SURE:
-            await run_in_threadpool(_sure, engine, subscriber_id)
-        waiting = await run_in_threadpool(_waiting, engine, subscriber_id)
-        for report in waiting:
-            await socket.send_text(json.dumps(event_model(report), ensure_ascii=False))
-        if waiting:
-            await run_in_threadpool(_told, engine, waiting)
+            await run_in_threadpool(_sure, engine, subscriber_id, channel)
+        if await run_in_threadpool(_look, engine, subscriber_id, channel):
+            reports = await run_in_threadpool(_take, engine, subscriber_id, channel)
+            if reports is None:
+                break
+            for report in reports:
+                await socket.send_text(json.dumps(event_model(report), ensure_ascii=False))
             continue
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(_LOOK_S):
                 await ended.wait()
-        except TimeoutError:
-            continue
     await _close(socket)
 
 
@@ -134,29 +138,29 @@ def _subscriber(engine: Engine, caller: Caller, title: str) -> str:
         return commands.require_own(tx, asker_of(engine, caller), Channel.WEB, title).id
 
 
-def _again(engine: Engine, subscriber_id: str) -> None:
+def _open(engine: Engine, subscriber_id: str, channel: str) -> None:
     from dicom_node.workitems import store
 
     with engine.database.transaction() as tx:
-        store.tell_again(tx, subscriber_id)
+        store.open_channel(tx, subscriber_id, channel)
 
 
-def _waiting(engine: Engine, subscriber_id: str) -> Sequence["Report"]:
+def _look(engine: Engine, subscriber_id: str, channel: str) -> bool:
     from dicom_node.workitems import store
 
     with engine.database.reading() as tx:
-        return store.waiting(tx, subscriber_id)
+        return store.look(tx, subscriber_id, channel)
 
 
-def _told(engine: Engine, reports: Sequence["Report"]) -> None:
+def _take(engine: Engine, subscriber_id: str, channel: str) -> Sequence["Report"] | None:
     from dicom_node.workitems import store
 
     with engine.database.transaction() as tx:
-        store.told(tx, [report.seq for report in reports])
+        return store.take(tx, subscriber_id, channel)
 
 
-def _sure(engine: Engine, subscriber_id: str) -> None:
+def _sure(engine: Engine, subscriber_id: str, channel: str) -> None:
     from dicom_node.workitems import store
 
     with engine.database.transaction() as tx:
-        store.surely_told(tx, subscriber_id, before=tx.at - SURE_AFTER)
+        store.surely_told(tx, subscriber_id, channel, before=tx.at - SURE_AFTER)

@@ -260,33 +260,56 @@ def waiting(tx: Transaction, subscriber_id: str, *, limit: int = PAGE) -> list[R
     return [_report(row) for row in tx.execute(query).mappings()]
 
 
+def open_channel(tx: Transaction, subscriber_id: str, channel: str) -> None:
+    """Have a connection told from now on, whichever was, at whatever process that is.
+
+    It is told again what may have been lost with the one before.
+    """
+    tx.execute(update(SUBSCRIBERS).where(SUBSCRIBERS.c.id == subscriber_id).values(channel=channel))
+    tx.execute(
+        update(REPORTS)
+        .where(REPORTS.c.subscriber_id == subscriber_id, REPORTS.c.state == TOLD)
+        .values(state=WAITS, told_at=None)
+    )
+
+
+def look(tx: Transaction, subscriber_id: str, channel: str) -> bool:
+    """Say whether something waits for a connection, or it is told nothing any more."""
+    waits = exists().where(REPORTS.c.subscriber_id == subscriber_id, REPORTS.c.state == WAITS)
+    query = select(SUBSCRIBERS.c.channel, waits.label("waits"))
+    row = tx.execute(query.where(SUBSCRIBERS.c.id == subscriber_id)).first()
+    return row is None or row.channel != channel or bool(row.waits)
+
+
+def take(tx: Transaction, subscriber_id: str, channel: str) -> list[Report] | None:
+    """Take what a connection is to be told next, in order; None if another one is told by now.
+
+    Nobody else gets it: it counts as told, and is told again only to a connection opened later.
+    """
+    held = select(SUBSCRIBERS.c.channel).where(SUBSCRIBERS.c.id == subscriber_id)
+    if tx.execute(held.with_for_update()).scalar() != channel:
+        return None
+    reports = waiting(tx, subscriber_id)
+    told_now = REPORTS.c.seq.in_([report.seq for report in reports])
+    tx.execute(update(REPORTS).where(told_now).values(state=TOLD, told_at=tx.at))
+    return reports
+
+
 def taken(tx: Transaction, seqs: Sequence[int]) -> None:
     """Forget what a subscriber has surely been told."""
     tx.execute(delete(REPORTS).where(REPORTS.c.seq.in_(seqs)))
 
 
-def told(tx: Transaction, seqs: Sequence[int]) -> None:
-    """Note what was sent to a subscriber who does not say that it came."""
-    tx.execute(update(REPORTS).where(REPORTS.c.seq.in_(seqs)).values(state=TOLD, told_at=tx.at))
-
-
-def surely_told(tx: Transaction, subscriber_id: str, *, before: datetime) -> None:
-    """Forget what was sent before a moment, for the connection lives on."""
+def surely_told(tx: Transaction, subscriber_id: str, channel: str, *, before: datetime) -> None:
+    """Forget what was sent over a connection before a moment, for it lives on."""
+    held = select(SUBSCRIBERS.c.channel).where(SUBSCRIBERS.c.id == subscriber_id)
     tx.execute(
         delete(REPORTS).where(
             REPORTS.c.subscriber_id == subscriber_id,
             REPORTS.c.state == TOLD,
             REPORTS.c.told_at < before,
+            held.scalar_subquery() == channel,
         )
-    )
-
-
-def tell_again(tx: Transaction, subscriber_id: str) -> None:
-    """Have a subscriber told again what may have been lost with its connection."""
-    tx.execute(
-        update(REPORTS)
-        .where(REPORTS.c.subscriber_id == subscriber_id, REPORTS.c.state == TOLD)
-        .values(state=WAITS, told_at=None)
     )
 
 

@@ -52,6 +52,7 @@ SUBSCRIBERS = Table(
     Column("attempts", Integer, nullable=False),
     Column("since", UtcDateTime, nullable=False),
     Column("due_at", UtcDateTime, nullable=True, comment="of the next attempt; null: nothing"),
+    Column("channel", String(36), nullable=True, comment="the connection that is told, of web"),
     Index(
         "ix_workitem_subscribers_due_at",
         "due_at",

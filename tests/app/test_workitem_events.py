@@ -125,10 +125,16 @@ def test_what_was_surely_told_is_forgotten(shared: Clinic, program: httpx.Client
     with channel(program, "SURE") as socket:
         events(socket, 1)
         until(lambda: not waiting(shared, "web:SURE"))
-    with shared.parts.database.transaction() as tx:
-        store.surely_told(tx, "web:SURE", before=tx.at)
-        store.tell_again(tx, "web:SURE")
-        assert store.waiting(tx, "web:SURE") == []
+    # What an older connection is sure of says nothing of what the newer one was sent.
+    for channel_id, kept in (("older", [uid]), ("newer", [])):
+        with shared.parts.database.transaction() as tx:
+            store.open_channel(tx, "web:SURE", "newer")
+            assert [each.uid for each in store.take(tx, "web:SURE", "newer") or []] == [uid]
+            assert store.take(tx, "web:SURE", "older") is None
+        with shared.parts.database.transaction() as tx:
+            store.surely_told(tx, "web:SURE", channel_id, before=tx.at)
+            store.open_channel(tx, "web:SURE", "newer")
+            assert [each.uid for each in store.waiting(tx, "web:SURE")] == kept
 
 
 def test_a_cancel_request_reaches_the_performer_who_listens(program: httpx.Client) -> None:
