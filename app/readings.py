@@ -8,15 +8,16 @@ References
 DICOM PS3.4 Annex CC; PS3.16 CID 9231 (workitems), CID 9300 and 9303 (reasons); docs/adr.
 """
 
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from dicom_node.data_sets import Attribute, Attributes, attribute, sequence
-from dicom_node.workitems import requirements, store, workitem
+from dicom_node.workitems import identity, requirements, store, workitem
 from dicom_node.workitems.commands import keep, keep_new
 from dicom_node.workitems.errors import AlreadyInProgress, PerformerRefused
 from dicom_node.workitems.subscriber import Asker
-from dicom_node.workitems.workitem import StepState, Workitem, code, coded
+from dicom_node.workitems.workitem import Remark, StepState, Workitem, code, coded
 from kernel.errors import NotFound, Refused
 from kernel.facts import (
     CaseClaimed,
@@ -26,8 +27,9 @@ from kernel.facts import (
     CaseSigned,
     Fact,
     RequestChanged,
+    StudyCorrected,
 )
-from kernel.ids import UNIDENTIFIED, derived_uid
+from kernel.ids import derived_uid
 from storage import patients
 from storage.engine import Transaction
 from storage.work import Reactions
@@ -42,7 +44,6 @@ BASIC_TEXT_SR = "1.2.840.10008.5.1.4.1.1.88.11"
 _INTERPRETATION = ("110005", "DCM", "Interpretation")
 _PRIORITIES = {"emergent": "HIGH", "urgent": "HIGH"}
 _CANCELLED = "cancelled"
-_UNSTATED = "unstated:"
 
 # Why a claim ended without a report (CID 9303 where it has the reason, else CID 9300).
 _REJECTED = ("110530", "DCM", "Workitem assignment rejected by assigned resource")
@@ -125,6 +126,7 @@ def reactions() -> Reactions:
             CaseReleased: _released,
             CaseSigned: _signed,
             RequestChanged: _request_changed,
+            StudyCorrected: _corrected,
         }
     }
 
@@ -204,6 +206,21 @@ def _request_changed(tx: Transaction, fact: Fact) -> None:
     _cancel(tx, item, fact.reason)
 
 
+def _corrected(tx: Transaction, fact: Fact) -> None:
+    """Have the workitem be about whom the case is about by now, where that follows the study."""
+    assert isinstance(fact, StudyCorrected)
+    from worklist.intake import patient_of
+    from worklist.store import cases_of_study
+
+    if "patient" not in fact.what:
+        return
+    for case in cases_of_study(tx, fact.study_uid, lock=False):
+        item, ref = store.open_of_case(tx, case.id), patient_of(tx, case)
+        if item is not None and ref is not None and item.patient_ref != ref:
+            after = replace(item, patient_ref=ref, revision=item.revision + 1)
+            keep(tx, "workitem.corrected", item, (after, (), Remark.NONE))
+
+
 def _cancel(tx: Transaction, item: Workitem, reason: str) -> None:
     why = coded(requirements.DISCONTINUATION, *REASONS.get(reason, _UNSPECIFIED))
     moved = workitem.cancel(item, Attributes({why.tag: why}), at=tx.at)
@@ -221,6 +238,7 @@ def _schedule(tx: Transaction, case_id: str, fact: Fact) -> Workitem:
         organisation_id=str(case.site_id),
         at=tx.at,
         case_id=case_id,
+        patient_ref=case.patient_ref,
     )
     readers = queries.list_readers(tx, profile=case.profile)
     keep_new(tx, item, events, seen_by={str(reader.organisation_id) for reader in readers})
@@ -254,24 +272,16 @@ def _described(tx: Transaction, case: "Case") -> Attributes:
                 attribute("AccessionNumber", case.accession[:16]),
             ),
         ),
-        *_patient(tx, case),
+        *_patient(tx, case.patient_ref),
     ]
     return Attributes({each.tag: each for each in given})
 
 
-def _patient(tx: Transaction, case: "Case") -> list[Attribute]:
+def _patient(tx: Transaction, ref: str) -> list[Attribute]:
     try:
-        found = patients.get(tx, case.patient_ref)
+        return identity.said_of(patients.get(tx, ref))
     except NotFound:
         return []
-    stated = found.issuer != UNIDENTIFIED and not found.issuer.startswith(_UNSTATED)
-    return [
-        attribute("PatientName", found.name),
-        attribute("PatientID", found.patient_id),
-        attribute("IssuerOfPatientID", found.issuer if stated else ""),
-        attribute("PatientBirthDate", f"{found.birth_date:%Y%m%d}" if found.birth_date else ""),
-        attribute("PatientSex", found.sex),
-    ]
 
 
 def _performers(tx: Transaction, reader_id: str) -> Attribute:

@@ -134,7 +134,8 @@ _WORKLIST = """\
 ## 6. Modality worklist (PS3.4 Annex K)
 
 The open requests of the organisation of the modality. A key whose attribute an item lacks matches:
-a request that names no station is for every station. Dates and times are those of the site.
+a request that names no station is for every station. Who was merged is told as who stays. Dates
+and times are those of the site.
 Attributes that are asked for and not held are answered empty.
 """
 _COMMITMENT = """\
@@ -172,8 +173,10 @@ Workitems are created (N-CREATE, and by the node itself for readings), found, re
 table CC.1.1-2; what a class takes is in the table below. A type 1 attribute that is missing refuses
 an N-CREATE, a type 2 one is added empty and warned of (B300); the moment of a cancellation is
 supplied. Workitems are kept, so a deletion lock is always granted. N-SET does not change who the
-patient is and what was requested. A device sees the workitems that devices of its organisation
-created and those that its organisation has to do with.
+patient is and what was requested. Of a patient who was merged or corrected it is told who stands
+for them, by every way (C-FIND keys and filters, too), to who has to do with that patient: the id is
+of an issuer of their devices, or they see a study. A device sees the workitems that devices of its
+organisation created and those that its organisation has to do with.
 
 Reports (UPS State, Cancel Requested, Progress, Assigned, SCP Status Change when the node was
 started anew) go as N-EVENT-REPORT of the UPS Event class on associations that the node opens, as

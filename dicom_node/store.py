@@ -316,6 +316,14 @@ def end_metadata(tx: Transaction, study_uid: str, manifest_version: int) -> None
     )
 
 
+def gives_out(tx: Transaction, organisation_id: str, issuer: str) -> bool:
+    """Say whether the ids of an issuer are those that devices of an organisation use."""
+    query = select(PEERS.c.ae_title).where(
+        PEERS.c.organisation_id == organisation_id, PEERS.c.issuer == issuer
+    )
+    return tx.execute(query.limit(1)).first() is not None
+
+
 def sight_of(organisation_id: str) -> Scope:
     """Return which studies an organisation sees: of its devices, and of its open requests."""
     return Scope(_DEVICES, _ASKED, {ASKER: organisation_id})

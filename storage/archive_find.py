@@ -29,7 +29,7 @@ from sqlalchemy import (
 from storage import patient_names, prepared
 from storage.engine import Transaction
 from storage.hidden import INSTANCE_SHOWN, SERIES_SHOWN, STUDY_SHOWN, hide_some
-from storage.patients import Patient
+from storage.patients import Patient, standing
 from storage.prepared import UIDS, Prepared
 from storage.series_queries import Held
 from storage.tables.archive import INSTANCES, SERIES, STUDIES
@@ -242,14 +242,8 @@ def classes_of(tx: Transaction, instance_uids: Sequence[str]) -> dict[str, str]:
 
 
 def patients_by_ref(tx: Transaction, refs: Sequence[str]) -> dict[str, Patient]:
-    """Return patients by their references, in one statement."""
-    found = tx.execute(_PATIENTS, {"uids": list(refs)})
-    return {
-        row.patient_ref: Patient(
-            row.patient_ref, row.issuer, row.patient_id, row.name, row.sex, row.birth_date
-        )
-        for row in found
-    }
+    """Return who stands for patients, by their references, in one statement."""
+    return {ref: each.patient for ref, each in standing(tx, refs).items()}
 
 
 _ASKED_OF = PATIENTS.alias("asked_of")
@@ -335,7 +329,6 @@ _HELD = (
     .join(STUDIES, STUDIES.c.study_uid == INSTANCES.c.study_uid)
 )
 _HELD_OF_PATIENT = _HELD.join(PATIENTS, PATIENTS.c.ref == STUDIES.c.patient_ref)
-_PATIENTS = select(*_PATIENT_COLUMNS).where(PATIENTS.c.ref.in_(_UIDS))
 
 
 @cache

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import and_, bindparam, exists, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.errors import NotFound
@@ -184,6 +184,46 @@ def known_as(tx: Transaction, ref: str) -> list[Patient]:
     root = stands_for(tx, ref)
     merged = sorted(_merged_with(tx, root) - {root})
     return [registered(tx, each) for each in (root, *merged)]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Who stands for a patient, and what of that is another than was registered first.
+
+    `described` names the demographics that were corrected, of one who stands for itself.
+    """
+
+    patient: Patient
+    is_merged: bool
+    described: frozenset[str]
+
+
+def standing(tx: Transaction, refs: Iterable[str]) -> dict[str, Standing]:
+    """Return who stands for each of some patients, in one statement; who is unknown is left out."""
+    rows = tx.execute(_STANDING, {"refs": sorted(set(refs))}).mappings()
+    return {row["own_ref"]: _standing(row) for row in rows}
+
+
+_OWN = PATIENTS.alias("own")
+_STANDING = (
+    select(PATIENTS, _OWN.c.ref.label("own_ref"))
+    .join(_OWN, PATIENTS.c.ref == func.coalesce(_OWN.c.survivor, _OWN.c.ref))
+    .where(_OWN.c.ref.in_(bindparam("refs", expanding=True)))
+)
+
+
+def _standing(row: Mapping[Any, Any]) -> Standing:
+    is_merged = row["own_ref"] != row["ref"]
+    first = {} if is_merged else row["registered"] or {}
+    return Standing(
+        _patient(row),
+        is_merged,
+        frozenset(name for name, value in first.items() if value != _text(row[name])),
+    )
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value or "")
 
 
 def find(tx: Transaction, patient_id: str, issuer: str = "") -> list[Patient]:

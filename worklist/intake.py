@@ -263,7 +263,7 @@ def _patient_of(tx: Transaction, case: Case, manifest: Manifest) -> PatientRef:
 
     Once somebody reads it, it does no more: what was written is about the patient it had.
     """
-    if case.state in UNREAD and store.get_request(tx, case.request_id).patient_ref is None:
+    if case.state in UNREAD and not store.get_request(tx, case.request_id).patient_ref:
         return manifest.patient_ref
     return case.patient_ref
 

@@ -84,7 +84,7 @@ def retrieve(uid: str, request: Request, engine: TheEngine, caller: ReadsDicom) 
     try:
         with engine.database.transaction() as tx:
             asker = asker_of(engine, caller)
-            item = seen_of(tx, engine, caller, commands.get(tx, asker, uid))
+            item = seen_of(tx, engine, caller, commands.view(tx, asker, uid))
             audit.record(
                 tx, actor=caller.actor, action="workitem.viewed", subject=f"workitem:{uid}"
             )

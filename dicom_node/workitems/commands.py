@@ -11,7 +11,7 @@ from typing import Protocol
 from dicom_node.data_sets import Attributes
 from dicom_node.errors import AeTitleInvalid
 from dicom_node.peers import ae_title
-from dicom_node.workitems import events, requirements, store, workitem
+from dicom_node.workitems import events, identity, requirements, store, workitem
 from dicom_node.workitems.errors import (
     ActionInappropriate,
     AttributeFixed,
@@ -94,6 +94,7 @@ def create(tx: Transaction, asker: Asker, uid: str, given: Attributes) -> Done:
         given,
         organisation_id=asker.organisation_id,
         at=tx.at,
+        patient_ref=identity.named(given, asker),
     )
     require_storable(made.attributes)
     keep_new(tx, made, told)
@@ -115,9 +116,10 @@ def keep_new(
     seen = frozenset({*seen_by, *filter(None, [item.organisation_id])})
     if not store.add(tx, item, seen_by=seen):
         raise WorkitemExists("the UID of the workitem is taken", uid=item.uid)
+    (shown,) = identity.shown(tx, [item])
     for subscriber in store.broad_subscribers(tx):
         sees = subscriber.sees_all or subscriber.organisation_id in seen
-        if sees and subscriber.wants(item):
+        if sees and subscriber.wants(shown):
             store.subscribe(tx, subscriber.id, item.uid, lock=subscriber.lock)
     tell(tx, item, told)
 
@@ -135,6 +137,18 @@ def get(tx: Transaction, asker: Asker, uid: str, *, lock: bool = False) -> Worki
     if found is None:
         raise WorkitemUnknown("no workitem has this UID")
     return found
+
+
+def view(tx: Transaction, asker: Asker, uid: str) -> Workitem:
+    """Return a workitem that the asker sees as it is told: about who stands for its patient.
+
+    Raises
+    ------
+    WorkitemUnknown
+        There is none, or it is not for the asker's eyes.
+    """
+    (shown,) = identity.shown(tx, [get(tx, asker, uid)])
+    return shown
 
 
 def change_state(
@@ -382,7 +396,7 @@ def _subscribe_broadly(
     )
     after = ""
     while items := store.page(tx, open_ones, after=after):
-        for item in items:
+        for item in identity.shown(tx, items):
             if broad.wants(item):
                 store.subscribe(tx, broad.id, item.uid, lock=lock)
         after = items[-1].uid

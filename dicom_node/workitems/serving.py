@@ -17,7 +17,7 @@ from dicom_node.peers import Peer
 from dicom_node.statuses import Status
 from dicom_node.uids import UPS_PULL, UPS_PUSH, UPS_QUERY, UPS_WATCH
 from dicom_node.views import Views
-from dicom_node.workitems import commands, search, store
+from dicom_node.workitems import commands, identity, search, store
 from dicom_node.workitems.commands import Performing
 from dicom_node.workitems.errors import ReceiverUnknown, ValueInvalid
 from dicom_node.workitems.subscriber import Asker, Channel, Subscriber
@@ -113,7 +113,7 @@ class WorkitemDesk:
         try:
             with self._database.transaction() as tx:
                 asker = self._asker(exchange.terms.peer)
-                held = commands.get(tx, asker, request.sop_instance_uid).shown()
+                held = commands.view(tx, asker, request.sop_instance_uid).shown()
                 audit.record(
                     tx,
                     actor=asker.actor,
@@ -242,6 +242,7 @@ class WorkitemDesk:
             organisation_id=peer.organisation_id or None,
             sees_all=self._sees_all(peer),
             reader_id=peer.reader_id or None,
+            issuer=peer.issuer,
         )
 
     def _sees_all(self, peer: Peer) -> bool:
@@ -264,7 +265,7 @@ def matching_items(database: Database, asker: Asker, keys: Attributes) -> Iterat
     after = ""
     while True:
         with database.reading() as tx:
-            items = store.page(tx, narrowing, after=after)
+            items = identity.shown(tx, store.page(tx, narrowing, after=after))
         yield from (item for item in items if search.matches(keys, item.shown()))
         if len(items) < store.PAGE:
             return

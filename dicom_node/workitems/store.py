@@ -383,6 +383,7 @@ def _values(item: Workitem) -> dict[str, Any]:
         "transaction_uid": item.transaction_uid,
         "organisation_id": item.organisation_id,
         "case_id": item.case_id,
+        "patient_ref": item.patient_ref,
         "attributes": to_model(item.attributes),
         "revision": item.revision,
     }
@@ -396,6 +397,7 @@ def _workitem(row: Mapping[Any, Any]) -> Workitem:
         organisation_id=row["organisation_id"],
         transaction_uid=row["transaction_uid"],
         case_id=row["case_id"],
+        patient_ref=row["patient_ref"],
         revision=row["revision"],
     )
 

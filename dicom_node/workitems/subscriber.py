@@ -48,7 +48,8 @@ class Asker:
     """Who asks something of a workitem.
 
     `organisation_id` bounds what is seen unless `sees_all`; `reader_id` is the consultant that
-    this person or workstation stands for, if any.
+    this person or workstation stands for, if any; `issuer` gave out its ids of patients where it
+    does not say who did.
     """
 
     actor: Actor
@@ -56,6 +57,7 @@ class Asker:
     organisation_id: str | None
     sees_all: bool = False
     reader_id: str | None = None
+    issuer: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,7 +75,9 @@ class Workitem:
     """A Unified Procedure Step.
 
     `attributes` are what it says of itself, without state, UIDs and lock.  `case_id` names the
-    reading case whose claim it stands for, if it does; `revision` grows with every change.
+    reading case whose claim it stands for, if it does; `patient_ref` is whom it is about, as was
+    told first: who stands for that patient by now is shown (`identity`).  `revision` grows with
+    every change.
     """
 
     uid: str
@@ -84,6 +86,7 @@ class Workitem:
     organisation_id: str | None
     transaction_uid: str = ""
     case_id: str | None = None
+    patient_ref: str | None = None
     revision: int = 1
 
     def shown(self) -> Attributes:
@@ -107,6 +110,7 @@ def create(
     organisation_id: str | None,
     at: datetime,
     case_id: str | None = None,
+    patient_ref: str | None = None,
 ) -> Moved:
     """Return a workitem as it is scheduled (N-CREATE).
 
@@ -126,6 +130,7 @@ def create(
         attributes=_stamped(_without(completed, (*requirements.OWN, "SpecificCharacterSet")), at),
         organisation_id=organisation_id,
         case_id=case_id,
+        patient_ref=patient_ref,
     )
     remark = Remark.CREATED_WITH_MODIFICATIONS if changed else Remark.NONE
     events = (_reported(made), *_assignment(Attributes(), made.attributes))

@@ -24,6 +24,7 @@ WORKITEMS = Table(
     Column("transaction_uid", String(64), nullable=False, comment="of who performs it; secret"),
     Column("organisation_id", String(64), nullable=True, comment="of who created it"),
     Column("case_id", String(64), nullable=True, comment="where it stands for a claim"),
+    Column("patient_ref", String(36), nullable=True, comment="whom it is about, as it was told"),
     Column("attributes", JsonValue, nullable=False, comment="in the DICOM JSON model"),
     Column("revision", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),

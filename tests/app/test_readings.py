@@ -5,8 +5,10 @@ from typing import Any
 import httpx
 import pytest
 
+from app.orders import ensure_site
 from dicom_node.workitems.subscriber import GLOBAL
-from kernel.ids import derived_uid
+from kernel.ids import PatientRef, StudyUID, derived_uid
+from storage import corrections, patients
 from tests.app.clinic import BY, NAME, Browser, Clinic
 from tests.app.test_access import signed
 from tests.app.test_workitem_events import channel, events, told
@@ -14,6 +16,7 @@ from tests.app.test_workitems import JSON, change, send, update, warning
 from worklist import commands as worklist
 from worklist.act import Act
 from worklist.case import CancelReason, CaseState
+from worklist.request import NewRequest
 
 LOCK = "1.2.3.77"
 PROGRESS, REASON, CODE = "00741002", "0074100E", "00080100"
@@ -235,3 +238,66 @@ def test_who_watches_all_is_told_of_each_step_of_a_reading(clinic: Clinic):
         heard = [told(event) for event in events(socket, 3)]
 
     assert heard == [(uid, 1, "SCHEDULED"), (uid, 5, ""), (uid, 1, "IN PROGRESS")]
+
+
+def test_a_reading_is_about_who_stands_for_its_patient(clinic: Clinic):
+    clinic.offered()
+    with clinic.parts.database.transaction() as tx:
+        (goes,) = patients.find(tx, "P-1")
+        stays = patients.register(
+            tx, issuer="CITY", patient_id="C-7", name="Right^Name", sex="F", birth_date=None
+        )
+        made = corrections.merge(tx, goes.ref, stays, reason="one person", actor=BY)
+    clinic.settle()
+
+    (item,) = readings(clinic)
+    assert item["00100020"]["Value"] == ["C-7"]
+    assert item["00100010"]["Value"] == [{"Alphabetic": "Right^Name"}]
+    assert item["00100021"]["Value"] == ["CITY"]
+    program = clinic.program("dicomweb:read")
+    one = send(program, "GET", f"/workitems/{uid_of(item)}").json()[0]
+    assert one["00100020"]["Value"] == ["C-7"]
+    for asked, count in (("C-7", 1), ("P-1", 0)):
+        found = send(program, "GET", "/workitems", params={"PatientID": asked})
+        assert len(found.json() if found.content else []) == count
+    with clinic.parts.database.transaction() as tx:
+        said = {"name": "Other^Name"}
+        corrections.correct_patient(tx, stays, said, reason="typed wrong", actor=BY)
+    assert readings(clinic)[0]["00100010"]["Value"] == [{"Alphabetic": "Other^Name"}]
+    with clinic.parts.database.transaction() as tx:
+        corrections.withdraw(tx, made.number, reason="two persons", actor=BY)
+    clinic.settle()
+    assert readings(clinic)[0]["00100010"]["Value"] == [{"Alphabetic": NAME}]
+
+
+def test_a_reading_that_follows_its_study_is_about_the_right_patient(clinic: Clinic):
+    clinic.send()
+    study = _asked_without_a_patient(clinic)
+    clinic.settle()
+    assert readings(clinic)[0]["00100020"]["Value"] == ["P-1"]
+    with clinic.parts.database.transaction() as tx:
+        right = patients.register(
+            tx, issuer="CITY", patient_id="C-8", name="Right^Name", sex="F", birth_date=None
+        )
+        made = corrections.move_study(tx, study, right, reason="wrong line", actor=BY)
+    clinic.settle()
+    assert readings(clinic)[0]["00100020"]["Value"] == ["C-8"]
+    with clinic.parts.database.transaction() as tx:
+        corrections.withdraw(tx, made.number, reason="it was right", actor=BY)
+    clinic.settle()
+    assert readings(clinic)[0]["00100020"]["Value"] == ["P-1"]
+
+
+def _asked_without_a_patient(clinic: Clinic) -> str:
+    """Enter a request that names its study alone; return the study."""
+    study = StudyUID(derived_uid("study", "A-1"))
+    with clinic.parts.database.transaction() as tx:
+        new = NewRequest(
+            organisation_id=ensure_site(tx, "east", by=BY),
+            patient_ref=PatientRef(""),  # it names the study alone
+            accession="A-1",
+            study_uid=study,
+            modality="DX",
+        )
+        worklist.add_request(tx, new, act=Act(tx.at, BY))
+    return study

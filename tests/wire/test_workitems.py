@@ -15,7 +15,9 @@ from dicom_node.workitems import store
 from dicom_node.workitems.commands import tell_of_restart
 from dicom_node.workitems.reports import WorkitemReports
 from dicom_node.workitems.subscriber import FILTERED, GLOBAL, HORIZON
-from storage.engine import Database
+from kernel.people import ENGINE
+from storage import corrections, patients
+from storage.engine import Database, Transaction
 from tests.wire.conftest import Node, start
 from tests.wire.performer import (
     Performer,
@@ -427,3 +429,70 @@ def test_what_could_not_be_read_again_is_not_kept(client: Performer) -> None:
     assert client.watch(FILTERED, 3, "VAN1", **filtered) == 0x0106
     assert client.find(SOPInstanceUID=uid)[0] == SUCCESS
     created(client)
+
+
+def test_a_workitem_is_about_who_stands_for_its_patient(node: Node, client: Performer) -> None:
+    label = str(generate_uid())
+    told = {"PatientID": "P-OLD", "WorklistLabel": label, "PatientName": "Old^Name"}
+    uid = created(client, **told)
+    unissued = created(client, **told, IssuerOfPatientID="")
+    other = Performer(node.port, "OTHER_SITE")
+    status, guessed = other.create(a_workitem(**told))
+    assert status == SUCCESS
+    with node.database.transaction() as tx:
+        goes = _registered(tx, "P-OLD", "Old^Name")
+        stays = _registered(tx, "P-NEW", "New^Name")
+        made = corrections.merge(tx, goes, stays, reason="one card", actor=ENGINE)
+
+    for each in (uid, unissued):
+        _, found = client.get(each)
+        assert found is not None
+        assert (found.PatientID, str(found.PatientName)) == ("P-NEW", "New^Name")
+        assert found.IssuerOfPatientID == "site-1"
+    keys = {"WorklistLabel": label, "PatientName": "", "IssuerOfPatientID": ""}
+    _, answers = client.find(PatientID="P-NEW", **keys)
+    assert {str(each.SOPInstanceUID) for each in answers} == {uid, unissued}
+    assert {str(each.PatientName) for each in answers} == {"New^Name"}
+    assert client.find(PatientID="P-OLD", **keys)[1] == []
+    _, unseen = other.get(guessed)  # who guesses an id of another site learns nothing
+    assert unseen is not None
+    assert (unseen.PatientID, str(unseen.PatientName)) == ("P-OLD", "Old^Name")
+    assert client.change(uid, "IN PROGRESS", LOCK) == SUCCESS
+    with node.database.transaction() as tx:
+        corrections.withdraw(tx, made.number, reason="two persons", actor=ENGINE)
+    _, found = client.get(uid)
+    assert found is not None
+    assert (found.PatientID, str(found.PatientName)) == ("P-OLD", "Old^Name")
+    assert found.ProcedureStepState == "IN PROGRESS"
+
+
+def test_what_was_corrected_of_a_patient_is_told_and_nothing_else(
+    node: Node, client: Performer
+) -> None:
+    uid = created(client, PatientID="P-DESC", PatientName="Old^Name", PatientBirthDate="19700101")
+    with node.database.transaction() as tx:
+        ref = _registered(tx, "P-DESC", "Old^Name")
+        name = {"name": "Right^Name"}
+        corrections.correct_patient(tx, ref, name, reason="typed wrong", actor=ENGINE)
+    _, found = client.get(uid)
+    assert found is not None
+    assert (str(found.PatientName), found.PatientBirthDate) == ("Right^Name", "19700101")
+
+
+def test_a_subscriber_is_told_of_who_stands_for_a_patient(node: Node) -> None:
+    with node.database.transaction() as tx:
+        goes, stays = _registered(tx, "P-F1", "One^A"), _registered(tx, "P-F2", "Two^B")
+        corrections.merge(tx, goes, stays, reason="one card", actor=ENGINE)
+    client = Performer(node.port)
+    with watching(node.database) as watcher:
+        assert client.watch(FILTERED, 3, "VAN1", PatientID="P-F2") == SUCCESS
+        uid = created(client, PatientID="P-F1")
+        tell_due(node.database)
+        client.watch(GLOBAL, 4, "VAN1")
+    assert watcher.kinds(uid) == [1]
+
+
+def _registered(tx: Transaction, patient_id: str, name: str) -> str:
+    return patients.register(
+        tx, issuer="site-1", patient_id=patient_id, name=name, sex="F", birth_date=None
+    )

@@ -15,7 +15,8 @@ from pydicom.dataset import Dataset
 from dicom_node import store
 from dicom_node.orders import CANCELLED, ScheduledStep
 from dicom_node.uids import MODALITY_WORKLIST
-from storage import patients
+from kernel.people import ENGINE
+from storage import corrections, patients
 from tests.wire.conftest import Node, start
 from tests.wire.holdings import HELD, stock
 from tests.wire.inquirer import ask, identifier
@@ -248,3 +249,18 @@ def test_a_request_opens_the_study_that_another_site_sent(tmp_path: Path) -> Non
         node.database.dispose()
 
     assert {str(each.StudyInstanceUID) for each in found} == {study.uid, HELD[5].uid}
+
+
+def test_a_step_of_who_was_merged_names_the_one_who_stays(planned: Node) -> None:
+    with planned.database.transaction() as tx:
+        (goes,), (stays,) = patients.find(tx, "P-2"), patients.find(tx, "P-1")
+        made = corrections.merge(tx, goes.ref, stays.ref, reason="one card", actor=ENGINE)
+    try:
+        (item,) = told(planned, wanted({"Modality": "CR"}, PatientID="P-1")).values()
+        assert (item.PatientID, str(item.PatientName)) == ("P-1", "Ахметова^Айгүл")
+        assert told(planned, wanted(PatientID="P-2")) == {}
+    finally:
+        with planned.database.transaction() as tx:
+            corrections.withdraw(tx, made.number, reason="two persons", actor=ENGINE)
+    (item,) = told(planned, wanted({"Modality": "CR"})).values()
+    assert item.PatientID == "P-2"

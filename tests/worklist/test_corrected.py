@@ -3,6 +3,7 @@
 import pytest
 
 from kernel.facts import StudyCorrected
+from kernel.ids import PatientRef
 from kernel.people import Actor, Role
 from storage import corrections, outbox, patients
 from storage.correction import Correction
@@ -97,6 +98,18 @@ def test_the_study_goes_to_the_request_of_its_own_patient(room: Room) -> None:
     assert room.case(2).study_uid == "1.2.3.1"
     assert (room.case(2).patient_ref, room.case(2).misfiled_by) == (right, None)
     assert room.case(1).misfiled_by is not None
+
+
+def test_a_case_of_a_request_without_a_patient_follows_its_study(room: Room) -> None:
+    room.request(1, patient_ref=PatientRef(""), study_uid="1.2.3.1")
+    room.tell(room.study(1))
+    before, right = room.case(1).patient_ref, other(room)
+    made = move(room, right)
+    tell(room)
+    assert (room.case(1).patient_ref, room.case(1).misfiled_by) == (right, None)
+    withdraw(room, made)
+    tell(room)
+    assert (room.case(1).patient_ref, room.case(1).misfiled_by) == (before, None)
 
 
 def test_a_merge_changes_no_case(room: Room) -> None:
