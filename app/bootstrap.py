@@ -388,7 +388,12 @@ class Parts:
         from dicom_node.tasks import Settling
 
         policy = CompletenessPolicy(quiet=timedelta(seconds=self.settings.dicom.quiet_s))
-        rejecting = Rejecting(self.database, self.retention, keeping_of=keeping_of)
+        rejecting = Rejecting(
+            self.database,
+            self.retention,
+            keeping_of=keeping_of,
+            shows_quality=self.settings.dicom.rejected_for_quality == "show",
+        )
         settling = Settling(self.database, policy)
         return [
             *ManifestReading(self.archive).due_work(),

@@ -108,6 +108,9 @@ class DicomSettings(_Section):
     """IANA time zone in which the modalities' worklist speaks of dates and times."""
     views_all: tuple[str, ...] = ()
     """Organisations whose peers may find every study; others find their own (ADR 14)."""
+    rejected_for_quality: Literal["hide", "show"] = "hide"
+    """What is seen of images that a rejection note takes back for their quality (113001, IHE IOCM);
+    shown, they stay in regular use everywhere, and the note beside them says what they are."""
     max_matches: int = 10_000
     """Answers of one query before it ends with a warning."""
     max_associations_per_peer: int = 16

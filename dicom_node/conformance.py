@@ -202,7 +202,11 @@ later are refused, those that a note names and that come for the first time afte
 before their study counts as complete. The same note again is the same answer, and what was restored
 stays. While a case of the study is not over, under a legal hold, and while a signed report of it is
 to be kept, nothing is hidden: the note is listed as refused, and whoever reads the study is told.
-No rejection notes are sent.
+
+What is rejected for quality reasons (113001, DCM) stays in regular use where the site configures
+that (`dicom.rejected_for_quality = "show"`; the default is "hide"): instances and note are then
+answered to every query and retrieval like any other, whoever reads the study is told, and once the
+site decides otherwise they are hidden as above. No rejection notes are sent.
 """
 _AVAILABILITY = """\
 ## 10. Instance availability notification (PS3.4 Annex R)

@@ -4,9 +4,14 @@ The note itself goes with what it names.  A note is applied once: what a person 
 Where a rule keeps the study, nothing is hidden in silence and nothing goes: the note is listed as
 refused, with the rule, and is tried again where the rule may end.
 
+A site may have what is rejected for quality stay in regular use.  It is then withdrawn by nobody,
+so every way out shows it, and the note beside it says what it is.  Once the site decides otherwise
+those notes are applied.
+
 References
 ----------
-IHE RAD TF-3, 4.66: rejected instances are hidden, and later occurrences are not accepted.
+IHE RAD TF-3, 4.66: rejected instances are hidden, and later occurrences are not accepted; of those
+rejected for quality reasons (113001, DCM) a site decides.
 """
 
 from collections.abc import Sequence
@@ -45,9 +50,19 @@ class Rejecting:
     ----------
     keeping_of
         Tells what the rules need to know of a study, cases and reports among it.
+    shows_quality
+        Whether what is rejected for quality stays in regular use.
     """
 
-    def __init__(self, database: Database, retention: Retention, *, keeping_of: KeepingOf) -> None:
+    def __init__(
+        self,
+        database: Database,
+        retention: Retention,
+        *,
+        keeping_of: KeepingOf,
+        shows_quality: bool = False,
+    ) -> None:
+        self._shows_quality = shows_quality
         self._database = database
         self._retention = retention
         self._keeping_of = keeping_of
@@ -63,7 +78,10 @@ class Rejecting:
     def due(self, tx: Transaction) -> list[str]:
         """Return the notes that are to be applied now."""
         arriving = archive.unsettled(tx, arrived_before=tx.at)
-        return rejections.due(tx, [study.study_uid for study in arriving])
+        found = rejections.due(tx, [study.study_uid for study in arriving])
+        if not self._shows_quality:
+            found += rejections.all_left_in_use(tx)
+        return sorted(set(found))
 
     def apply(self, note_uid: str) -> None:
         """Apply a note to what is here of what it names; done twice, it is done once."""
@@ -71,15 +89,18 @@ class Rejecting:
             note = rejections.find(tx, note_uid)
             if note is None or note.reason is None:
                 return
+            stays = self._shows_quality and note.reason == Reason.QUALITY.value
+            reject = self._left_in_use if stays else self._rejected
             refused = [
                 refusal
                 for study_uid in rejections.studies_named(tx, note_uid)
-                if (refusal := self._rejected(tx, note, study_uid)) is not None
+                if (refusal := reject(tx, note, study_uid)) is not None
             ]
             if refused:
                 self._put_off(tx, note, refused)
             else:
-                self._hide(tx, note)
+                if not stays:
+                    self._hide(tx, note)
                 rejections.note_outcome(tx, note_uid, code="", sentence="", due_at=None)
 
     def _rejected(
@@ -96,6 +117,25 @@ class Rejecting:
                 rejections.note_state(tx, note.instance_uid, study_uid, NamedState.REFUSED)
                 return refusal
         rejections.note_state(tx, note.instance_uid, study_uid, NamedState.WITHDRAWN)
+        return None
+
+    def _left_in_use(
+        self, tx: Transaction, note: KeyObject, study_uid: str
+    ) -> WithdrawalRefused | None:
+        """Note that what a note names of one study stays; return the rule that refuses it."""
+        try:
+            require_owner(self._keeping_of(tx, study_uid), note.organisation_id)
+        except WithdrawalRefused as refusal:
+            rejections.note_state(tx, note.instance_uid, study_uid, NamedState.REFUSED)
+            return refusal
+        rejections.note_state(tx, note.instance_uid, study_uid, NamedState.SHOWN)
+        audit.record(
+            tx,
+            actor=_actor(note),
+            action="rejection.left_in_use",
+            subject=f"study:{study_uid}",
+            detail={"note": note.instance_uid, "reason": note.reason},
+        )
         return None
 
     def _withdraw(

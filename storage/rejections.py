@@ -32,6 +32,8 @@ class NamedState(StrEnum):
     WITHDRAWN = "withdrawn"
     REFUSED = "refused"
     """A rule keeps it."""
+    SHOWN = "shown"
+    """It stays in regular use, for so the settings say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,7 @@ class KeyObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedNote:
-    """A rejection note that a rule refuses, at least in part."""
+    """A rejection note whose instances are shown, at least in part, and why they are."""
 
     instance_uid: str
     actor: str
@@ -195,13 +197,19 @@ def named_in(tx: Transaction, note_uid: str, study_uid: str) -> frozenset[str]:
 
 
 def note_state(tx: Transaction, note_uid: str, study_uid: str, state: NamedState) -> None:
-    """Note what became of the instances of a study that a note names and that are here."""
+    """Note what became of the instances of a study that a note names and that are here.
+
+    What it took back once it did: that may have been restored since.
+    """
     named = REJECTED_INSTANCES.c
     here = select(INSTANCES.c.instance_uid).where(INSTANCES.c.study_uid == study_uid)
     tx.execute(
         update(REJECTED_INSTANCES)
         .where(
-            named.note_uid == note_uid, named.study_uid == study_uid, named.instance_uid.in_(here)
+            named.note_uid == note_uid,
+            named.study_uid == study_uid,
+            named.instance_uid.in_(here),
+            named.state != NamedState.WITHDRAWN.value,
         )
         .values(state=state.value)
     )
@@ -220,20 +228,39 @@ def note_outcome(
 
 def refused(tx: Transaction, *, study_uid: str = "", limit: int = 200) -> list[RefusedNote]:
     """Return the notes that a rule refuses, the newest first; those of one study if it is named."""
+    query = _notes(NamedState.REFUSED).where(_REFUSED)
+    if study_uid:
+        query = query.where(REJECTED_INSTANCES.c.study_uid == study_uid)
+    return [_note(row) for row in tx.execute(query.limit(limit)).mappings()]
+
+
+def left_in_use(tx: Transaction, study_uid: str) -> list[RefusedNote]:
+    """Return the notes of a study whose instances the settings leave in regular use."""
+    query = _notes(NamedState.SHOWN).where(REJECTED_INSTANCES.c.study_uid == study_uid)
+    told = {"code": "rejection.in_use", "sentence": "by the settings of this node they stay in use"}
+    return [_note({**row, **told}) for row in tx.execute(query).mappings()]
+
+
+def all_left_in_use(tx: Transaction) -> list[str]:
+    """Return notes whose instances are in regular use: the settings may not say so any more."""
+    table = REJECTED_INSTANCES
+    query = select(table.c.note_uid).where(table.c.state == literal_column("'shown'")).distinct()
+    return list(tx.execute(query.limit(_DUE_LIMIT)).scalars())
+
+
+def _notes(state: NamedState) -> Select[Any]:
     named = REJECTED_INSTANCES.c
-    query = (
+    return (
         select(KEY_OBJECTS, func.count().label("instances"))
         .join(REJECTED_INSTANCES, named.note_uid == KEY_OBJECTS.c.instance_uid)
-        .where(_REFUSED, named.state == NamedState.REFUSED.value)
+        .where(named.state == state.value)
         .group_by(KEY_OBJECTS.c.instance_uid)
         .order_by(KEY_OBJECTS.c.received_at.desc())
     )
-    if study_uid:
-        query = query.where(named.study_uid == study_uid)
-    return [
-        RefusedNote(**{name: row[name] for name in RefusedNote.__dataclass_fields__})
-        for row in tx.execute(query.limit(limit)).mappings()
-    ]
+
+
+def _note(row: Mapping[Any, Any]) -> RefusedNote:
+    return RefusedNote(**{name: row[name] for name in RefusedNote.__dataclass_fields__})
 
 
 def _here(wanted: Any = REJECTED_INSTANCES.c.note_uid) -> Select[Any]:

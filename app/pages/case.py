@@ -168,7 +168,10 @@ def page_for(tx: Transaction, opened: OpenedCase) -> CasePage:
         profile=_profile_name(tx, case.profile),
         images=_images(tx, case),
         remarks=remarks_of(tx, case.study_uid),
-        rejections=tuple(rejections.refused(tx, study_uid=case.study_uid)),
+        rejections=(
+            *rejections.refused(tx, study_uid=case.study_uid),
+            *rejections.left_in_use(tx, case.study_uid),
+        ),
         priors=tuple(told_of(tx, case.patient_ref)),
         patient=patients.get(tx, case.patient_ref) if Right.SEE_PATIENT in granted else None,
         moves=moves,

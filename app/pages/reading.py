@@ -234,7 +234,10 @@ def _gathered(
         presets={row.series_uid: pictures.presets_of(row.modality) for row in series},
         triage=shown_triage(tx, case),
         remarks=remarks_of(tx, case.study_uid),
-        rejections=tuple(rejections.refused(tx, study_uid=case.study_uid)),
+        rejections=(
+            *rejections.refused(tx, study_uid=case.study_uid),
+            *rejections.left_in_use(tx, case.study_uid),
+        ),
         report=report,
         fields=_fields(report, typed),
         alert=refused.sentence if refused else "",

@@ -110,6 +110,7 @@ ACTIONS: Mapping[str, str] = {
     "key_objects.unreadable": "sent key objects that cannot be read",
     "notice.seen": "saw the notice",
     "priors.asked_for": "asked a peer for priors",
+    "rejection.left_in_use": "took images back for their quality, which stay in use",
     "rejection.refused": "was refused to take images back",
     "report.addendum_begun": "began an addendum",
     "report.begun": "began the report",

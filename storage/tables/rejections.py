@@ -38,6 +38,12 @@ REJECTED_INSTANCES = Table(
     Column("note_uid", String(64), primary_key=True),
     Column("instance_uid", String(64), primary_key=True),
     Column("study_uid", String(64), nullable=False, comment="that the note says"),
-    Column("state", String(12), nullable=False, comment="waiting, withdrawn, refused"),
+    Column("state", String(12), nullable=False, comment="waiting, withdrawn, refused, shown"),
     Index("ix_rejected_instances_study_uid", "study_uid", "state"),
+    Index(
+        "ix_rejected_instances_shown",
+        "note_uid",
+        sqlite_where=text("state = 'shown'"),
+        postgresql_where=text("state = 'shown'"),
+    ),
 )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import httpx
 from argon2 import PasswordHasher
@@ -99,12 +100,13 @@ class Clinic:
 
     directory: Path
     database_url: str = ""
+    rejected_for_quality: Literal["hide", "show"] = "hide"
     clock: MovingClock = field(default_factory=MovingClock)
 
     def __post_init__(self) -> None:
         settings = Settings(
             data=self.directory,
-            dicom=DicomSettings(quiet_s=1.0),
+            dicom=DicomSettings(quiet_s=1.0, rejected_for_quality=self.rejected_for_quality),
             ai=AiSettings(enabled=False),
             storage=StorageSettings(segment_mb=1, database_url=self.database_url),
         )

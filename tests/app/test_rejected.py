@@ -3,17 +3,18 @@
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from app.http.dicom_address import STUDY
+from app.http.dicom_address import INSTANCE, STUDY
 from dicom_node.uids import KEY_OBJECTS
 from kernel.ids import derived_uid
 from tests.app.clinic import PASSPHRASE, Clinic, multipart
-from tests.app.test_sight import SCOPES, Site
+from tests.app.test_sight import SCOPES, SEARCHES, Site
 
 
 def item(**values: object) -> Dataset:
@@ -102,4 +103,35 @@ def test_a_study_that_is_read_stays_and_everybody_concerned_is_told(tmp_path: Pa
     assert "a signed report was made from this study" in desk  # the rule that holds by now
     address = f"/dicomweb/studies/{derived_uid('study', 'A-1')}"
     assert east.get(address).status_code == 200
+    clinic.close()
+
+
+@pytest.mark.parametrize("choice", ["hide", "show"])
+def test_a_site_decides_whether_the_web_shows_what_was_rejected_for_quality(
+    tmp_path: Path, choice: Literal["hide", "show"]
+) -> None:
+    clinic = Clinic(tmp_path, rejected_for_quality=choice)
+    own = Site(clinic)
+    clinic.ask()
+    stored = own.east.post("/dicomweb/studies", **multipart(a_note(own.film, "113001")))
+    assert stored.status_code == 200, stored.text
+    clinic.settle()
+    is_shown = choice == "show"
+
+    for search in SEARCHES:
+        answer = own.east.get(own.filled(search))
+        assert (own.uids["study_uid"] in answer.text) == is_shown, search
+    for address in (
+        STUDY,
+        f"{STUDY}/metadata",
+        f"{INSTANCE}",
+        f"{INSTANCE}/rendered",
+        f"{INSTANCE}/frames/1",
+    ):
+        answer = own.east.get(own.filled(f"/dicomweb{address}"))
+        assert answer.status_code == (200 if is_shown else 404), address
+    if is_shown:
+        page = clinic.browser("head").get(f"/cases/{clinic.case().id}").text
+        assert "took 1 of them back" in page
+        assert "by the settings of this node they stay in use" in page
     clinic.close()

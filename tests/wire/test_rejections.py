@@ -21,8 +21,10 @@ from storage.rejections import RefusedNote
 from storage.retention import Keeping, Retention
 from tests.dicom_node.samples import CT, a_slice, as_file, as_sent
 from tests.wire.conftest import Node, start
+from tests.wire.inquirer import ask, identifier
 from tests.wire.speaker import CALLING, Speaker
 from tests.wire.test_performed_steps import item
+from tests.wire.test_retrieve import move, receiving
 
 BY = Actor("user:admin", Role.ADMINISTRATOR)
 POLICY = CompletenessPolicy(
@@ -61,8 +63,16 @@ class Site:
         self.node = node
         self.open_cases: tuple[str, ...] = ()
         self.reading = ManifestReading(node.archive)
-        self.rejecting = Rejecting(node.database, Retention(), keeping_of=self.keeping)
+        self.configure(shows_quality=False)
         self.settling = Settling(node.database, POLICY)
+
+    def configure(self, *, shows_quality: bool) -> None:
+        self.rejecting = Rejecting(
+            self.node.database,
+            Retention(),
+            keeping_of=self.keeping,
+            shows_quality=shows_quality,
+        )
 
     def keeping(self, tx: Transaction, study_uid: str) -> Keeping:
         _, title, modalities, at = withdrawals.kept(tx, study_uid)
@@ -282,3 +292,88 @@ def test_a_note_that_cannot_be_read_holds_nothing_up(site: Site) -> None:
     with site.node.database.reading() as tx:
         (told,) = [one for one in audit.latest(tx) if one.action == "key_objects.unreadable"]
     assert (told.actor, told.outcome) == (f"ae:{CALLING}", "refused")
+
+
+@pytest.mark.parametrize("shows_quality", [False, True])
+def test_a_site_decides_whether_devices_see_what_was_rejected_for_quality(
+    site: Site, shows_quality: bool
+) -> None:
+    site.configure(shows_quality=shows_quality)
+    site.send(1, 2)
+    note = site.note(a_note(uid(1)))
+    site.drive(settle=True)
+    images = {uid(1), uid(2)} if shows_quality else {uid(2)}
+    everything = images | ({note} if shows_quality else set())
+
+    series = {"StudyInstanceUID": STUDY, "SeriesInstanceUID": f"{STUDY}.1"}
+    _, found, _ = ask(site.node, identifier("IMAGE", **series, SOPInstanceUID=""))
+    assert {each.SOPInstanceUID for each in found} == images
+    asked = identifier("STUDY", StudyInstanceUID=STUDY, NumberOfStudyRelatedInstances="")
+    _, (study,), _ = ask(site.node, asked)
+    assert study.NumberOfStudyRelatedInstances == len(everything)
+    with receiving(site.node) as receiver:
+        move(site.node, identifier("SERIES", **series), "ARCHIVE")
+    assert set(receiver.files) == images
+    assert set(site.shown()) == everything
+    with site.node.database.reading() as tx:
+        left = rejections.left_in_use(tx, STUDY)
+    assert [each.instances for each in left] == ([1] if shows_quality else [])
+    assert (site.withdrawn() == []) == shows_quality
+    assert ("StudyWithdrawn" in site.facts()) != shows_quality
+
+
+def test_what_stayed_in_use_is_taken_back_once_the_site_decides_otherwise(site: Site) -> None:
+    site.configure(shows_quality=True)
+    site.send(1, 2)
+    note = site.note(a_note(uid(1), uid(3)))
+    site.drive(settle=True)
+    site.send(3)  # late, and in use too
+    site.drive(settle=True)
+    assert set(site.shown()) == {uid(1), uid(2), uid(3), note}
+    site.drive()
+
+    site.configure(shows_quality=False)
+    site.open_cases = ("c-1",)
+    site.drive()
+    assert [each.code for each in site.refused()] == ["retention.open_in_case"]
+    site.open_cases = ()
+    site.rejecting.apply(note)
+    assert site.shown() == [uid(2)]
+
+    site.configure(shows_quality=True)  # what was withdrawn is brought back by people alone
+    site.drive()
+    assert site.shown() == [uid(2)]
+
+
+def test_what_stays_in_use_for_quality_goes_for_safety(site: Site) -> None:
+    site.configure(shows_quality=True)
+    site.send(1, 2)
+    note = site.note(a_note(uid(1)))
+    site.note(a_note(uid(1), title="113037", number=91))
+    site.drive(settle=True)
+    assert set(site.shown()) == {uid(2), note}
+
+
+def test_what_another_site_rejects_for_quality_is_refused_in_use_as_well(site: Site) -> None:
+    site.configure(shows_quality=True)
+    site.send(1)
+    told = a_note(uid(1), number=92)
+    told.StudyInstanceUID = f"{STUDY}.7"
+    site.note(told, calling="OTHER_SITE")
+    site.drive()
+    (refused,) = site.refused()
+    assert refused.code == "retention.not_the_owner"
+
+
+def test_what_a_person_restored_stays_whatever_the_site_decides(site: Site) -> None:
+    site.send(1, 2)
+    note = site.note(a_note(uid(1)))
+    site.drive(settle=True)
+    with site.node.database.transaction() as tx:
+        for each in withdrawals.open_ones(tx, STUDY):
+            withdrawals.restore(tx, each.number, actor=BY)
+    for shows_quality in (True, False):
+        site.configure(shows_quality=shows_quality)
+        site.rejecting.apply(note)
+        site.drive(settle=True)
+    assert {uid(1), uid(2)} <= set(site.shown())
