@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Engine, create_engine, event
@@ -17,6 +18,7 @@ from storage.writer import Writer
 SQLITE_BUSY_TIMEOUT_S = 30
 POSTGRESQL_LOCK_TIMEOUT_MS = 15_000
 POSTGRESQL_STATEMENT_TIMEOUT_MS = 120_000
+_KEPT_READERS = 4
 
 
 class DatabaseUnavailable(Transient):
@@ -50,6 +52,10 @@ class Database:
         # polling, which still serves writers of other processes.
         self._one_writer = threading.Lock() if self.dialect == "sqlite" else nullcontext()
         self._writers: list[Writer] = []
+        # A server may be gone the next time, and has to be asked; a file stays.
+        self._keeps = self.dialect == "sqlite"
+        self._kept_writer = self.writer()
+        self._kept_readers: list[Writer] = []
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -60,6 +66,10 @@ class Database:
         DatabaseUnavailable
             The database cannot be reached, or stayed locked.
         """
+        if self._keeps:
+            with self._kept_writer.transaction() as tx:
+                yield tx
+            return
         with self._exclusively(), self.engine.begin() as connection:
             tx = Transaction(connection, self.clock())
             yield tx
@@ -68,25 +78,45 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         """Open a transaction that sees one state and changes nothing."""
+        if self._keeps:
+            with self._kept_reader() as reader, reader.transaction() as tx:
+                yield tx
+            return
         with _named_failures(self.engine.dialect), self._readers.begin() as connection:
             yield Transaction(connection, self.clock())
 
     def writer(self) -> Writer:
         """Return who makes the same transaction again and again, on a connection of its own."""
-        made = Writer(self.engine, self._one_writer, self._named, self.clock)
+        made = Writer(self.engine, self._one_writer, self._named, self._now)
         self._writers.append(made)
         return made
 
     def dispose(self) -> None:
         """Close every connection."""
-        for writer in self._writers:
-            writer.close()
+        for each in (*self._writers, *self._kept_readers):
+            each.close()
         self.engine.dispose()
+
+    @contextmanager
+    def _kept_reader(self) -> Iterator[Writer]:
+        """Lend a connection that was kept, or a new one; what failed is not kept."""
+        try:
+            reader = self._kept_readers.pop()
+        except IndexError:
+            reader = Writer(self.engine, nullcontext(), self._named, self._now, begin="BEGIN")
+        yield reader
+        if len(self._kept_readers) < _KEPT_READERS:
+            self._kept_readers.append(reader)
+        else:
+            reader.close()
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
         with self._one_writer, _named_failures(self.engine.dialect):
             yield
+
+    def _now(self) -> datetime:
+        return self.clock()
 
     def _named(self, error: BaseException) -> Exception | None:
         return _named(error, self.engine.dialect)

@@ -1,11 +1,11 @@
-"""A connection kept for one kind of transaction that is made many times a second.
+"""A connection kept from one transaction to the next, where they are made many times a second.
 
 To take a connection from the pool, begin through the database layer and give it back costs more
 than to admit an instance.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -28,6 +28,8 @@ class Writer:
         What a writer of this database must hold.
     named
         Returns what a failure of the driver means, None where it has no name of its own.
+    begin
+        How a transaction begins on SQLite.
     """
 
     def __init__(
@@ -36,11 +38,14 @@ class Writer:
         turn: AbstractContextManager[Any],
         named: Callable[[BaseException], Exception | None],
         clock: Clock,
+        *,
+        begin: str = "BEGIN IMMEDIATE",
     ) -> None:
         self._engine = engine
         self._turn = turn
         self._named = named
         self._clock = clock
+        self._begin = begin
         self._sqlite = engine.dialect.name == "sqlite"
         self._connection: Connection | None = None
         self._driver: Any = None
@@ -48,11 +53,17 @@ class Writer:
         self._used_at = 0.0
 
     def run(self, act: Callable[[Transaction], _Found]) -> _Found:
-        """Return what `act` does in a write transaction; as `Database.transaction`."""
+        """Return what `act` does in a transaction; as `Database.transaction`."""
+        with self.transaction() as tx:
+            return act(tx)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Open a transaction; as `Database.transaction`."""
         with self._turn:
             try:
                 tx = self._begun()
-                found = act(tx)
+                yield tx
                 tx.finish()
                 self._commit()
             except BaseException as error:
@@ -61,7 +72,6 @@ class Writer:
                 if named is None:
                     raise
                 raise named from error
-        return found
 
     def close(self) -> None:
         """Give the connection back; what was not committed is rolled back."""
@@ -83,7 +93,7 @@ class Writer:
             self._cursor = self._driver.cursor()
         self._used_at = now
         if self._sqlite:
-            self._cursor.execute("BEGIN IMMEDIATE")
+            self._cursor.execute(self._begin)
         return Transaction(self._connection, self._clock(), cursor=self._cursor)
 
     def _commit(self) -> None:

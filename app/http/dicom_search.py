@@ -6,7 +6,7 @@ DICOM PS3.18 sections 8.3.4 (query parameters), 10.6 (search) and F.2 (JSON mode
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -34,6 +34,7 @@ _DATES = re.compile(rf"{_DAY}|{_DAY}-|-{_DAY}|{_DAY}-{_DAY}")
 _TIMES = re.compile(rf"{_TIME}|{_TIME}-|-{_TIME}|{_TIME}-{_TIME}")
 _NUMBER = re.compile(r"[+-]?\d{1,12}")
 _NUMERIC = frozenset({"IS", "US"})
+_FRAMES, _RETRIEVE_URL = "00280008", "00081190"
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 _STUDY = (
@@ -140,42 +141,53 @@ def parsed(
 
 def answered(found: Found, search: Search, base: str) -> dict[str, Any]:
     """Return what matched in the DICOM JSON model, in the order of tags."""
-    frames = found.row["frames"] if "NumberOfFrames" in search.given else None
     told: dict[str, dict[str, Any]] = {}
-    for name, tag, vr, values in _fields(search.given):
-        if values is not None:
-            if name != "NumberOfFrames" or frames not in {None, 1}:  # of multi-frame images alone
-                told[tag] = element(vr, values(found))
-        elif name == "RetrieveURL":
-            told[tag] = element(vr, [_address(found, search.level, base)])
-        else:
-            told[tag] = element(vr, ["ONLINE"])
+    for tag, vr, values, write in _fields(search.given):
+        held = [write(value) for value in values(found) if value]
+        told[tag] = {"vr": vr, "Value": held} if held else {"vr": vr}
+    if "NumberOfFrames" in search.given and found.row["frames"] in {None, 1}:
+        del told[_FRAMES]  # of multi-frame images alone
+    told[_RETRIEVE_URL]["Value"] = [_address(found, search.level, base)]
     return told
 
 
 @lru_cache(maxsize=256)
-def _fields(given: frozenset[str]) -> tuple[tuple[str, str, str, Values | None], ...]:
-    """Return name, tag, VR and what gives the values of each attribute of an answer, by tag."""
+def _fields(given: frozenset[str]) -> tuple[tuple[str, str, Values, Callable[[str], Any]], ...]:
+    """Return tag, VR, what gives the values and what writes one, by tag; the URL stands empty."""
     named = {tag_of(name): name for name in (*given, "InstanceAvailability", "RetrieveURL")}
     return tuple(
-        (name, f"{tag:08X}", vr_of(tag), KEYS[name].values if name in KEYS else None)
+        (f"{tag:08X}", vr_of(tag), _values_of(name), _WRITTEN.get(vr_of(tag), str))
         for tag, name in sorted(named.items())
     )
 
 
+def _values_of(name: str) -> Values:
+    if name in KEYS:
+        return KEYS[name].values
+    told = ("ONLINE",) if name == "InstanceAvailability" else ()
+    return lambda _found: told
+
+
 def element(vr: str, values: Iterable[str]) -> dict[str, Any]:
     """Return an attribute in the DICOM JSON model."""
-    held = [_value(vr, value) for value in values if value]
+    write = _WRITTEN.get(vr, str)
+    held = [write(value) for value in values if value]
     return {"vr": vr, "Value": held} if held else {"vr": vr}
 
 
-def _value(vr: str, value: str) -> Any:
-    if vr == "PN":
-        groups = zip(_GROUPS, value.split("="), strict=False)
-        return {name: group for name, group in groups if group}
-    if vr in _NUMERIC and _NUMBER.fullmatch(value):
-        return int(value)
-    return value
+def _name(value: str) -> dict[str, str]:
+    groups = zip(_GROUPS, value.split("="), strict=False)
+    return {name: group for name, group in groups if group}
+
+
+def _number(value: str) -> int | str:
+    return int(value) if _NUMBER.fullmatch(value) else value
+
+
+_WRITTEN: Mapping[str, Callable[[str], Any]] = {
+    "PN": _name,
+    **dict.fromkeys(_NUMERIC, _number),
+}
 
 
 def _address(found: Found, level: Level, base: str) -> str:

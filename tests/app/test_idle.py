@@ -31,7 +31,7 @@ def steps(data: Path, studies: int) -> dict[str, int]:
     enter(database, studies)
     with database.transaction() as tx:
         add_the_past(tx, studies)
-    database.engine.dispose()
+    database.dispose()
 
     @event.listens_for(database.engine, "connect")
     def _count(raw: Any, _record: object) -> None:
