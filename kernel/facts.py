@@ -108,7 +108,8 @@ class ProcedureStepEnded(Fact):
 class StudyCorrected(Fact):
     """A person said what a study's sender had wrong, or took that back; subject: the study.
 
-    `what` names patient, accession or demographics; `same_person` is false where the images were
+    `what` names patient, accession or demographics, or images: some alone, which name a patient of
+    their own, are shown as another's; `same_person` is false where the images were
     made of somebody else than was shown before.
     """
 

@@ -275,7 +275,7 @@ _INSERT: Mapping[Table, Prepared] = {
     for table, columns in _COLUMNS.items()
 }
 # Statements are made once: the database layer then finds them compiled.
-# A correction changes what a study is shown as, never what its next instance has to agree with.
+# A correction adds whom the next instance may name, and takes nothing away.
 _RECEIVED = func.coalesce(STUDIES.c.received_patient_ref, STUDIES.c.patient_ref)
 _OWNER = (
     select(
@@ -359,11 +359,22 @@ def _naming_others(arrivals: Sequence[Arrived], known: Known) -> frozenset[NewIn
 
 def _misfiled(tx: Transaction, others: Set[NewInstance], known: Known) -> frozenset[NewInstance]:
     """Return those of them whose study is another person's."""
-    pairs = {(known.owner(row.study_uid), row.patient_ref) for row in others}
-    apart = {pair for pair in pairs if not may_be_one(tx, *pair)}
-    return frozenset(
-        row for row in others if (known.owner(row.study_uid), row.patient_ref) in apart
-    )
+    pairs = {(row.study_uid, row.patient_ref) for row in others}
+    apart = {(uid, ref) for uid, ref in pairs if not may_be_of(tx, uid, known.owner(uid), ref)}
+    return frozenset(row for row in others if (row.study_uid, row.patient_ref) in apart)
+
+
+def may_be_of(tx: Transaction, study_uid: str, owner: str, ref: str) -> bool:
+    """Say whether an instance that names a patient may be of a study.
+
+    It may if the two do not contradict each other, be it the patient for whom the study was
+    received or the one whom a person says it is of.
+    """
+    if may_be_one(tx, owner, ref):
+        return True
+    shown_as = select(STUDIES.c.patient_ref).where(STUDIES.c.study_uid == study_uid)
+    whose = tx.execute(shown_as).scalar()
+    return whose is not None and whose != owner and may_be_one(tx, whose, ref)
 
 
 def _named(

@@ -31,7 +31,7 @@ from storage.correction import (
 )
 from storage.engine import Transaction
 from storage.patients import get, registered
-from storage.tables.archive import STUDIES
+from storage.tables.archive import INSTANCE_PATIENTS, STUDIES
 from storage.tables.corrections import CORRECTIONS
 from storage.tables.patients import PATIENTS
 
@@ -211,6 +211,7 @@ def _note(tx: Transaction, action: str, correction: Correction, actor: Actor) ->
 def _bring_in(tx: Transaction, changed: Correction, actor: Actor) -> None:
     """Derive again what one correction, made or withdrawn, touches."""
     touched: Iterable[str]
+    refs = {changed.subject}
     match changed.kind:
         case Kind.MERGE:
             refs = _merge(tx, changed.subject)
@@ -223,9 +224,17 @@ def _bring_in(tx: Transaction, changed: Correction, actor: Actor) -> None:
             return
         case _:
             touched = [changed.subject]
+            kept_aside.look_again(tx, (), touched)
     merged = merges(_merges(tx))
-    for study_uid in sorted(touched):
-        _derive(tx, study_uid, merged, changed, actor)
+    told = {each for each in sorted(touched) if _derive(tx, each, merged, changed, actor)}
+    for study_uid in sorted(_naming(tx, refs) - told):
+        _tell(tx, study_uid, ["images"], changed, actor)
+
+
+def _naming(tx: Transaction, refs: Iterable[str]) -> set[str]:
+    """Return the studies of others in which images name some patients."""
+    found = select(INSTANCE_PATIENTS.c.study_uid).where(INSTANCE_PATIENTS.c.patient_ref.in_(refs))
+    return set(tx.execute(found.distinct()).scalars())
 
 
 def _merge(tx: Transaction, ref: str) -> set[str]:
@@ -292,7 +301,8 @@ def _derive(
     merged: Mapping[str, str],
     changed: Correction,
     actor: Actor,
-) -> None:
+) -> bool:
+    """Derive again how a study is shown; say whether that is another way than before."""
     row = _study(tx, study_uid)
     received = Identity(
         row["received_patient_ref"] or row["patient_ref"],
@@ -311,28 +321,24 @@ def _derive(
             corrected_at=tx.at if now != received or described else None,
         )
     )
-    before = Identity(row["patient_ref"], row["accession"])
-    if now != before or changed.kind is Kind.DEMOGRAPHICS:
-        _tell(tx, study_uid, now, before, changed, actor)
+    what = _what(now, Identity(row["patient_ref"], row["accession"]), changed)
+    if what:
+        _tell(tx, study_uid, what, changed, actor)
+    return bool(what)
+
+
+def _what(now: Identity, before: Identity, changed: Correction) -> list[str]:
+    said = (
+        ("patient", now.patient_ref != before.patient_ref),
+        ("accession", now.accession != before.accession),
+        ("demographics", changed.kind is Kind.DEMOGRAPHICS),
+    )
+    return [name for name, differs in said if differs]
 
 
 def _tell(
-    tx: Transaction,
-    study_uid: str,
-    now: Identity,
-    before: Identity,
-    changed: Correction,
-    actor: Actor,
+    tx: Transaction, study_uid: str, what: list[str], changed: Correction, actor: Actor
 ) -> None:
-    what = [
-        name
-        for name, differs in (
-            ("patient", now.patient_ref != before.patient_ref),
-            ("accession", now.accession != before.accession),
-            ("demographics", changed.kind is Kind.DEMOGRAPHICS),
-        )
-        if differs
-    ]
     outbox.append(
         tx,
         StudyCorrected(

@@ -12,13 +12,12 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, func, insert, null, select, update
 
 from storage import corrections
-from storage.arrivals import Admission, Admitted, Conflict
+from storage.arrivals import Admission, Admitted, Conflict, may_be_of
 from storage.engine import Transaction
 from storage.journal import Place
-from storage.patients import may_be_one
 from storage.tables.archive import ARRIVALS, INSTANCES, PACKS, STUDIES
 
-REASON = "its patient and the study's are one person by a correction"
+REASON = "by a correction its patient and the study's are one person"
 _DUE_LIMIT = 200
 
 
@@ -83,7 +82,11 @@ def fits(tx: Transaction, waiting: Waiting) -> bool:
     row = tx.execute(select(ARRIVALS.c.segment).where(quarantined).with_for_update()).first()
     owner = func.coalesce(STUDIES.c.received_patient_ref, STUDIES.c.patient_ref)
     whose = tx.execute(select(owner).where(STUDIES.c.study_uid == waiting.study_uid)).scalar()
-    fit = row is not None and whose is not None and may_be_one(tx, whose, waiting.patient_ref)
+    fit = (
+        row is not None
+        and whose is not None
+        and may_be_of(tx, waiting.study_uid, whose, waiting.patient_ref)
+    )
     if not fit:
         _wait(tx, waiting)
     return fit

@@ -161,7 +161,10 @@ class _OfStudy:
         own = get(self._tx, named).ref
         if self._moved or own == self._whole.ref:
             return False
-        return own != named or not may_be_one(self._tx, self.received, named)
+        if own != named:
+            return True
+        whose = {self.received, self._whole.ref}
+        return not any(may_be_one(self._tx, each, named) for each in sorted(whose))
 
     def _accession(self) -> str | None:
         now, received = self._row["accession"], self._row["received_accession"]

@@ -131,6 +131,7 @@ INSTANCE_PATIENTS = Table(
         comment="whom it names; no row: the patient whom the first of its study named",
     ),
     Index("ix_instance_patients_study_uid", "study_uid", "patient_ref"),
+    Index("ix_instance_patients_patient_ref", "patient_ref", "study_uid"),
 )
 
 ARRIVALS = Table(

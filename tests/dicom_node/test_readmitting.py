@@ -28,6 +28,7 @@ from storage.objects import LocalObjects
 from storage.packs import Packer, verify_packs
 from storage.purge import Purger
 from storage.retention import Keeping, Reason, Retention
+from storage.shown import of_others
 from tests.dicom_node.samples import ROOT, a_slice, a_source, as_file, as_sent
 
 BY = Actor("user:clerk", Role.ADMINISTRATOR)
@@ -196,6 +197,24 @@ def test_who_was_kept_apart_and_is_not_any_more(room: Room) -> None:
     room.withdraw(apart)
     room.turn()
     assert (room.kept_aside(), len(room.held())) == ([], 2)
+
+
+def test_a_study_moved_to_whom_an_instance_names_takes_it(room: Room) -> None:
+    room.store(named("P1", 1))
+    assert room.store(named("P9", 2)) is Outcome.CONFLICTING
+    room.turn()
+    with room.database.transaction() as tx:
+        (right,) = patients.find(tx, "P9")
+        made = corrections.move_study(tx, STUDY, right.ref, reason="wrong line", actor=BY)
+    room.turn()
+    assert (room.kept_aside(), len(room.held())) == ([], 2)
+    shown = shown_of(room.archive, STUDY)
+    assert shown is not None
+    assert shown.of(f"{STUDY}.1.2") is None
+    room.withdraw(made)
+    assert shown_of(room.archive, STUDY) is None
+    with room.database.reading() as tx:
+        assert of_others(tx, STUDY) == 1
 
 
 def test_other_bytes_stay_where_they_are(room: Room) -> None:

@@ -16,7 +16,7 @@ from storage import archive, audit, corrections, outbox, patients
 from storage.correction import Correction, CorrectionRefused, Kind, MergeCycle, ReasonMissing
 from storage.engine import Database, Transaction
 from storage.journal import Place
-from storage.shown import Shown, study_shown
+from storage.shown import Shown, of_others, study_shown
 from tests.services.migrated import migrate
 from tests.storage.test_archive import new_instance
 
@@ -120,12 +120,36 @@ def test_a_moved_study_still_takes_what_its_device_sends_and_no_other(base: Data
         corrections.move_study(tx, "1.2.4", right, reason="wrong line picked", actor=BY)
         assert a_study(tx, "1.2.4", "P1", instance=2) is archive.Admission.STORED
         assert a_study(tx, "1.2.4", "P7", instance=3) is archive.Admission.QUARANTINED
+        assert a_study(tx, "1.2.4", "P9", instance=4) is archive.Admission.STORED
         assert seen(tx, "1.2.4")[0] == right
         facts = told(tx, "1.2.4")
         shown = most(tx, "1.2.4")
+        whole = study_shown(tx, "1.2.4")
     assert [(fact.what, fact.same_person) for fact in facts] == [(["patient"], False)]
     assert shown is not None
     assert shown.another_person
+    assert whole is not None
+    assert whole.of("1.2.4.1.4") is None
+
+
+def test_who_reads_is_told_of_images_that_are_another_patients_again(base: Database) -> None:
+    with base.transaction() as tx:
+        stays, goes = a_patient(tx, "P1"), a_patient(tx, "P2")
+        a_study(tx, "1.2.7", "P1")
+        made = corrections.merge(tx, goes, stays, reason=WHY, actor=BY)
+        a_study(tx, "1.2.7", "P2", instance=2)
+        assert (told(tx, "1.2.7"), of_others(tx, "1.2.7")) == ([], 0)
+        corrections.withdraw(tx, made.number, reason="they are two", actor=BY)
+        assert [fact.what for fact in told(tx, "1.2.7")] == [["images"]]
+        assert of_others(tx, "1.2.7") == 1
+        corrections.correct_patient(tx, goes, {"name": "X^Y"}, reason=WHY, actor=BY)
+        assert [fact.what for fact in told(tx, "1.2.7")] == [["images"], ["images"]]
+        whole = study_shown(tx, "1.2.7")
+    assert whole is not None
+    assert whole.most is None
+    own = whole.of("1.2.7.1.2")
+    assert own is not None
+    assert (own.patient, own.demographics) == (None, {"name": "X^Y"})
 
 
 def test_demographics_go_back_to_what_was_sent(base: Database) -> None:
