@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Table, select, update
+from sqlalchemy import Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from storage import claims
 from storage.engine import Transaction
 from storage.tables.dicom_node import COMMITMENTS_ASKED, NOTICES
 
@@ -48,14 +49,14 @@ def add_notice(tx: Transaction, notice: Notice) -> None:
     _insert(tx, NOTICES, {**values, "state": WAITING, "due_at": tx.at, "ended_at": None})
 
 
-def notices_due(tx: Transaction, *, limit: int = 50) -> list[str]:
+def notices_due(tx: Transaction) -> list[str]:
     """Return the ids of notices that are to be told now."""
-    return _due(tx, NOTICES.c.id, limit)
+    return claims.due(tx, NOTICES.c.id)
 
 
 def claim_notice(tx: Transaction, notice_id: str, *, until: datetime) -> Notice | None:
     """Take a notice that is due, until a moment; None if another has it or it is over."""
-    row = _claimed(tx, NOTICES.c.id, notice_id, until)
+    row = claims.claim(tx, NOTICES.c.id, notice_id, until=until)
     if row is None:
         return None
     return Notice(**{name: row[name] for name in Notice.__dataclass_fields__})
@@ -83,16 +84,16 @@ def add_asked(tx: Transaction, asked: CommitmentAsked) -> None:
     _insert(tx, COMMITMENTS_ASKED, {**values, "due_at": tx.at, "ended_at": None})
 
 
-def asked_due(tx: Transaction, *, limit: int = 50) -> list[str]:
+def asked_due(tx: Transaction) -> list[str]:
     """Return the transactions that are to be asked, or asked again, now."""
-    return _due(tx, COMMITMENTS_ASKED.c.transaction_uid, limit)
+    return claims.due(tx, COMMITMENTS_ASKED.c.transaction_uid)
 
 
 def claim_asked(
     tx: Transaction, transaction_uid: str, *, until: datetime
 ) -> CommitmentAsked | None:
     """Take a transaction that is due, until a moment; None if another has it or it is over."""
-    row = _claimed(tx, COMMITMENTS_ASKED.c.transaction_uid, transaction_uid, until)
+    row = claims.claim(tx, COMMITMENTS_ASKED.c.transaction_uid, transaction_uid, until=until)
     return None if row is None else _asked(row)
 
 
@@ -138,27 +139,6 @@ def end_asked(
 def _insert(tx: Transaction, table: Table, values: Mapping[str, Any]) -> None:
     dialect = sqlite if tx.dialect == "sqlite" else postgresql
     tx.execute(dialect.insert(table).values(**values).on_conflict_do_nothing())
-
-
-def _due(tx: Transaction, key: Column[str], limit: int) -> list[str]:
-    due_at = key.table.c.due_at
-    return list(
-        tx.execute(select(key).where(due_at <= tx.at).order_by(due_at).limit(limit)).scalars()
-    )
-
-
-def _claimed(
-    tx: Transaction, key: Column[str], value: str, until: datetime
-) -> Mapping[Any, Any] | None:
-    table = key.table
-    claimed = tx.execute(
-        update(table)
-        .where(key == value, table.c.due_at <= tx.at)
-        .values(due_at=until, attempts=table.c.attempts + 1)
-    )
-    if not claimed.rowcount:
-        return None
-    return tx.execute(select(table).where(key == value)).mappings().one()
 
 
 def _asked(row: Mapping[Any, Any]) -> CommitmentAsked:

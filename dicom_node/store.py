@@ -13,6 +13,7 @@ from dicom_node.commitments import ASKED, Commitment
 from dicom_node.errors import StepUnknown
 from dicom_node.orders import CANCELLED, RECEIVED, UNPERFORMED, ScheduledStep, StepsWanted
 from dicom_node.peers import Peer
+from storage import claims
 from storage.archive_find import ASKER, Scope
 from storage.engine import Transaction
 from storage.tables.dicom_node import (
@@ -224,28 +225,15 @@ def add_commitment(tx: Transaction, commitment: Commitment) -> Commitment:
     return _commitment(found.mappings().one())
 
 
-def commitments_due(tx: Transaction, *, limit: int = 50) -> list[str]:
+def commitments_due(tx: Transaction) -> list[str]:
     """Return the ids of commitments that are to be reported now."""
-    due = (
-        select(COMMITMENTS.c.id)
-        .where(COMMITMENTS.c.due_at <= tx.at)
-        .order_by(COMMITMENTS.c.due_at)
-        .limit(limit)
-    )
-    return list(tx.execute(due).scalars())
+    return claims.due(tx, COMMITMENTS.c.id)
 
 
 def claim_commitment(tx: Transaction, commitment_id: str, *, until: datetime) -> Commitment | None:
     """Take a commitment that is due, until a moment; None if another has it or it is over."""
-    claimed = tx.execute(
-        update(COMMITMENTS)
-        .where(COMMITMENTS.c.id == commitment_id, COMMITMENTS.c.due_at <= tx.at)
-        .values(due_at=until, attempts=COMMITMENTS.c.attempts + 1)
-    )
-    if not claimed.rowcount:
-        return None
-    found = tx.execute(select(COMMITMENTS).where(COMMITMENTS.c.id == commitment_id))
-    return _commitment(found.mappings().one())
+    row = claims.claim(tx, COMMITMENTS.c.id, commitment_id, until=until)
+    return None if row is None else _commitment(row)
 
 
 def postpone_commitment(tx: Transaction, commitment_id: str, *, due_at: datetime) -> None:
@@ -284,26 +272,15 @@ def plan_metadata(tx: Transaction, study_uid: str, manifest_version: int) -> Non
     )
 
 
-def metadata_due(tx: Transaction, *, limit: int = 50) -> list[str]:
+def metadata_due(tx: Transaction) -> list[str]:
     """Return the studies whose metadata are to be prepared now."""
-    due = (
-        select(METADATA_DUE.c.study_uid)
-        .where(METADATA_DUE.c.due_at <= tx.at)
-        .order_by(METADATA_DUE.c.due_at)
-        .limit(limit)
-    )
-    return list(tx.execute(due).scalars())
+    return claims.due(tx, METADATA_DUE.c.study_uid)
 
 
 def claim_metadata(tx: Transaction, study_uid: str, *, until: datetime) -> tuple[int, int] | None:
     """Take a study that is due, until a moment; return (manifest version, attempt) if it was."""
-    claimed = tx.execute(
-        update(METADATA_DUE)
-        .where(METADATA_DUE.c.study_uid == study_uid, METADATA_DUE.c.due_at <= tx.at)
-        .values(due_at=until, attempts=METADATA_DUE.c.attempts + 1)
-        .returning(METADATA_DUE.c.manifest_version, METADATA_DUE.c.attempts)
-    ).first()
-    return None if claimed is None else (claimed.manifest_version, claimed.attempts)
+    row = claims.claim(tx, METADATA_DUE.c.study_uid, study_uid, until=until)
+    return None if row is None else (row["manifest_version"], row["attempts"])
 
 
 def end_metadata(tx: Transaction, study_uid: str, manifest_version: int) -> None:

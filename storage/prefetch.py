@@ -7,11 +7,12 @@ a few times and then left to whoever opens the study.
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.errors import NotFound
 from kernel.facts import CaseOpened, Fact
+from storage import claims
 from storage.cache import PackCache
 from storage.engine import Database, Transaction
 from storage.hidden import STUDY_SHOWN
@@ -69,13 +70,7 @@ class Prefetch:
 
     def due(self, tx: Transaction) -> list[str]:
         """Return the studies that are to be fetched now."""
-        query = (
-            select(PREFETCHES.c.study_uid)
-            .where(PREFETCHES.c.due_at <= tx.at)
-            .order_by(PREFETCHES.c.due_at)
-            .limit(_DUE_LIMIT)
-        )
-        return list(tx.execute(query).scalars())
+        return claims.due(tx, PREFETCHES.c.study_uid, limit=_DUE_LIMIT)
 
     def fetch(self, study_uid: str) -> None:
         """Have the packs of a study at hand; called again, it finds them there."""
@@ -111,12 +106,8 @@ def _claimed(tx: Transaction, study_uid: str) -> bool:
             PREFETCHES.c.study_uid == study_uid, PREFETCHES.c.attempts >= ATTEMPTS
         )
     )
-    done = tx.execute(
-        update(PREFETCHES)
-        .where(PREFETCHES.c.study_uid == study_uid, PREFETCHES.c.due_at <= tx.at)
-        .values(due_at=tx.at + LEASE, attempts=PREFETCHES.c.attempts + 1)
-    )
-    return done.rowcount == 1
+    taken = claims.claim(tx, PREFETCHES.c.study_uid, study_uid, until=tx.at + LEASE)
+    return taken is not None
 
 
 def _day(told: str) -> date | None:

@@ -16,7 +16,7 @@ from sqlalchemy import Column, ColumnElement, Table, and_, exists, false, or_, s
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.ids import derived
-from storage import patients
+from storage import claims, patients
 from storage.engine import Transaction
 from storage.tables.archive import STUDIES
 from storage.tables.priors import PRIOR_SEARCHES, PRIOR_STUDIES
@@ -156,7 +156,7 @@ def claim_search(tx: Transaction, id: str, *, until: datetime, at_once: int) -> 
     if id not in searches_due(tx, at_once=at_once):
         return None
     asking = Standing(PriorState.COMING, "priors.asking", "It is being asked.")
-    row = _claimed(tx, PRIOR_SEARCHES.c.id, id, until, _told(asking))
+    row = claims.claim(tx, PRIOR_SEARCHES.c.id, id, until=until, told=_told(asking))
     return None if row is None else _search(row)
 
 
@@ -215,7 +215,7 @@ def claim_fetch(tx: Transaction, study_uid: str, *, until: datetime, at_once: in
     if study_uid not in fetches_due(tx, at_once=at_once):
         return None
     coming = Standing(PriorState.COMING, "priors.coming", "The peer is asked to send it.")
-    row = _claimed(tx, PRIOR_STUDIES.c.study_uid, study_uid, until, _told(coming))
+    row = claims.claim(tx, PRIOR_STUDIES.c.study_uid, study_uid, until=until, told=_told(coming))
     return None if row is None else _prior(row)
 
 
@@ -340,20 +340,6 @@ def _busy(tx: Transaction) -> list[str]:
         for table in (PRIOR_SEARCHES, PRIOR_STUDIES)
     ]
     return sorted(set(tx.execute(union(*at_work)).scalars()))
-
-
-def _claimed(
-    tx: Transaction, key: Column[str], value: str, until: datetime, told: Mapping[str, str]
-) -> Mapping[Any, Any] | None:
-    table = key.table
-    done = tx.execute(
-        update(table)
-        .where(key == value, table.c.due_at <= tx.at)
-        .values(due_at=until, attempts=table.c.attempts + 1, **told)
-    )
-    if not done.rowcount:
-        return None
-    return tx.execute(select(table).where(key == value)).mappings().one()
 
 
 def _note(

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.errors import Transient
 from kernel.people import ENGINE
-from storage import audit
+from storage import audit, claims
 from storage.archive import InstanceDamaged
 from storage.engine import Database, Transaction
 from storage.journal import Place
@@ -104,8 +104,7 @@ class Purger:
 
     def removable(self, tx: Transaction) -> list[str]:
         """Return the keys of the objects whose turn to go has come."""
-        query = select(REMOVALS.c.object_key).where(REMOVALS.c.due_at <= tx.at)
-        return list(tx.execute(query.order_by(REMOVALS.c.due_at).limit(_DUE_LIMIT)).scalars())
+        return claims.due(tx, REMOVALS.c.object_key, limit=_DUE_LIMIT)
 
     def purge(self, number: str) -> None:
         """Purge one withdrawal if it is due; done twice, it is done once."""
@@ -126,8 +125,7 @@ class Purger:
         """Remove an object that nothing points to; done twice, it is done once."""
         listed = REMOVALS.c.object_key == key
         with self._database.transaction() as tx:
-            due = update(REMOVALS).where(listed, REMOVALS.c.due_at <= tx.at)
-            if tx.execute(due.values(due_at=tx.at + LEASE)).rowcount != 1:
+            if claims.claim(tx, REMOVALS.c.object_key, key, until=tx.at + LEASE) is None:
                 return
             used = tx.execute(select(PACKS.c.pack_key).where(PACKS.c.pack_key == key)).first()
         if used is None:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Select, delete, func, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from storage import claims
 from storage.engine import Transaction
 from storage.retention import Reason
 from storage.tables.archive import INSTANCES
@@ -101,22 +102,14 @@ def unread(tx: Transaction) -> list[str]:
 
 def claim(tx: Transaction, instance_uid: str, *, until: datetime) -> KeyObject | None:
     """Take a key object that is due, until a moment; None if another has it or it is done."""
-    table = KEY_OBJECTS
-    mine = (table.c.instance_uid == instance_uid, table.c.due_at <= tx.at)
-    done = tx.execute(
-        update(table).where(*mine).values(due_at=until, attempts=table.c.attempts + 1)
-    )
-    return find(tx, instance_uid) if done.rowcount else None
+    return _key_object(claims.claim(tx, KEY_OBJECTS.c.instance_uid, instance_uid, until=until))
 
 
 def find(tx: Transaction, instance_uid: str) -> KeyObject | None:
     """Return a key object, None if there is none."""
     table = KEY_OBJECTS
     query = select(table).where(table.c.instance_uid == instance_uid)
-    row = tx.execute(query).mappings().first()
-    if row is None:
-        return None
-    return KeyObject(**{name: row[name] for name in KeyObject.__dataclass_fields__})
+    return _key_object(tx.execute(query).mappings().first())
 
 
 def note_read(
@@ -277,9 +270,13 @@ def _here(wanted: Any = REJECTED_INSTANCES.c.note_uid) -> Select[Any]:
 
 
 def _due(tx: Transaction, *, read: bool) -> list[str]:
-    table = KEY_OBJECTS
-    query = select(table.c.instance_uid).where(table.c.due_at <= tx.at, table.c.read.is_(read))
-    return list(tx.execute(query.order_by(table.c.due_at).limit(_DUE_LIMIT)).scalars())
+    return claims.due(tx, KEY_OBJECTS.c.instance_uid, KEY_OBJECTS.c.read.is_(read))
+
+
+def _key_object(row: Mapping[Any, Any] | None) -> KeyObject | None:
+    if row is None:
+        return None
+    return KeyObject(**{name: row[name] for name in KeyObject.__dataclass_fields__})
 
 
 def _insert(tx: Transaction, table: Any) -> Any:

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from storage import claims
 from storage.engine import Transaction
 from storage.tables.archive import EXAMINATIONS, INSTANCES, REMARKS
 
@@ -53,24 +54,13 @@ def ask_for(tx: Transaction, study_uid: str) -> None:
 
 def due(tx: Transaction) -> list[str]:
     """Return studies that wait to be examined."""
-    found = tx.execute(
-        select(EXAMINATIONS.c.study_uid)
-        .where(EXAMINATIONS.c.due_at <= tx.at)
-        .order_by(EXAMINATIONS.c.due_at)
-        .limit(_DUE_AT_ONCE)
-    )
-    return [row.study_uid for row in found]
+    return claims.due(tx, EXAMINATIONS.c.study_uid, limit=_DUE_AT_ONCE)
 
 
 def claim(tx: Transaction, study_uid: str, *, lease: timedelta) -> datetime | None:
     """Take an examination for a time; return when it was asked for, None if another has it."""
-    taken = tx.execute(
-        update(EXAMINATIONS)
-        .where(EXAMINATIONS.c.study_uid == study_uid, EXAMINATIONS.c.due_at <= tx.at)
-        .values(due_at=tx.at + lease)
-        .returning(EXAMINATIONS.c.asked_at)
-    ).first()
-    return None if taken is None else taken.asked_at
+    taken = claims.claim(tx, EXAMINATIONS.c.study_uid, study_uid, until=tx.at + lease)
+    return None if taken is None else taken["asked_at"]
 
 
 def done(tx: Transaction, study_uid: str, *, asked_at: datetime) -> None:

@@ -14,6 +14,7 @@ from dicom_node.workitems.model import from_model, to_model
 from dicom_node.workitems.subscriber import Breadth, Channel, Subscriber
 from dicom_node.workitems.workitem import FINAL, StepState, Workitem
 from kernel.errors import Transient
+from storage import claims
 from storage.engine import Transaction
 from storage.tables.workitems import (
     REPORTS,
@@ -313,25 +314,15 @@ def surely_told(tx: Transaction, subscriber_id: str, channel: str, *, before: da
     )
 
 
-def due_subscribers(tx: Transaction, *, limit: int = 50) -> list[str]:
+def due_subscribers(tx: Transaction) -> list[str]:
     """Return the application entities that are to be told something now."""
-    query = (
-        select(SUBSCRIBERS.c.id)
-        .where(SUBSCRIBERS.c.due_at <= tx.at, SUBSCRIBERS.c.id.like(f"{Channel.AE}:%"))
-        .order_by(SUBSCRIBERS.c.due_at)
-        .limit(limit)
-    )
-    return list(tx.execute(query).scalars())
+    return claims.due(tx, SUBSCRIBERS.c.id, SUBSCRIBERS.c.id.like(f"{Channel.AE}:%"))
 
 
 def claim_subscriber(tx: Transaction, subscriber_id: str, *, until: datetime) -> Subscriber | None:
     """Take a subscriber that is due, until a moment; None if another has it or nothing waits."""
-    claimed = tx.execute(
-        update(SUBSCRIBERS)
-        .where(SUBSCRIBERS.c.id == subscriber_id, SUBSCRIBERS.c.due_at <= tx.at)
-        .values(due_at=until, attempts=SUBSCRIBERS.c.attempts + 1)
-    )
-    return find_subscriber(tx, subscriber_id) if claimed.rowcount else None
+    row = claims.claim(tx, SUBSCRIBERS.c.id, subscriber_id, until=until)
+    return None if row is None else _subscriber(row)
 
 
 def extend_claim(tx: Transaction, subscriber_id: str, *, until: datetime) -> None:
