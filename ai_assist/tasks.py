@@ -35,10 +35,10 @@ FAULT = "ai_assist.fault"
 
 
 class ReadsInstances(Protocol):
-    """The part of the archive that is needed here."""
+    """The archive, as far as it is needed here; corrections may be applied."""
 
     def read(self, instance_uid: str) -> bytes:
-        """Return the Part 10 file of an instance exactly as it was received."""
+        """Return the Part 10 file of an instance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

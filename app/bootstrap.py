@@ -449,11 +449,12 @@ class Parts:
         from datetime import timedelta
 
         from ai_assist.tasks import TriageWork, due_work
+        from dicom_node.as_shown import AsShown
 
         return due_work(
             TriageWork(
                 database=self.database,
-                archive=self.archive,
+                archive=AsShown(self.archive),
                 objects=self.objects,
                 shelf=self.shelf,
                 lease=timedelta(seconds=self.settings.ai.lease_s),

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Protocol
 
 from kernel.digest import sha256_of
-from kernel.errors import EngineError, NotFound, Refused, Transient
+from kernel.errors import Corrupt, EngineError, NotFound, Refused, Transient
 from kernel.facts import ReportSigned
 from kernel.ids import derived
 from reporting import report as rules
@@ -36,7 +36,7 @@ _SUBJECT_LENGTH = 500
 
 
 class Instances(Protocol):
-    """Reads stored images: `storage.archive.Archive`."""
+    """Reads stored images as they are shown, corrections applied."""
 
     def read(self, instance_uid: str) -> bytes:
         """Return the Part 10 file of an instance."""
@@ -150,12 +150,12 @@ class Signing:
         return pdf
 
     def _header(self, ready: _Ready) -> StudyHeader:
-        """Read the smallest image; where images lie elsewhere right now, ask the index."""
+        """Read the smallest image; where it cannot be had right now, ask the index."""
         if self._instances is not None and ready.manifest.entries:
             smallest = min(ready.manifest.entries, key=lambda entry: entry.length)
             try:
                 return sr.header_of(self._instances.read(smallest.instance_uid))
-            except Transient:
+            except (Transient, Corrupt):
                 return sr.header_from(ready.content, ready.manifest)
         return sr.header_from(ready.content, ready.manifest)
 

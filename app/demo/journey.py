@@ -14,6 +14,7 @@ from app.demo.samples import Follow, Sample, unseen
 from app.orders import Order
 from app.orders import add as add_order
 from app.serving import Ports
+from dicom_node.as_shown import AsShown
 from dicom_node.part10 import split
 from dicom_node.peers import Peer
 from dicom_node.send import Outgoing, SendSettings, send
@@ -86,7 +87,7 @@ class Journey:
         self._passed: dict[str, dict[str, Stage]] = {}
         self._began: dict[str, datetime] = {}
         self._stored: dict[str, tuple[str, ...]] = {}
-        self._signing = Signing(parts.database, parts.objects, parts.archive, parts.trust)
+        self._signing = Signing(parts.database, parts.objects, AsShown(parts.archive), parts.trust)
 
     def run(self, samples: Sequence[Sample], *, read: bool = True) -> Outcome:
         """Send every sample; with `read`, read, sign and complete every case that opens."""

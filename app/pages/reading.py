@@ -295,6 +295,7 @@ def _saved(engine: Engine, opened: OpenedCase, form: Mapping[str, str]) -> Repor
 
 
 def _sign(engine: Engine, opened: OpenedCase, version: int, passphrase: str) -> None:
+    from dicom_node.as_shown import AsShown
     from reporting.sign import Signing  # pyHanko is loaded when the first document is signed
     from reporting.signers.pkcs12 import open_key_file
 
@@ -314,7 +315,7 @@ def _sign(engine: Engine, opened: OpenedCase, version: int, passphrase: str) -> 
                 detail={"version": version, "code": refusal.code},
             )
         raise
-    signing = Signing(engine.database, engine.objects, engine.archive, engine.trust)
+    signing = Signing(engine.database, engine.objects, AsShown(engine.archive), engine.trust)
     signing.sign(report.id, version, signer)
 
 

@@ -21,7 +21,7 @@ from storage.engine import Transaction
 from storage.patients import Patient, Standing
 
 _DESCRIBED = {"name": "PatientName", "sex": "PatientSex", "birth_date": "PatientBirthDate"}
-_QUALIFIERS = tag_of("IssuerOfPatientIDQualifiersSequence")
+_QUALIFIERS = "IssuerOfPatientIDQualifiersSequence"
 
 
 def named(given: Attributes, asker: Asker) -> str | None:
@@ -79,7 +79,7 @@ def _about(tx: Transaction, item: Workitem, standing: Standing | None) -> Workit
         return item
     held, right = dict(item.attributes.by_tag), said_of(standing.patient)
     if standing.is_merged or item.case_id is not None:  # of a reading the registry has the word
-        held.pop(_QUALIFIERS, None)
+        held.pop(tag_of(_QUALIFIERS), None)
     else:
         wrong = {_DESCRIBED[name] for name in standing.described}
         right = [each for each in right if each.keyword in wrong]

@@ -8,13 +8,15 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from app.studies import remarks_of
+from dicom_node.as_shown import AsShown
 from dicom_node.outgoing import shown_of
 from kernel.people import Actor, Role
 from storage import archive, corrections, patients
 from storage.correction import Correction
-from tests.app.clinic import multipart
+from tests.app.clinic import PASSPHRASE, Clinic, multipart
 from tests.app.stocked import ROOT, Stocked, instance_path, slices, stocked_clinic
 from tests.app.test_corrected import ALONE, PARTS, files_of
+from tests.app.test_writing import taken
 from tests.dicom_node.samples import as_file
 
 BY = Actor("user:clerk", Role.ADMINISTRATOR)
@@ -118,3 +120,35 @@ def _taken_back(stocked: Stocked, made: Correction) -> None:
         assert model["00100020"]["Value"] == [OF_A]
     listed = stocked.get(f"instances?StudyInstanceUID={BEGUN}&includefield=PatientID").json()
     assert listed[0]["00100020"]["Value"] == [OF_A]
+
+
+def test_a_report_names_who_stands_for_the_patient(clinic: Clinic) -> None:
+    reader, case = taken(clinic)
+    with clinic.parts.database.transaction() as tx:
+        (goes,) = patients.find(tx, "P-1")
+        stays = patients.register(
+            tx, issuer="CITY", patient_id="C-7", name="Right^Name", sex="F", birth_date=None
+        )
+        corrections.merge(tx, goes.ref, stays, reason="one person", actor=BY)
+    clinic.settle()
+    reader.write(case, "Clear lungs.", "Normal.", then="finalise")
+    assert reader.post(f"/cases/{case.id}/sign", version="1", passphrase=PASSPHRASE).is_redirect
+
+    report = dcmread(BytesIO(reader.get(f"/cases/{case.id}/report/1.dcm").content))
+    assert (report.PatientID, str(report.PatientName)) == ("C-7", "Right^Name")
+    assert report.IssuerOfPatientID == "CITY"
+
+
+def test_what_makes_new_objects_reads_what_is_right(stocked: Stocked) -> None:
+    made = merged(stocked)
+    send(stocked, of_a(1, 4))
+    source = AsShown(stocked.clinic.engine.archive)
+
+    assert dcmread(BytesIO(source.read(f"{STUDY}.1.4"))).PatientID == "P1"
+    kept = stocked.clinic.engine.archive.read(f"{STUDY}.1.1")
+    assert source.read(f"{STUDY}.1.1") == kept
+    with pytest.raises(archive.InstanceUnknown):
+        source.read("1.2.3")
+    with stocked.clinic.parts.database.transaction() as tx:
+        corrections.withdraw(tx, made.number, reason="they are two", actor=BY)
+    assert dcmread(BytesIO(source.read(f"{STUDY}.1.4"))).PatientID == OF_A
