@@ -204,6 +204,26 @@ def standing(tx: Transaction, refs: Iterable[str]) -> dict[str, Standing]:
     return {row["own_ref"]: _standing(row) for row in rows}
 
 
+def one_with(tx: Transaction, refs: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Return for each of some patients all references that are the same person by a merge."""
+    wanted = sorted(set(refs))
+    roots = dict.fromkeys(wanted, "") | {
+        row.ref: row.root for row in tx.execute(_ROOTS, {"refs": wanted})
+    }
+    merged: dict[str, set[str]] = {}
+    for row in tx.execute(_MERGED, {"refs": sorted(set(filter(None, roots.values())))}):
+        merged.setdefault(row.survivor, set()).add(row.ref)
+    return {
+        ref: frozenset({ref, root or ref} | merged.get(root, set())) for ref, root in roots.items()
+    }
+
+
+_ROOTS = select(
+    PATIENTS.c.ref, func.coalesce(PATIENTS.c.survivor, PATIENTS.c.ref).label("root")
+).where(PATIENTS.c.ref.in_(bindparam("refs", expanding=True)))
+_MERGED = select(PATIENTS.c.ref, PATIENTS.c.survivor).where(
+    PATIENTS.c.survivor.in_(bindparam("refs", expanding=True))
+)
 _OWN = PATIENTS.alias("own")
 _STANDING = (
     select(PATIENTS, _OWN.c.ref.label("own_ref"))

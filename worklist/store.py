@@ -15,6 +15,7 @@ from sqlalchemy.engine import RowMapping
 
 from kernel.digest import sha256_of
 from kernel.ids import CaseId, OrganisationId, ReaderId, RequestId
+from storage import patients
 from storage.engine import Transaction
 from storage.tables import UtcDateTime
 from storage.tables.worklist import (
@@ -262,12 +263,19 @@ def put_conflict(tx: Transaction, reader_id: str, patient_ref: str, kind: str) -
 
 
 def in_conflict(tx: Transaction, patient_refs: Iterable[str]) -> dict[str, frozenset[ReaderId]]:
-    """Return for each patient the consultants who may not read them."""
-    query = select(CONFLICTS).where(CONFLICTS.c.patient_ref.in_(set(patient_refs)))
+    """Return for each patient the consultants who may not read them.
+
+    A conflict with one of two who were merged is one with both.
+    """
+    persons = patients.one_with(tx, patient_refs)
+    known_as = sorted({ref for refs in persons.values() for ref in refs})
     found: dict[str, set[ReaderId]] = {}
-    for row in tx.execute(query):
+    for row in tx.execute(select(CONFLICTS).where(CONFLICTS.c.patient_ref.in_(known_as))):
         found.setdefault(row.patient_ref, set()).add(ReaderId(row.reader_id))
-    return {patient: frozenset(readers) for patient, readers in found.items()}
+    return {
+        patient: frozenset().union(*(found.get(ref, frozenset()) for ref in refs))
+        for patient, refs in persons.items()
+    }
 
 
 # Requests and the desk

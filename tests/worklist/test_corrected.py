@@ -123,6 +123,24 @@ def test_a_merge_changes_no_case(room: Room) -> None:
         commands.require_writer(tx, case.id, "r-1")
 
 
+@pytest.mark.parametrize("the_case_goes", [True, False])
+def test_who_may_not_read_a_patient_may_not_read_who_was_merged(
+    room: Room, the_case_goes: bool
+) -> None:
+    room.hire("r-1")
+    room.queue(1)
+    with room.database.transaction() as tx:
+        pair = room_patient(room), other_in(tx)
+        goes, stays = pair if the_case_goes else reversed(pair)
+        made = corrections.merge(tx, goes, stays, reason="two cards", actor=BY)
+    room.do(commands.add_conflict, "r-1", pair[1], kind="treating_doctor")
+    room.offer_all()
+    assert room.case(1).offered_to is None
+    withdraw(room, made)
+    room.offer_all()
+    assert room.case(1).offered_to == "r-1"
+
+
 def room_patient(room: Room) -> str:
     ref = room.case(1).patient_ref
     assert ref == a_new_request(1).patient_ref
