@@ -140,8 +140,9 @@ class Relay:
         for telling in tellings:
             self._hand_over(telling)
         self._aside = self._courtesy.steps_aside()
+        asked = [work for work in self._due_work if not (self._aside and work.can_wait)]
         started = sum(
-            self._start(work) for work in self._due_work if not (self._aside and work.can_wait)
+            self._dispatch.start(work, id) for work, ids in self._look(asked) for id in ids
         )
         self.last_turn_s = monotonic_s()
         return len(tellings) + started
@@ -188,16 +189,24 @@ class Relay:
         """Return how long to doze: to look is felt by those whose instances arrive."""
         return COURTEOUS_PAUSE_S if self._aside else min(LONGEST_PAUSE_S, pause * 1.5)
 
-    def _start(self, work: DueWork) -> int:
-        try:
-            with self._database.reading() as tx:
-                ids = work.due(tx)
-        except EngineError:
-            raise  # the database: nothing else can be asked either
-        except Exception:
-            log.exception("relay.due_failed", work=work.name)
-            return 0
-        return sum(self._dispatch.start(work, id) for id in ids)
+    def _look(self, asked: Iterable[DueWork]) -> list[tuple[DueWork, list[str]]]:
+        """Return what is due of each, in one look: to begin one costs more than to ask in it."""
+        found: list[tuple[DueWork, list[str]]] = []
+        rest = iter(asked)
+        work = failed = None
+        while True:
+            try:
+                with self._database.reading() as tx:
+                    for work in rest:
+                        found.append((work, work.due(tx)))
+                return found
+            except EngineError:
+                raise  # the database: nothing else can be asked either
+            except Exception:
+                if work is None or work is failed:
+                    raise  # not what was asked, but to look
+                log.exception("relay.due_failed", work=work.name)
+                failed = work  # which spoils the look; another one asks the rest
 
     def _hand_over(self, telling: Telling) -> None:
         try:
