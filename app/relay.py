@@ -21,7 +21,7 @@ from storage.outbox import Telling
 from storage.work import DueWork, Queue, Reactions
 
 SHORTEST_PAUSE_S = 0.01
-LONGEST_PAUSE_S = 0.4
+LONGEST_PAUSE_S = 1.0
 COURTEOUS_PAUSE_S = 2.0
 FAULT_PAUSE_S = 2.0
 STANDS_AFTER_S = 30.0
