@@ -1,9 +1,9 @@
 """Admitting instances whose bytes are durable: header and place become rows of the index."""
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 from dicom_node.errors import Unreadable, UnreadableReason
 from dicom_node.headers import InstanceHeader
@@ -22,11 +22,10 @@ from storage.patients import Patient
 _MAX_SOURCE = 80
 _MAX_ACTOR = 80
 _MAX_TITLE = 16
-_MAX_REFS = 1024
+_MAX_REFS = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """One instance that is durable and has a readable header."""
 
     header: InstanceHeader

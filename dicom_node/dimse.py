@@ -9,6 +9,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 from dicom_node.errors import ProtocolBroken
 from dicom_node.pdu import AbortReason
@@ -19,6 +20,9 @@ NO_DATA_SET = 0x0101
 _DATA_SET = 0x0001
 _RESPONSE = 0x8000
 _MAX_TEXT = 64
+_HEAD = struct.Struct("<HHI")
+_NUMBER = struct.Struct("<HHIH")
+_LONG = struct.Struct("<HHII")
 
 
 class Command(IntEnum):
@@ -65,8 +69,7 @@ class Element(IntEnum):
     MOVE_ORIGINATOR_MESSAGE = 0x1031
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A request message as far as this node looks at it.
 
     `responded_to` is the message that a C-CANCEL names; 0 in every other command.
@@ -147,14 +150,18 @@ def parse_request(data: bytes | bytearray) -> Request:
     command = _number(elements, Element.COMMAND_FIELD)
     if command & _RESPONSE:
         raise ProtocolBroken(AbortReason.UNEXPECTED_PARAMETER, "a response came without a request")
+    message_id = _number(elements, Element.MESSAGE_ID) if command != Command.C_CANCEL_RQ else 0
+    has_data_set = _number(elements, Element.DATA_SET_TYPE) != NO_DATA_SET
+    sop_class = _uid(elements, Element.AFFECTED_SOP_CLASS)
+    instance = _uid(elements, Element.AFFECTED_SOP_INSTANCE)
+    if command == Command.C_STORE_RQ and sop_class and instance:  # the rest is of other requests
+        return Request(command, message_id, has_data_set, sop_class, instance)
     return Request(
         command=command,
-        message_id=_number(elements, Element.MESSAGE_ID) if command != Command.C_CANCEL_RQ else 0,
-        has_data_set=_number(elements, Element.DATA_SET_TYPE) != NO_DATA_SET,
-        sop_class_uid=_uid(elements, Element.AFFECTED_SOP_CLASS)
-        or _uid(elements, Element.REQUESTED_SOP_CLASS),
-        sop_instance_uid=_uid(elements, Element.AFFECTED_SOP_INSTANCE)
-        or _uid(elements, Element.REQUESTED_SOP_INSTANCE),
+        message_id=message_id,
+        has_data_set=has_data_set,
+        sop_class_uid=sop_class or _uid(elements, Element.REQUESTED_SOP_CLASS),
+        sop_instance_uid=instance or _uid(elements, Element.REQUESTED_SOP_INSTANCE),
         responded_to=_number_if_told(elements, Element.RESPONDED_TO),
         move_destination=elements.get(Element.MOVE_DESTINATION, b"")
         .decode("ascii", "replace")
@@ -253,21 +260,21 @@ def response(
 
 def _command_set(parts: list[bytes]) -> bytes:
     body = b"".join(parts)
-    return _element(Element.GROUP_LENGTH, struct.pack("<I", len(body))) + body
+    return _LONG.pack(0, Element.GROUP_LENGTH, 4, len(body)) + body
 
 
 def _elements(data: bytes) -> dict[int, bytes]:
     elements: dict[int, bytes] = {}
-    position = 0
-    while position < len(data):
-        if position + 8 > len(data):
+    position, end, head = 0, len(data), _HEAD.unpack_from
+    while position < end:
+        if position + 8 > end:
             raise ProtocolBroken(AbortReason.INVALID_PARAMETER, "a command set is cut short")
-        group, element, length = struct.unpack_from("<HHI", data, position)
-        position += 8
-        if group != 0 or length > len(data) - position:
+        group, element, length = head(data, position)
+        start = position + 8
+        position = start + length
+        if group != 0 or position > end:
             raise ProtocolBroken(AbortReason.INVALID_PARAMETER, "a command set leads out of itself")
-        elements[element] = data[position : position + length]
-        position += length
+        elements[element] = data[start:position]
     return elements
 
 
@@ -293,14 +300,12 @@ def _uid(elements: Mapping[int, bytes], element: Element) -> str:
     return elements.get(element, b"").decode("ascii", "replace").strip("\0 ")
 
 
-def _element(element: int, value: bytes) -> bytes:
-    return struct.pack("<HHI", 0, element, len(value)) + value
-
-
 def _number_element(element: int, value: int) -> bytes:
-    return _element(element, struct.pack("<H", value))
+    return _NUMBER.pack(0, element, 2, value)
 
 
 def _text_element(element: int, text: str, padding: bytes) -> bytes:
     raw = text.encode("ascii", "replace")[:_MAX_TEXT]
-    return _element(element, raw + padding * (len(raw) % 2))
+    if len(raw) % 2:
+        raw += padding
+    return _HEAD.pack(0, element, len(raw)) + raw

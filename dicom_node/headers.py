@@ -8,7 +8,6 @@ DICOM PS3.3 sections C.7.1.1, C.7.2.1, C.7.3.1, C.7.6.3 and C.12.1; PS3.6 sectio
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from enum import IntEnum
 from functools import lru_cache
@@ -32,8 +31,9 @@ MAX_NAME = 400
 MAX_TEXT = 64
 MAX_CODE = 16
 MAX_DATE = 8
-_MAX_REPEATED = 4096
-_MAX_SERIES = 256
+# Of the series that come just now; more would be memory that nothing is found in.
+_MAX_REPEATED = 512
+_MAX_SERIES = 64
 _MAX_REPEATED_BYTES = 4096
 _DIGEST_TAIL = 17
 _MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
@@ -70,6 +70,10 @@ class _Tag(IntEnum):
 
 _WANTED = frozenset(int(tag) for tag in _Tag)
 # Hashed and compared as plain numbers: members of an enumeration are slower at that.
+_INSTANCE_UID = int(_Tag.SOP_INSTANCE_UID)
+_CHARACTER_SET = int(_Tag.SPECIFIC_CHARACTER_SET)
+_INSTANCE_NUMBER = int(_Tag.INSTANCE_NUMBER)
+_ROWS, _COLUMNS, _FRAMES = int(_Tag.ROWS), int(_Tag.COLUMNS), int(_Tag.NUMBER_OF_FRAMES)
 _OF_SERIES = tuple(
     int(tag)
     for tag in _Tag
@@ -86,8 +90,7 @@ _ABSENT = (b"",) * len(_OF_SERIES)
 _LAST = int(_Tag.COLUMNS)
 
 
-@dataclass(frozen=True, slots=True)
-class Defaults:
+class Defaults(NamedTuple):
     """What is assumed of a device's data sets where they are silent.
 
     `issuer` stands for an absent (0010,0021), `character_set` for an absent (0008,0005).
@@ -181,11 +184,11 @@ def _header(
     common = (_common if repeats else _common.__wrapped__)(values, transfer_syntax_uid, defaults)
     big = is_big_endian(transfer_syntax_uid)
     own = (
-        _uid(found, _Tag.SOP_INSTANCE_UID),
-        _text(found, _Tag.INSTANCE_NUMBER, _charset(found, defaults))[:MAX_CODE],
-        _unsigned(found, _Tag.ROWS, big),
-        _unsigned(found, _Tag.COLUMNS, big),
-        max(1, _integer(found, _Tag.NUMBER_OF_FRAMES) or 1),
+        _uid(found, _INSTANCE_UID),
+        _text(found, _INSTANCE_NUMBER, _charset(found, defaults))[:MAX_CODE],
+        _unsigned(found, _ROWS, big),
+        _unsigned(found, _COLUMNS, big),
+        max(1, _integer(found, _FRAMES) or 1) if _FRAMES in found else 1,
     )
     return InstanceHeader._make(common + own)
 
@@ -227,7 +230,7 @@ def _common(
 
 
 def _charset(found: Mapping[int, bytes], defaults: Defaults) -> CharacterSet:
-    named = found.get(_Tag.SPECIFIC_CHARACTER_SET, b"")[:MAX_NAME]
+    named = found.get(_CHARACTER_SET, b"")[:MAX_NAME]
     return _charset_of(named, defaults.character_set)
 
 
@@ -252,18 +255,21 @@ def _identity(
     return patient_id, issuer or defaults.issuer
 
 
-def _uid(found: Mapping[int, bytes], tag: _Tag) -> str:
+def _uid(found: Mapping[int, bytes], tag: int) -> str:
     raw = found.get(tag, b"").strip(b"\0 ")
-    name = tag.name.lower().replace("_", " ")
-    if not raw:
-        raise Unreadable(UnreadableReason.UID_MISSING, f"the data set has no {name}")
     uid = _uid_of(raw[: MAX_IDENTIFIER + 1])
     if uid is None:
-        raise Unreadable(UnreadableReason.UID_INVALID, f"the {name} is not a UID")
+        raise _no_uid(raw, _Tag(tag).name.lower().replace("_", " "))
     return uid
 
 
-def _text(found: Mapping[int, bytes], tag: _Tag, charset: CharacterSet) -> str:
+def _no_uid(raw: bytes, name: str) -> Unreadable:
+    if not raw:
+        return Unreadable(UnreadableReason.UID_MISSING, f"the data set has no {name}")
+    return Unreadable(UnreadableReason.UID_INVALID, f"the {name} is not a UID")
+
+
+def _text(found: Mapping[int, bytes], tag: int, charset: CharacterSet) -> str:
     raw = found.get(tag)
     if not raw:
         return ""
@@ -278,7 +284,6 @@ def _plain(raw: bytes) -> str:
     return _CONTROL.sub(" ", raw.decode("ascii")).strip()
 
 
-@lru_cache(maxsize=_MAX_REPEATED)
 def _uid_of(raw: bytes) -> str | None:
     uid = raw.decode("ascii", "replace")
     return uid if is_uid(uid) else None
@@ -313,7 +318,7 @@ def calendar_date(text: str) -> date | None:
         return None
 
 
-def _integer(found: Mapping[int, bytes], tag: _Tag) -> int | None:
+def _integer(found: Mapping[int, bytes], tag: int) -> int | None:
     """Return an integer string (VR IS); the first value of several, None where it is none."""
     raw = found.get(tag, b"").split(b"\\")[0].strip(b"\0 ")
     try:
@@ -323,6 +328,6 @@ def _integer(found: Mapping[int, bytes], tag: _Tag) -> int | None:
     return value if -_INT32 <= value < _INT32 else None
 
 
-def _unsigned(found: Mapping[int, bytes], tag: _Tag, big_endian: bool) -> int | None:
+def _unsigned(found: Mapping[int, bytes], tag: int, big_endian: bool) -> int | None:
     raw = found.get(tag, b"")
     return int.from_bytes(raw[:2], "big" if big_endian else "little") if len(raw) >= 2 else None

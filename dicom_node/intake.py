@@ -1,8 +1,8 @@
 """The way in: bytes become durable, then indexed, and only then is the sender told."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import structlog
 
@@ -12,7 +12,7 @@ from dicom_node.elements import MAX_HEADER_LENGTH, Bytes, HeadTooShort
 from dicom_node.errors import Unreadable
 from dicom_node.group_commit import GroupCommit, flushed
 from dicom_node.headers import InstanceHeader
-from dicom_node.note import note_of
+from dicom_node.note import encoded_note_of
 from dicom_node.part10 import file_head
 from dicom_node.statuses import Outcome, outcome_of
 from kernel.clock import Clock, system_clock
@@ -43,8 +43,7 @@ _REASONS = {
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What became of one instance; `reason` is a sentence without patient data, empty if well."""
 
     outcome: Outcome
@@ -109,7 +108,7 @@ class Intake:
     ) -> Answer:
         at = self._clock()
         try:
-            place = self._journal.append(note_of(announced, source, at), *parts)
+            place = self._journal.append(encoded_note_of(announced, source, at), *parts)
             return self._indexed(announced, source, found, place, at, flushed)
         except (Transient, OSError) as error:
             return _not_stored(error)
@@ -157,7 +156,7 @@ class Arriving:
         self._source = source
         self._frame = frame
         self._at = intake._clock()
-        note = note_of(announced, source, self._at)
+        note = encoded_note_of(announced, source, self._at)
         self._record = intake._journal.begin(note, _head(announced), frame)
         self._failure: Transient | OSError | None = None
         self._head = b""

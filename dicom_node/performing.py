@@ -7,7 +7,6 @@ References
 DICOM PS3.4 sections F.7 (MPPS) and F.8 (retrieve).
 """
 
-from dataclasses import replace
 
 from dicom_node import announcements, evidence, store
 from dicom_node.data_sets import UTF_8, Attributes, attribute
@@ -59,7 +58,7 @@ class PerformedStepDesk:
             uid = uid or derived_uid(
                 "performed-step", peer.ae_title, digest_of_value(to_plain(told))
             )
-            exchange.request = replace(exchange.request, sop_instance_uid=uid)
+            exchange.request = exchange.request._replace(sop_instance_uid=uid)
             step = created(uid, told, ae_title=peer.ae_title, organisation_id=peer.organisation_id)
             with self._database.transaction() as tx:
                 _begin(tx, step)

@@ -1,7 +1,7 @@
 """Who sends instances, how, and what is said of them before they come."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from dicom_node.headers import Defaults
 from kernel.people import Actor, Role
@@ -24,8 +24,7 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """Who sends instances, and what is assumed where their data sets are silent.
 
     `name` is the calling AE title, the account of a web client, or the name of an Orthanc.
@@ -42,8 +41,7 @@ class Source:
         return Actor(f"{_KINDS[self.route]}:{self.name}", Role.DEVICE, self.organisation_id or None)
 
 
-@dataclass(frozen=True, slots=True)
-class Announced:
+class Announced(NamedTuple):
     """What a sender says of an instance before its data set comes."""
 
     sop_class_uid: str

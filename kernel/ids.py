@@ -1,5 +1,6 @@
 """Identifiers: DICOM UIDs and the engine's own ids."""
 
+import hashlib
 import re
 import uuid
 from typing import NewType
@@ -18,7 +19,8 @@ UNIDENTIFIED = "unidentified"
 """The issuer of a patient who came without an id; the id is then the Study Instance UID."""
 
 _NAMESPACE = uuid.UUID("5d3b1a52-0d0d-5e52-9a0c-6f2f1f3a7c11")
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_VARIANTS = "89ab"
+_UID = re.compile(r"[0-9]++(?:\.[0-9]++)*+")
 _MAX_UID_LENGTH = 64
 
 
@@ -34,7 +36,12 @@ def derived(kind: str, *parts: str | int) -> str:
     ----------
     RFC 9562 section 5.5, UUID version 5; parts are joined by a unit separator.
     """
-    return str(uuid.uuid5(_NAMESPACE, "\x1f".join([kind, *map(str, parts)])))
+    named = "\x1f".join([kind, *map(str, parts)]).encode()
+    digest = hashlib.sha1(_NAMESPACE.bytes + named, usedforsecurity=False).hexdigest()
+    # As uuid.uuid5 makes it and str() writes it, at a tenth of their time.
+    variant = _VARIANTS[int(digest[16], 16) & 3]
+    last = f"{variant}{digest[17:20]}-{digest[20:32]}"
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{last}"
 
 
 def derived_uid(kind: str, *parts: str | int) -> str:

@@ -124,7 +124,7 @@ class Journal:
                 self._room(0)
             self._spare.keep_ready()
 
-    def append(self, note: Mapping[str, str], *parts: Bytes) -> Place:
+    def append(self, note: Mapping[str, str] | bytes, *parts: Bytes) -> Place:
         """Store one Part 10 file, given as parts in order; return when it is durable.
 
         Raises
@@ -146,7 +146,7 @@ class Journal:
             raise full_or(error) from error
         return Place(segment.path.name, offset + HEADER_BYTES + len(noted), length, digest.hex())
 
-    def begin(self, note: Mapping[str, str], beginning: bytes, frame: Frame) -> Incoming:
+    def begin(self, note: Mapping[str, str] | bytes, beginning: bytes, frame: Frame) -> Incoming:
         """Begin a record whose length is not known yet.
 
         Parameters

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 ALIGNMENT = 4096
 MAX_NOTE_BYTES = 65_536
@@ -25,8 +26,7 @@ HEADER_BYTES = _HEADER.size
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where one Part 10 file lies: `offset` and `length` in bytes within the segment."""
 
     segment: str
@@ -48,9 +48,9 @@ def aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-def encoded_note(note: Mapping[str, str]) -> bytes:
-    """Encode what is kept beside the bytes."""
-    noted = _ENCODER.encode(dict(note)).encode()
+def encoded_note(note: Mapping[str, str] | bytes) -> bytes:
+    """Encode what is kept beside the bytes, where that is not a JSON object already."""
+    noted = note if isinstance(note, bytes) else _ENCODER.encode(dict(note)).encode()
     if len(noted) > MAX_NOTE_BYTES:
         raise ValueError(f"a journal note may have {MAX_NOTE_BYTES} bytes, not {len(noted)}")
     return noted
