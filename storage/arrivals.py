@@ -23,7 +23,7 @@ from storage.prepared import Prepared, Row
 from storage.tables.archive import ARRIVALS, INSTANCE_PATIENTS, INSTANCES, SERIES, STUDIES
 from storage.tables.patients import PATIENTS
 
-MAX_KNOWN = 10_000
+MAX_KNOWN = 1_000
 MAX_REASON = 300
 KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
 
