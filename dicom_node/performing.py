@@ -7,7 +7,6 @@ References
 DICOM PS3.4 sections F.7 (MPPS) and F.8 (retrieve).
 """
 
-
 from dicom_node import announcements, evidence, store
 from dicom_node.data_sets import UTF_8, Attributes, attribute
 from dicom_node.dimse import Element

@@ -4,7 +4,6 @@ import re
 import socket
 import struct
 import threading
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -210,7 +209,7 @@ def test_a_uid_that_is_none_is_refused_and_kept_aside(
     kept = len(node.quarantined())
     with node.speak() as speaker:
         speaker.associate(STORAGE)
-        assert speaker.store(replace(announced, sop_instance_uid=hostile), forged) == 0xA900
+        assert speaker.store(announced._replace(sop_instance_uid=hostile), forged) == 0xA900
     assert len(node.quarantined()) == kept + 1
     above = [tmp_path, *tmp_path.parents]  # and so what lies above the node's own folder
     assert not [path for folder in above for path in folder.glob("escaped*")]

@@ -36,6 +36,7 @@ from dicom_node.tls import ServerContexts, TlsFiles
 from dicom_node.uids import EXPLICIT_LITTLE
 from kernel.errors import Misconfigured
 from kernel.people import ENGINE
+from kernel.pulse import Pulse
 from storage import audit
 from tests.dicom_node.samples import CT, a_slice, as_file, as_sent
 from tests.wire.conftest import Node, start, tls_door
@@ -222,7 +223,7 @@ def also_at(node: Node, door: Door) -> int:
     """Have a node listen at one more port."""
     sock = listening("127.0.0.1", 0)
     port: int = sock.getsockname()[1]
-    node.listener._listen(sock, door)
+    node.listener._listen(sock, door, Pulse())
     return port
 
 
