@@ -121,8 +121,10 @@ class Board:
     def told_of(self, name: str) -> str | None:
         """Return whether a process was started anew before, and why."""
         ends = self._rows[name][_ENDS]
-        last = self._why(name, _LAST_WHY)
-        return f"well; started anew so far: {ends}, the last time as {last}" if ends else None
+        why = self._why(name, _LAST_WHY)
+        if ends < 2:
+            return f"well; started anew once, because {why}" if ends else None
+        return f"well; started anew {ends} times, at last because {why}"
 
     def _why(self, name: str, place: int) -> str:
         why = self._rows[name][place]

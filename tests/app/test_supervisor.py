@@ -90,7 +90,7 @@ def test_what_hangs_says_where_and_is_started_anew_and_what_rests_is_left(tmp_pa
     )
 
     assert done.stdout.splitlines()[-1:] == [
-        "well; started anew so far: 1, the last time as it did not commit what arrived"
+        "well; started anew once, because it did not commit what arrived"
     ], done.stderr
     assert "in where_it_hangs" in done.stderr
     told = [line for line in done.stdout.splitlines() if "supervisor.process_hangs" in line]

@@ -76,8 +76,12 @@ def test_the_board_says_who_hangs_and_later_that_it_was_started_anew_and_why() -
     board.begin("node", again=True)
     board.note("node", Condition.SERVING)
     assert board.require_serving("node") == (
-        "well; started anew so far: 1, the last time as it took no connections"
+        "well; started anew once, because it took no connections"
     )
+    board.note("node", Condition.DOWN)
+    board.begin("node", again=True)
+    board.note("node", Condition.SERVING)
+    assert board.told_of("node") == "well; started anew 2 times, at last because it died"
     assert board.told_of("web") is None
 
 
