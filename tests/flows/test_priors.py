@@ -29,7 +29,9 @@ from tests.services.dcmqrscp import TITLE, Archive, dcmqrscp
 from tests.services.missing import required
 from tests.services.ports import free_port
 from tests.wire.holdings import Held
-from worklist.case import CaseState
+from worklist import commands as worklist
+from worklist.act import Act
+from worklist.case import CancelReason, CaseState
 
 pytestmark = pytest.mark.service
 PATIENCE_S = 60.0
@@ -174,3 +176,31 @@ def test_killed_on_the_way_every_prior_comes_and_once(
     for one in held:
         for instance in one.instances():
             assert came[instance.SOPInstanceUID] == 1
+
+
+def test_killed_while_it_is_called_off_a_search_is_called_off_all_the_same(tmp_path: Path) -> None:
+    deployment = one_machine(tmp_path, QUICK_LEASE)
+    process = deployment.doing("work")
+    with deployment.parts() as parts:
+        parts.prepare(migrate=True)
+        seed(parts, say=lambda _line: None)
+        with parts.database.transaction() as tx:
+            commands.add_peer(tx, marked(free_port()), actor=BY)  # nobody is there
+        world, study = World(deployment, parts), Study()
+        study.ask(parts)
+        process.start(KillPoint("dicom_node.prior_work", "call_off", "return"))
+        study.send(deployment.dicom_port)
+        until(lambda: bool(priors(world, study)), lambda: process.log.read_text()[-2000:])
+        case = study.case(parts)
+        assert case is not None
+        with parts.database.transaction() as tx:
+            worklist.cancel(tx, case.id, CancelReason.BY_SITE, act=Act(tx.at, BY))
+        until(process.killed, lambda: process.log.read_text()[-2000:])
+        process.kill()
+        assert priors(world, study) != [("", "given_up")]
+        process.start()
+        until(
+            lambda: priors(world, study) == [("", "given_up")],
+            lambda: (priors(world, study), process.log.read_text()[-2000:]),
+        )
+        process.kill()
