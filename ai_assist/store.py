@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import RowMapping
 
@@ -13,6 +13,8 @@ from ai_assist.errors import RunUnknown
 from ai_assist.level import Level
 from ai_assist.runs import RunState, TriageRun
 from storage.engine import Transaction
+from storage.signs import Sign
+from storage.tables import UtcDateTime
 from storage.tables.ai_assist import OPEN, TRIAGE_PLANS, TRIAGE_RESULTS, TRIAGE_RUNS
 
 
@@ -111,16 +113,18 @@ def save_run(tx: Transaction, run: TriageRun) -> None:
 
 def due_run_ids(tx: Transaction, *, limit: int) -> list[str]:
     """Return runs that a worker may claim now: planned and due, or with a lease that ran out."""
-    waiting = and_(TRIAGE_RUNS.c.state == "planned", TRIAGE_RUNS.c.due_at <= tx.at)
-    left = and_(TRIAGE_RUNS.c.state == "running", TRIAGE_RUNS.c.held_until <= tx.at)
-    found = tx.execute(
-        select(TRIAGE_RUNS.c.id)
-        # The very words of the index: with open values SQLite would go through all runs.
-        .where(OPEN, or_(waiting, left))
-        .order_by(TRIAGE_RUNS.c.due_at)
-        .limit(limit)
-    )
-    return list(found.scalars())
+    due = _runs_due(literal(tx.at, UtcDateTime()))
+    return list(tx.execute(due.order_by(TRIAGE_RUNS.c.due_at).limit(limit)).scalars())
+
+
+def _runs_due(at: ColumnElement[datetime]) -> Select[tuple[str]]:
+    waiting = and_(TRIAGE_RUNS.c.state == "planned", TRIAGE_RUNS.c.due_at <= at)
+    left = and_(TRIAGE_RUNS.c.state == "running", TRIAGE_RUNS.c.held_until <= at)
+    # The very words of the index: with open values SQLite would go through all runs.
+    return select(TRIAGE_RUNS.c.id).where(OPEN, or_(waiting, left))
+
+
+RUN_SIGNS = (Sign(_runs_due),)
 
 
 def add_result(tx: Transaction, result: InstanceResult) -> None:

@@ -192,7 +192,15 @@ def due_runs(tx: Transaction) -> list[str]:
 
 def due_work(work: TriageWork) -> tuple[DueWork, ...]:
     """Return the kinds of work this package does, for the relay and the workers."""
-    return (DueWork(name="ai_assist.run_triage", queue="ai", due=due_runs, run=work.run_triage),)
+    return (
+        DueWork(
+            name="ai_assist.run_triage",
+            queue="ai",
+            due=due_runs,
+            run=work.run_triage,
+            signs=store.RUN_SIGNS,
+        ),
+    )
 
 
 def _opened(part10: bytes) -> Image | None:

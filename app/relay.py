@@ -5,7 +5,7 @@ over is a number or an id, and whoever gets it loads the row and checks whether 
 """
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from typing import Protocol
@@ -18,13 +18,18 @@ from storage import outbox
 from storage.courtesy import Courtesy
 from storage.engine import Database
 from storage.outbox import Telling
+from storage.signs import Signs
 from storage.work import DueWork, Queue, Reactions
 
 SHORTEST_PAUSE_S = 0.01
-LONGEST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 0.4
 COURTEOUS_PAUSE_S = 2.0
 FAULT_PAUSE_S = 2.0
 STANDS_AFTER_S = 30.0
+LOOK_ANYWAY_S = 30.0
+"""So often all is looked for: where a sign should be missing, work is late and not lost."""
+
+_OUTBOX = "outbox"
 THREADS: Mapping[Queue, int] = {"default": 2, "ai": 1, "outward": 4}
 
 log = structlog.get_logger()
@@ -129,6 +134,9 @@ class Relay:
         self._due_work = tuple(due_work)
         self._dispatch = dispatch
         self._lease = lease
+        self._signs = Signs({_OUTBOX: outbox.SIGNS, **{w.name: w.signs for w in self._due_work}})
+        self._without_signs = frozenset(work.name for work in self._due_work if not work.signs)
+        self._looked_at_s = monotonic_s()
         self._consumers = consumers_by_kind(reactions)
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -136,11 +144,18 @@ class Relay:
 
     def turn(self) -> int:
         """Do what can be done now; return how many things were started."""
-        tellings = self._claim()
+        seen = self._seen()
+        tellings = self._claim() if _OUTBOX in seen else []
         for telling in tellings:
             self._hand_over(telling)
+        if tellings:
+            seen |= self._seen()  # what they made due
         self._aside = self._courtesy.steps_aside()
-        asked = [work for work in self._due_work if not (self._aside and work.can_wait)]
+        asked = [
+            work
+            for work in self._due_work
+            if work.name in seen and not (self._aside and work.can_wait)
+        ]
         started = sum(
             self._dispatch.start(work, id) for work, ids in self._look(asked) for id in ids
         )
@@ -189,12 +204,21 @@ class Relay:
         """Return how long to doze: to look is felt by those whose instances arrive."""
         return COURTEOUS_PAUSE_S if self._aside else min(LONGEST_PAUSE_S, pause * 1.5)
 
-    def _look(self, asked: Iterable[DueWork]) -> list[tuple[DueWork, list[str]]]:
+    def _seen(self) -> frozenset[str]:
+        """Return the names of the work that may be due; now and then of all."""
+        now = monotonic_s()
+        if now - self._looked_at_s > LOOK_ANYWAY_S:
+            self._looked_at_s = now
+            return frozenset((_OUTBOX, *(work.name for work in self._due_work)))
+        with self._database.reading() as tx:
+            return self._without_signs | self._signs.seen(tx)
+
+    def _look(self, asked: Sequence[DueWork]) -> list[tuple[DueWork, list[str]]]:
         """Return what is due of each, in one look: to begin one costs more than to ask in it."""
         found: list[tuple[DueWork, list[str]]] = []
         rest = iter(asked)
         work = failed = None
-        while True:
+        while asked:
             try:
                 with self._database.reading() as tx:
                     for work in rest:
@@ -207,6 +231,7 @@ class Relay:
                     raise  # not what was asked, but to look
                 log.exception("relay.due_failed", work=work.name)
                 failed = work  # which spoils the look; another one asks the rest
+        return found
 
     def _hand_over(self, telling: Telling) -> None:
         try:
@@ -215,9 +240,6 @@ class Relay:
             _put_off(self._database, telling, error)
 
     def _claim(self) -> list[Telling]:
-        with self._database.reading() as tx:
-            if not outbox.anything_due(tx):
-                return []
         with self._database.transaction() as tx:
             outbox.fan_out(tx, self._consumers)
             return outbox.claim_due(tx, lease=self._lease)

@@ -6,13 +6,17 @@ from datetime import timedelta
 import structlog
 
 from app.bootstrap import Parts
+from kernel.clock import monotonic_s
 from kernel.errors import EngineError
+from storage import outbox
 from storage.courtesy import Courtesy
 from storage.flights import Watch
 from storage.packs import Packer
 from storage.scrub import Pace, Scrub, keep_on
 
 UPKEEP_PAUSE_S = 0.5
+LOOK_ANYWAY_S = 10.0
+"""A change of what is kept, such as a withdrawal, may settle a study without a fact."""
 _SLOWEST_MB_PER_S = 0.001
 FAULT_PAUSE_S = 5.0
 
@@ -27,6 +31,8 @@ class Upkeep:
         self._database = parts.database
         self._courtesy = courtesy or Courtesy(watch_of(parts).is_busy)
         self._looked = False
+        self._idle_since: int | None = None
+        self._looked_at_s = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
 
@@ -47,8 +53,7 @@ class Upkeep:
         """
         if self._courtesy.steps_aside():
             return 0
-        with self._database.reading() as tx:
-            due = self._packer.due(tx)
+        due = self._due()
         for study_uid in due:
             if self._stop.is_set() or self._courtesy.steps_aside():
                 break
@@ -58,6 +63,17 @@ class Upkeep:
             self._packer.free_segments()
             self._looked = True
         return len(due)
+
+    def _due(self) -> list[str]:
+        """Look where a fact was told since nothing was due: that a study settled is one."""
+        now = monotonic_s()
+        with self._database.reading() as tx:
+            newest = outbox.newest(tx)
+            if newest == self._idle_since and now - self._looked_at_s < LOOK_ANYWAY_S:
+                return []
+            due = self._packer.due(tx)
+        self._idle_since, self._looked_at_s = None if due else newest, now
+        return due
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -99,6 +99,7 @@ class CommitmentReports:
                 queue="outward",
                 due=store.commitments_due,
                 run=self.report,
+                signs=store.COMMITMENT_SIGNS,
             )
         ]
 

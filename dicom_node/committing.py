@@ -90,6 +90,7 @@ class CommitmentRequests:
                 queue="outward",
                 due=errands.asked_due,
                 run=self.request,
+                signs=errands.ASKED_SIGNS,
             )
         ]
 

@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from storage import claims
 from storage.engine import Transaction
+from storage.signs import due_by
 from storage.tables.dicom_node import COMMITMENTS_ASKED, NOTICES
 
 WAITING, TAKEN, GIVEN_UP = "waiting", "taken", "given_up"
@@ -47,6 +48,10 @@ def add_notice(tx: Transaction, notice: Notice) -> None:
     """Keep a notice that is due now; the same again changes nothing."""
     values = {name: getattr(notice, name) for name in Notice.__dataclass_fields__}
     _insert(tx, NOTICES, {**values, "state": WAITING, "due_at": tx.at, "ended_at": None})
+
+
+NOTICE_SIGNS = (due_by(NOTICES.c.due_at),)
+ASKED_SIGNS = (due_by(COMMITMENTS_ASKED.c.due_at),)
 
 
 def notices_due(tx: Transaction) -> list[str]:

@@ -10,7 +10,9 @@ from dicom_node.announcements import Announcement, Kind
 from dicom_node.pauses import Pauses
 from dicom_node.performed_steps import PerformedStep, StepState
 from dicom_node.plain_attributes import from_plain, to_plain
+from storage.archive import UNSETTLED_UIDS
 from storage.engine import Transaction
+from storage.signs import Sign
 from storage.tables.evidence import ANNOUNCED, PAUSES, PERFORMED_STEPS, PERFORMED_STUDIES
 
 
@@ -116,6 +118,10 @@ def announced_for(
         )
         for row in found.mappings()
     ]
+
+
+ANNOUNCED_SIGN = Sign(lambda _at: select(1).where(ANNOUNCED.c.study_uid.in_(UNSETTLED_UIDS)))
+"""Of something that was announced of a study that has not come to rest."""
 
 
 def announced_among(tx: Transaction, study_uids: Sequence[str]) -> frozenset[str]:

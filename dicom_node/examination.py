@@ -41,9 +41,16 @@ class Examination:
 
     def due_work(self) -> Sequence[DueWork]:
         """Return what the relay drives."""
-        name = "dicom_node.examine_studies"
-        run = self.examine
-        return [DueWork(name=name, queue="default", due=remarks.due, run=run, can_wait=True)]
+        return [
+            DueWork(
+                name="dicom_node.examine_studies",
+                queue="default",
+                due=remarks.due,
+                run=self.examine,
+                can_wait=True,
+                signs=remarks.SIGNS,
+            )
+        ]
 
     def examine(self, study_uid: str) -> None:
         """Note what is odd in a study."""

@@ -42,7 +42,13 @@ class ManifestReading:
     def due_work(self) -> Sequence[DueWork]:
         """Return what the relay drives."""
         return [
-            DueWork(name="dicom_node.read_manifests", queue="default", due=self.due, run=self.read)
+            DueWork(
+                name="dicom_node.read_manifests",
+                queue="default",
+                due=self.due,
+                run=self.read,
+                signs=rejections.UNREAD_SIGNS,
+            )
         ]
 
     def due(self, tx: Transaction) -> list[str]:

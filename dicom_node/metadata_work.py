@@ -34,6 +34,7 @@ class MetadataWork:
                 due=store.metadata_due,
                 run=self.prepare,
                 can_wait=True,
+                signs=store.METADATA_SIGNS,
             )
         ]
 

@@ -72,6 +72,7 @@ class Notices:
                 queue="outward",
                 due=errands.notices_due,
                 run=self.tell,
+                signs=errands.NOTICE_SIGNS,
             )
         ]
 

@@ -125,9 +125,14 @@ class PriorWork:
                 queue="outward",
                 due=self.searches,
                 run=self.find,
+                signs=rows.SEARCH_SIGNS,
             ),
             DueWork(
-                name="dicom_node.fetch_priors", queue="outward", due=self.fetches, run=self.fetch
+                name="dicom_node.fetch_priors",
+                queue="outward",
+                due=self.fetches,
+                run=self.fetch,
+                signs=rows.FETCH_SIGNS,
             ),
         ]
 

@@ -54,7 +54,11 @@ class Readmission:
         """Return what the relay drives."""
         return [
             DueWork(
-                name="dicom_node.readmit", queue="default", due=readmission.due, run=self.readmit
+                name="dicom_node.readmit",
+                queue="default",
+                due=readmission.due,
+                run=self.readmit,
+                signs=readmission.SIGNS,
             )
         ]
 

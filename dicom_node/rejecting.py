@@ -71,7 +71,11 @@ class Rejecting:
         """Return what the relay drives."""
         return [
             DueWork(
-                name="dicom_node.apply_rejections", queue="default", due=self.due, run=self.apply
+                name="dicom_node.apply_rejections",
+                queue="default",
+                due=self.due,
+                run=self.apply,
+                signs=rejections.DUE_SIGNS,
             )
         ]
 

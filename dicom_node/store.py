@@ -16,6 +16,7 @@ from dicom_node.peers import Peer
 from storage import claims
 from storage.archive_find import ASKER, Scope
 from storage.engine import Transaction
+from storage.signs import due_by
 from storage.tables.dicom_node import (
     COMMITMENTS,
     METADATA_DUE,
@@ -223,6 +224,10 @@ def add_commitment(tx: Transaction, commitment: Commitment) -> Commitment:
         )
     )
     return _commitment(found.mappings().one())
+
+
+COMMITMENT_SIGNS = (due_by(COMMITMENTS.c.due_at),)
+METADATA_SIGNS = (due_by(METADATA_DUE.c.due_at),)
 
 
 def commitments_due(tx: Transaction) -> list[str]:

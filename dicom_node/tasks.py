@@ -17,6 +17,7 @@ from kernel.people import ENGINE
 from storage import archive, audit, flights, held, outbox, rejections
 from storage.archive import Manifest, Unsettled
 from storage.engine import Database, Transaction
+from storage.signs import Sign
 from storage.work import DueWork
 
 _KEY_OBJECTS_WITHIN = timedelta(minutes=2)
@@ -37,8 +38,15 @@ class Settling:
                 queue="default",
                 due=self.due_studies,
                 run=self.settle_study,
+                signs=self._signs(),
             )
         ]
+
+    def _signs(self) -> Sequence[Sign]:
+        policy = self._policy
+        shortest = min(policy.quiet, policy.shortest_learnt, policy.unordered_quiet or policy.quiet)
+        rest = archive.at_rest(shortest), archive.begun(policy.longest_wait)
+        return (*rest, evidence.ANNOUNCED_SIGN)
 
     def due_studies(self, tx: Transaction) -> list[str]:
         """Return the studies that are complete or overdue now."""

@@ -11,6 +11,7 @@ from health_record.delivery import Delivery, DeliveryState, Prepared, Refusal
 from health_record.errors import DeliveryUnknown, NoticeUnknown
 from health_record.notice import Notice
 from storage.engine import Transaction
+from storage.signs import Sign
 from storage.tables.health_record import DELIVERIES, NOTICES
 
 _OPEN = (DeliveryState.PENDING, DeliveryState.ATTEMPTING)
@@ -68,6 +69,14 @@ def due(tx: Transaction, destination: str, *, limit: int) -> list[str]:
         .limit(limit)
     )
     return [row.id for row in found]
+
+
+def _due_sign(state: DeliveryState) -> Sign:
+    in_state = DELIVERIES.c.state == state
+    return Sign(lambda at: select(1).where(in_state, DELIVERIES.c.next_at <= at))
+
+
+SIGNS = tuple(_due_sign(state) for state in _OPEN)
 
 
 def destinations_due(tx: Transaction, *, beside: Collection[str], limit: int) -> list[str]:

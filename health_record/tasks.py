@@ -103,12 +103,14 @@ class Deliveries:
                 queue="default",
                 due=self.due_notices,
                 run=self.attempt,
+                signs=store.SIGNS,
             ),
             DueWork(
                 name="health_record.attempt",
                 queue="outward",
                 due=self.due_deliveries,
                 run=self.attempt,
+                signs=store.SIGNS,
             ),
         )
 

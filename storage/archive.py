@@ -8,10 +8,10 @@ what its author saw.
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, insert, select, true, update
+from sqlalchemy import ColumnElement, func, insert, select, true, update
 
 from kernel.digest import digest_of_value
 from kernel.errors import Corrupt, NotFound
@@ -29,6 +29,7 @@ from storage.engine import Database, Transaction
 from storage.hidden import INSTANCE_SHOWN
 from storage.journal import Journal, NoSuchPlace, Place
 from storage.objects import ObjectDiffers, ObjectMissing, ObjectStore, verified
+from storage.signs import Sign
 from storage.tables.archive import ARRIVALS, INSTANCES, MANIFESTS, SERIES, STUDIES
 
 # As the index has it, word for word: "IS 1" would go through all studies.
@@ -147,6 +148,22 @@ def unsettled(tx: Transaction, *, arrived_before: datetime, limit: int = 200) ->
         .limit(limit)
     )
     return [_unsettled(dict(row)) for row in found.mappings()]
+
+
+UNSETTLED_UIDS = select(STUDIES.c.study_uid).where(_UNSETTLED)
+"""Of the studies that have instances that no manifest holds yet."""
+
+
+def at_rest(quiet: timedelta) -> Sign:
+    """Return the sign of an unsettled study of which nothing came for a time."""
+    return Sign(lambda at: UNSETTLED_UIDS.where(STUDIES.c.last_arrival_at <= at), quiet)
+
+
+def begun(wait: timedelta) -> Sign:
+    """Return the sign of an unsettled study that began to come so long ago."""
+    # Not the bare column, whose index has all studies: the index of the unsettled has a few.
+    first = func.coalesce(STUDIES.c.first_arrival_at, STUDIES.c.last_arrival_at)
+    return Sign(lambda at: UNSETTLED_UIDS.where(first <= at), wait)
 
 
 def unsettled_study(tx: Transaction, study_uid: str) -> Unsettled | None:

@@ -7,11 +7,13 @@ is believed for as long as it was seen lately: what a killed node told expires b
 from collections.abc import Callable, Collection
 from datetime import timedelta
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import ColumnElement, Select, String, bindparam, delete, exists, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.clock import monotonic_s
 from storage.engine import Database, Transaction
+from storage.prepared import Prepared
+from storage.tables import UtcDateTime
 from storage.tables.flights import FLIGHTS, RECEIVERS
 
 EXPIRY = timedelta(seconds=10)
@@ -51,7 +53,7 @@ class Watch:
         if self._asked_at is not None and now - self._asked_at < _BELIEVED_S:
             return
         with self._database.reading() as tx:
-            self._busy, self._open = is_busy(tx, self._node), are_open(tx, self._node)
+            self._open, self._busy = _of_a_node(tx, self._node)
         self._asked_at = now
 
 
@@ -98,14 +100,17 @@ def count(tx: Transaction, study_uid: str) -> int:
 
 def are_open(tx: Transaction, node: str) -> bool:
     """Say whether a node has an association open that brought instances."""
-    return tx.execute(_open(tx).where(FLIGHTS.c.node == node).limit(1)).first() is not None
+    return _of_a_node(tx, node)[0]
 
 
 def is_busy(tx: Transaction, node: str) -> bool:
     """Say whether an association brings instances to a node just now."""
-    lately = RECEIVERS.c.brought_at > tx.at - BUSY
-    found = _open(tx).where(FLIGHTS.c.node == node, lately).limit(1)
-    return tx.execute(found).first() is not None
+    return _of_a_node(tx, node)[1]
+
+
+def _of_a_node(tx: Transaction, node: str) -> tuple[bool, bool]:
+    ((opened, busy),) = tx.rows(_OF_A_NODE, (node, tx.at - EXPIRY, tx.at - BUSY))
+    return bool(opened), bool(busy)
 
 
 def _open(tx: Transaction) -> Select[tuple[str, str]]:
@@ -115,6 +120,23 @@ def _open(tx: Transaction) -> Select[tuple[str, str]]:
         .join(RECEIVERS, RECEIVERS.c.node == FLIGHTS.c.node)
         .where(alive)
     )
+
+
+def _node_open(*further: ColumnElement[bool]) -> ColumnElement[bool]:
+    joined = FLIGHTS.join(RECEIVERS, RECEIVERS.c.node == FLIGHTS.c.node)
+    alive = RECEIVERS.c.seen_at > bindparam("expiry", type_=UtcDateTime())
+    mine = FLIGHTS.c.node == bindparam("asked_node", type_=String())
+    return exists(select(1).select_from(joined).where(mine, alive, *further))
+
+
+# Has the node an association open that brought instances, and does one bring them just now?
+_OF_A_NODE = Prepared.on_both(
+    lambda _: select(
+        _node_open(),
+        _node_open(RECEIVERS.c.brought_at > bindparam("busy", type_=UtcDateTime())),
+    ),
+    ("asked_node", "expiry", "busy"),
+)
 
 
 def _portions(uids: Collection[str]) -> list[list[str]]:

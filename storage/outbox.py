@@ -18,6 +18,8 @@ from sqlalchemy.engine import RowMapping
 from kernel.errors import EngineError, NotFound, Transient
 from kernel.facts import Fact, from_parts, to_body
 from storage.engine import Transaction
+from storage.prepared import Prepared
+from storage.signs import Sign
 from storage.tables.outbox import FACTS, REACTED, TELLINGS
 from storage.work import Reaction
 
@@ -222,19 +224,24 @@ def parked(tx: Transaction) -> list[Parked]:
     ]
 
 
-def anything_due(tx: Transaction) -> bool:
-    """Say, cheaply, whether a fact waits to be fanned out or a telling is due."""
-    fresh = select(FACTS.c.seq).where(_NEW).limit(1)
-    due = (
-        select(TELLINGS.c.fact_seq)
-        .where(
-            TELLINGS.c.state == "due",
-            TELLINGS.c.next_at <= tx.at,
-            or_(TELLINGS.c.leased_until.is_(None), TELLINGS.c.leased_until <= tx.at),
-        )
-        .limit(1)
+def _telling_due(at: ColumnElement[datetime]) -> Select[Any]:
+    return select(1).where(
+        TELLINGS.c.state == "due",
+        TELLINGS.c.next_at <= at,
+        or_(TELLINGS.c.leased_until.is_(None), TELLINGS.c.leased_until <= at),
     )
-    return tx.execute(fresh).first() is not None or tx.execute(due).first() is not None
+
+
+SIGNS = (Sign(lambda _at: select(1).where(_NEW)), Sign(_telling_due))
+"""Of a fact that waits to be fanned out, and of a telling that is due."""
+
+
+def newest(tx: Transaction) -> int:
+    """Return the number of the newest fact, 0 before the first."""
+    return int(tx.rows(_NEWEST, ())[0][0])
+
+
+_NEWEST = Prepared.on_both(lambda _: select(func.coalesce(func.max(FACTS.c.seq), 0)))
 
 
 def waiting(tx: Transaction) -> int:

@@ -16,6 +16,7 @@ from storage import claims
 from storage.cache import PackCache
 from storage.engine import Database, Transaction
 from storage.hidden import STUDY_SHOWN
+from storage.signs import due_by
 from storage.tables.archive import PACKS, STUDIES
 from storage.tables.prefetch import PREFETCHES
 from storage.work import DueWork, Reactions
@@ -65,7 +66,13 @@ class Prefetch:
     def due_work(self) -> Sequence[DueWork]:
         """Return what the relay drives."""
         return [
-            DueWork(name="storage.prefetch", queue="default", due=self.due, run=self.fetch),
+            DueWork(
+                name="storage.prefetch",
+                queue="default",
+                due=self.due,
+                run=self.fetch,
+                signs=(due_by(PREFETCHES.c.due_at),),
+            ),
         ]
 
     def due(self, tx: Transaction) -> list[str]:

@@ -108,14 +108,17 @@ class _Text:
         named: dict[str, Any] = {"column_keys": columns} if isinstance(statement, Insert) else {}
         compiled: Any = statement.compile(dialect=dialect, **named)
         self.sql = str(compiled)
-        constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
-        names = list(compiled.positiontup if compiled.positional else compiled.binds)
+        names = list(compiled.positiontup if compiled.positional else compiled.bind_names.values())
+        binds = {name: compiled.binds[name] for name in names}
+        constants = {name: bind.value for name, bind in binds.items() if not bind.required}
         given = [*columns, *constants]
         places = [given.index(name) for name in names]
         self._names = () if compiled.positional else tuple(names)
         self._constants = tuple(constants.values())
         self._in_order = places == list(range(len(given)))
-        self._ordered: Callable[[Row], Any] = itemgetter(*places) if places else tuple
+        self._ordered: Callable[[Row], Any] = (
+            itemgetter(*places) if len(places) > 1 else lambda row: tuple(row[at] for at in places)
+        )
         self._conversions = [
             (at, process)
             for at, name in enumerate(names)

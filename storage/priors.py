@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from kernel.ids import derived
 from storage import claims, patients
 from storage.engine import Transaction
+from storage.signs import due_by
 from storage.tables.archive import STUDIES
 from storage.tables.priors import PRIOR_SEARCHES, PRIOR_STUDIES
 
@@ -143,6 +144,10 @@ def ask(
         .execution_options(preserve_rowcount=True)
     )
     return bool(done.rowcount)
+
+
+SEARCH_SIGNS = (due_by(PRIOR_SEARCHES.c.due_at),)
+FETCH_SIGNS = (due_by(PRIOR_STUDIES.c.due_at),)
 
 
 def searches_due(tx: Transaction, *, at_once: int) -> list[str]:

@@ -25,6 +25,7 @@ from storage.journal import Place
 from storage.objects import ObjectStore
 from storage.packs import Member, Packed, Packer
 from storage.retention import Keeping, WithdrawalRefused, require_free
+from storage.signs import Sign, due_by
 from storage.tables.archive import INSTANCES, PACKS, STUDIES
 from storage.tables.withdrawals import REMOVALS, WITHDRAWALS
 from storage.work import DueWork
@@ -88,8 +89,20 @@ class Purger:
     def due_work(self) -> Sequence[DueWork]:
         """Return what the relay drives."""
         return [
-            DueWork(name="storage.purge", queue="default", due=self.due, run=self.purge),
-            DueWork(name="storage.remove", queue="default", due=self.removable, run=self.remove),
+            DueWork(
+                name="storage.purge",
+                queue="default",
+                due=self.due,
+                run=self.purge,
+                signs=(Sign(lambda at: select(1).where(_open(), WITHDRAWALS.c.purge_at <= at)),),
+            ),
+            DueWork(
+                name="storage.remove",
+                queue="default",
+                due=self.removable,
+                run=self.remove,
+                signs=(due_by(REMOVALS.c.due_at),),
+            ),
         ]
 
     def due(self, tx: Transaction) -> list[str]:

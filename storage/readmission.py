@@ -15,6 +15,7 @@ from storage import corrections
 from storage.arrivals import Admission, Admitted, Conflict, may_be_of
 from storage.engine import Transaction
 from storage.journal import Place
+from storage.signs import Sign
 from storage.tables.archive import ARRIVALS, INSTANCES, PACKS, STUDIES
 
 REASON = "by a correction its patient and the study's are one person"
@@ -33,11 +34,15 @@ class Waiting:
     note: Mapping[str, str]
 
 
+_WITHIN_REACH = ARRIVALS.c.object_key.is_not(None)
+SIGNS = (Sign(lambda at: select(1).where(ARRIVALS.c.due_at <= at, _WITHIN_REACH)),)
+
+
 def due(tx: Transaction) -> list[str]:
     """Return those to be judged whose bytes lie where every node can read them."""
     found = tx.execute(
         select(ARRIVALS.c.segment, ARRIVALS.c.offset)
-        .where(ARRIVALS.c.due_at <= tx.at, ARRIVALS.c.object_key.is_not(None))
+        .where(ARRIVALS.c.due_at <= tx.at, _WITHIN_REACH)
         .order_by(ARRIVALS.c.due_at)
         .limit(_DUE_LIMIT)
     )

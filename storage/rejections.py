@@ -14,8 +14,10 @@ from sqlalchemy import Select, delete, func, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from storage import claims
+from storage.archive import UNSETTLED_UIDS
 from storage.engine import Transaction
 from storage.retention import Reason
+from storage.signs import Sign, due_by
 from storage.tables.archive import INSTANCES
 from storage.tables.rejections import KEY_OBJECTS, REJECTED_INSTANCES
 
@@ -133,6 +135,20 @@ def note_read(
     for start in range(0, len(rows), AT_ONCE):
         insert = _insert(tx, REJECTED_INSTANCES).on_conflict_do_nothing()
         tx.execute(insert, rows[start : start + AT_ONCE])
+
+
+_SIGN = due_by(KEY_OBJECTS.c.due_at)
+UNREAD_SIGNS = (_SIGN,)
+DUE_SIGNS = (
+    _SIGN,
+    Sign(
+        lambda _at: _here().where(
+            REJECTED_INSTANCES.c.state == NamedState.WAITING.value,
+            REJECTED_INSTANCES.c.study_uid.in_(UNSETTLED_UIDS),
+        )
+    ),
+)
+"""Of notes that are due, and of those that name what has come and not come to rest."""
 
 
 def due(tx: Transaction, arriving: Sequence[str]) -> list[str]:

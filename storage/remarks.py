@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from storage import claims
 from storage.engine import Transaction
+from storage.signs import due_by
 from storage.tables.archive import EXAMINATIONS, INSTANCES, REMARKS
 
 _DUE_AT_ONCE = 20
@@ -50,6 +51,9 @@ def ask_for(tx: Transaction, study_uid: str) -> None:
     asked = insert(EXAMINATIONS).values(study_uid=study_uid, asked_at=tx.at, due_at=tx.at)
     again = {"asked_at": tx.at, "due_at": tx.at}
     tx.execute(asked.on_conflict_do_update(index_elements=["study_uid"], set_=again))
+
+
+SIGNS = (due_by(EXAMINATIONS.c.due_at),)
 
 
 def due(tx: Transaction) -> list[str]:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 import structlog
-from sqlalchemy import and_, case, func, select, text, update
+from sqlalchemy import and_, case, exists, func, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.errors import NotFound
@@ -31,6 +31,7 @@ from storage.retention import (
     require_withdrawable,
     years_later,
 )
+from storage.signs import Sign, due_by
 from storage.tables.archive import STUDIES
 from storage.tables.retention_ends import RETENTION_ENDS
 from storage.withdrawals import Withdrawal
@@ -125,8 +126,29 @@ class RetentionEnds:
                 due=self.due,
                 run=self.look,
                 can_wait=True,
+                signs=(due_by(RETENTION_ENDS.c.due_at), *self._signs_of_new()),
             )
         ]
+
+    def _signs_of_new(self) -> Sequence[Sign]:
+        """Return the signs of what `_new` finds: before anything was looked at, and then."""
+        anything = select(RETENTION_ENDS.c.study_uid)
+        latest = select(func.max(RETENTION_ENDS.c.first_arrival_at)).scalar_subquery()
+        known = anything.where(RETENTION_ENDS.c.study_uid == STUDIES.c.study_uid)
+        came = STUDIES.c.first_arrival_at
+        return (
+            Sign(lambda at: select(1).where(came <= at, ~exists(anything)), self._age),
+            Sign(
+                lambda at: select(1).where(
+                    came <= at, came >= latest, ~exists(known.correlate(STUDIES))
+                ),
+                self._age,
+            ),
+        )
+
+    @property
+    def _age(self) -> timedelta:
+        return timedelta(days=365 * self._retention.least_years)
 
     def due(self, tx: Transaction) -> list[str]:
         """Return studies that nobody has looked at yet, or not for a while."""
@@ -160,7 +182,7 @@ class RetentionEnds:
         that was looked at have a row, so the walk goes on there.
         """
         latest = tx.execute(select(func.max(RETENTION_ENDS.c.first_arrival_at))).scalar()
-        before = tx.at - timedelta(days=365 * self._retention.least_years)
+        before = tx.at - self._age
         conditions = [STUDIES.c.first_arrival_at <= before, RETENTION_ENDS.c.study_uid.is_(None)]
         if latest is not None:
             conditions.append(STUDIES.c.first_arrival_at >= latest)

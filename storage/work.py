@@ -1,11 +1,12 @@
 """What drives the engine on: reactions to facts, and work that is due."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from kernel.facts import Fact
 from storage.engine import Transaction
+from storage.signs import Sign
 
 Queue = Literal["default", "ai", "outward"]
 Reaction = Callable[[Transaction, Fact], None]
@@ -26,3 +27,5 @@ class DueWork:
     run: Callable[[str], None]
     can_wait: bool = False
     """Nobody waits for it: it steps aside while instances arrive, for a bounded time."""
+    signs: Sequence[Sign] = ()
+    """One of them is there wherever `due` finds something; without any, `due` is always asked."""

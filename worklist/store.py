@@ -6,7 +6,7 @@ locked one, such as a wake of a profile, never waits.  SQLite has one writer and
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Select, delete, func, insert, literal, or_, select, tuple_, update
@@ -17,6 +17,7 @@ from kernel.digest import sha256_of
 from kernel.ids import CaseId, OrganisationId, ReaderId, RequestId
 from storage import patients
 from storage.engine import Transaction
+from storage.signs import Sign, due_by
 from storage.tables import UtcDateTime
 from storage.tables.worklist import (
     ARRIVALS,
@@ -151,6 +152,9 @@ def take_wakes(tx: Transaction, profile: str) -> None:
 def look_again(tx: Transaction, profile: str, at: datetime | None) -> None:
     """Note when a profile's queue is to be looked at without being asked."""
     tx.execute(update(PROFILES).where(PROFILES.c.id == profile).values(look_again_at=at))
+
+
+LOOK_SIGNS = (Sign(lambda _at: select(WAKES.c.profile)), due_by(PROFILES.c.look_again_at))
 
 
 def profiles_to_look_at(tx: Transaction, at: datetime) -> list[str]:
@@ -587,6 +591,20 @@ def case_ids_awaiting_triage(tx: Transaction, opened_before: datetime, limit: in
             .limit(limit)
         ).scalars()
     )
+
+
+def awaiting_triage(age: timedelta) -> Sign:
+    """Return the sign of a case that waits for its triage for so long."""
+    state = CASES.c.state == CaseState.RECEIVED
+    return Sign(lambda at: select(1).where(state, CASES.c.opened_at <= at), age)
+
+
+RUNNING_OUT_SIGNS = (
+    Sign(
+        lambda at: select(1).where(CASES.c.state == CaseState.OFFERED, CASES.c.offered_until <= at)
+    ),
+    Sign(lambda at: select(1).where(CASES.c.state == CaseState.READING, CASES.c.held_until <= at)),
+)
 
 
 def case_ids_running_out(tx: Transaction, at: datetime, limit: int) -> list[str]:

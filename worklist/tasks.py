@@ -29,14 +29,22 @@ class WorklistWork:
                 queue="default",
                 due=self.triage_overdue,
                 run=self.enqueue_overdue,
+                signs=(store.awaiting_triage(self.settings.triage_deadline),),
             ),
             DueWork(
                 name="worklist.offer",
                 queue="default",
                 due=self.profiles_to_look_at,
                 run=self.offer,
+                signs=store.LOOK_SIGNS,
             ),
-            DueWork(name="worklist.expire", queue="default", due=self.running_out, run=self.expire),
+            DueWork(
+                name="worklist.expire",
+                queue="default",
+                due=self.running_out,
+                run=self.expire,
+                signs=store.RUNNING_OUT_SIGNS,
+            ),
         )
 
     def triage_overdue(self, tx: Transaction) -> list[str]:

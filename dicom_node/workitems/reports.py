@@ -52,12 +52,14 @@ class WorkitemReports:
                 queue="outward",
                 due=store.due_subscribers,
                 run=self.report,
+                signs=store.SUBSCRIBER_SIGNS,
             ),
             DueWork(
                 name="dicom_node.expire_workitem_reports",
                 queue="default",
                 due=_with_old,
                 run=self.expire,
+                signs=(store.old_reports(HORIZON),),
             ),
         ]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, delete, exists, func, or_, select, update
@@ -16,6 +16,7 @@ from dicom_node.workitems.workitem import FINAL, StepState, Workitem
 from kernel.errors import Transient
 from storage import claims
 from storage.engine import Transaction
+from storage.signs import Sign, due_by
 from storage.tables.workitems import (
     REPORTS,
     SUBSCRIBERS,
@@ -312,6 +313,14 @@ def surely_told(tx: Transaction, subscriber_id: str, channel: str, *, before: da
             held.scalar_subquery() == channel,
         )
     )
+
+
+SUBSCRIBER_SIGNS = (due_by(SUBSCRIBERS.c.due_at),)
+
+
+def old_reports(age: timedelta) -> Sign:
+    """Return the sign of something that has waited for a subscriber for so long."""
+    return Sign(lambda at: select(1).where(REPORTS.c.at < at), age)
 
 
 def due_subscribers(tx: Transaction) -> list[str]:

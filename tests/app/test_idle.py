@@ -11,6 +11,7 @@ from app.settings import load
 from bench.census import enter
 from storage import outbox
 from storage.engine import Transaction
+from storage.signs import Signs
 from storage.tables.ai_assist import TRIAGE_PLANS, TRIAGE_RUNS
 from storage.tables.outbox import FACTS
 
@@ -39,7 +40,10 @@ def steps(data: Path, studies: int) -> dict[str, int]:
 
     looks: dict[str, Callable[[Transaction], object]]
     looks = {work.name: work.due for work in parts.due_work()}
-    looks |= {"outbox": outbox.anything_due, "packs": parts.packer.due}
+    looks |= {"packs": parts.packer.due, "newest": lambda tx: outbox.newest(tx) - studies}
+    every = {work.name: work.signs for work in parts.due_work()}
+    assert all(every.values()), "work without a sign is looked for at each turn"
+    looks["signs"] = Signs({"outbox": outbox.SIGNS, **every}).seen
     found = {}
     for name, look in looks.items():
         with database.reading() as tx:

@@ -13,6 +13,7 @@ from kernel.facts import CaseCompleted, Fact
 from storage import outbox
 from storage.engine import Database, Transaction
 from storage.outbox import HORIZON, LEASE
+from storage.signs import Signs
 from tests.services.migrated import migrate
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -198,4 +199,4 @@ def test_replay_takes_a_parked_fact_up_again(timed: Database) -> None:
     assert heard == ["c-1"]
     with timed.reading() as tx:
         assert [p.consumer for p in outbox.parked(tx)] == ["two"]
-        assert not outbox.anything_due(tx)
+        assert not Signs({"outbox": outbox.SIGNS}).seen(tx)
