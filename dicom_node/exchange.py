@@ -248,11 +248,14 @@ class ServiceAssociation(StorageAssociation):
         """Read one message: the answer to a request of ours, or None for a C-CANCEL."""
         while True:
             context, command = self._next_command()
-            if _command_of(command) == Command.C_CANCEL_RQ:
+            try:
+                found = parse_response(command)
+            except ProtocolBroken:  # a request: rare, and so looked for last
+                if _command_of(command) != Command.C_CANCEL_RQ:
+                    raise
                 if parse_request(command).responded_to == message_id:
                     return None
                 continue
-            found = parse_response(command)
             if found.has_data_set:
                 self._pass_over(context)
             return found

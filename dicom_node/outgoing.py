@@ -92,7 +92,10 @@ def outgoing(archive: Archive, instance: Held, shown: StudyShown | None) -> Leav
 
 
 def all_outgoing(
-    archive: Archive, instances: Sequence[Held], shown: Callable[[str], StudyShown | None]
+    archive: Archive,
+    instances: Sequence[Held],
+    shown: Callable[[str], StudyShown | None],
+    room: memoryview | None = None,
 ) -> Iterator[tuple[Held, Leaving | EngineError]]:
     """Yield each instance as it leaves, begun; in place of an unreadable one the reason.
 
@@ -102,8 +105,10 @@ def all_outgoing(
     ----------
     shown
         Tells how a study is shown, None if it leaves as it came.
+    room
+        Memory for what is read at once; see `storage.together.read_together`.
     """
-    files = read_together(archive, instances)
+    files = read_together(archive, instances, room)
     for each in instances:
         try:
             as_it_came = own_of(shown(each.study_uid), each) is None

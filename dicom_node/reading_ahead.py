@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import cycle
+from mmap import mmap
 from queue import SimpleQueue
 
 from dicom_node.outgoing import Leaving
@@ -15,11 +17,18 @@ MAX_AHEAD = 3
 """Batches that are being read or wait; with the one on its way 8 MB an association."""
 
 Opened = tuple[Held, Leaving | EngineError]
-Opener = Callable[[Sequence[Held]], Iterable[Opened]]
+Opener = Callable[[Sequence[Held], memoryview], Iterable[Opened]]
+"""Opens a batch of instances; it may read them into the memory that it is given."""
+
+_BETWEEN = 1 << 16
+"""Room for what lies between the instances of a batch."""
 
 
 def read_ahead(wanted: Sequence[Held], opened: Opener) -> Generator[Opened, None, None]:
-    """Yield each instance as `opened` opens it, called with a batch of them in another thread."""
+    """Yield each instance as `opened` opens it, called with a batch of them in another thread.
+
+    An instance is done with once one of another batch is asked for: its memory serves again.
+    """
     reader = _Reader(wanted, opened)
     reader.start()
     try:
@@ -39,15 +48,18 @@ class _Reader(threading.Thread):
         self._ready: SimpleQueue[list[Opened] | BaseException] = SimpleQueue()
         self._room = threading.Semaphore(MAX_AHEAD)
         self._left = threading.Event()
+        self._rooms = cycle(
+            [memoryview(mmap(-1, BATCH_BYTES + _BETWEEN)) for _ in range(MAX_AHEAD + 1)]
+        )
 
     def run(self) -> None:
         """See `threading.Thread`."""
         try:
-            for batch in _batches(self._wanted):
+            for batch, room in zip(_batches(self._wanted), self._rooms, strict=False):
                 self._room.acquire()
                 if self._left.is_set():
                     return
-                self._ready.put(list(self._opened(batch)))
+                self._ready.put(list(self._opened(batch, room)))
         except BaseException as error:  # noqa: BLE001 - raised where the instances are sent
             self._ready.put(error)
         self._ready.put([])

@@ -6,7 +6,7 @@ DICOM PS3.4 sections C.4.2 (C-MOVE) and C.4.3 (C-GET).
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from functools import cache, partial
 
@@ -20,7 +20,7 @@ from dicom_node.exchange import Exchange
 from dicom_node.finding import Finder, ended_early
 from dicom_node.outgoing import Leaving, all_outgoing, shown_of
 from dicom_node.query import LEVELS, UNIQUE, Root
-from dicom_node.reading_ahead import Opened, read_ahead
+from dicom_node.reading_ahead import Opener, read_ahead
 from dicom_node.send import Delivered, Originator, SendSettings
 from dicom_node.statuses import Status
 from dicom_node.sub_operations import Back, Context, Tally, ToPeer, Way, context_of
@@ -121,9 +121,9 @@ class Retriever:
         )
         self._note(exchange, sent, destination)
 
-    def _opener(self) -> Callable[[Sequence[Held]], Iterator[Opened]]:
+    def _opener(self) -> Opener:
         shown = cache(partial(shown_of, self._archive))
-        return lambda batch: all_outgoing(self._archive, batch, shown)
+        return lambda batch, room: all_outgoing(self._archive, batch, shown, room)
 
     def _selected(self, exchange: Exchange, root: Root) -> list[Held]:
         """Return what an identifier names, as far as the peer may see it, in order of sending."""

@@ -66,6 +66,8 @@ class Transport:
         self._left = 0
         self._ahead = memoryview(b"")
         self._nagle_waits = 0
+        self._arriving = select.poll()
+        self._arriving.register(sock, select.POLLIN)
         sock.settimeout(None)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.be_patient(silence)
@@ -84,9 +86,7 @@ class Transport:
             return True
         if isinstance(self.sock, ssl.SSLSocket) and self.sock.pending():
             return True
-        waiting = select.poll()
-        waiting.register(self.sock, select.POLLIN)
-        return bool(waiting.poll(patience.total_seconds() * 1000))
+        return bool(self._arriving.poll(patience.total_seconds() * 1000))
 
     def read_pdu(self, *, limit: int) -> tuple[int, bytearray]:
         """Read one whole PDU of the negotiation; return its type and body.

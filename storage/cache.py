@@ -17,7 +17,14 @@ from pathlib import Path
 
 import structlog
 
-from storage.objects import ObjectDiffers, ObjectMissing, ObjectStore, StoreAbilities, checked_key
+from storage.objects import (
+    ObjectDiffers,
+    ObjectMissing,
+    ObjectStore,
+    StoreAbilities,
+    checked_key,
+    copied,
+)
 from storage.segment import sync_directory
 
 CHUNK = 8 << 20
@@ -76,6 +83,10 @@ class PackCache:
             if not self.fetch(key):
                 break
         return self.inner.get(key, start=start, length=length)
+
+    def get_into(self, key: str, room: memoryview, *, start: int = 0) -> int:
+        """See `ObjectStore.get_into`."""
+        return copied(self.get(key, start=start, length=len(room)), room)
 
     def fetch(self, key: str) -> bool:
         """Have a pack at hand; False if it does not fit.

@@ -73,6 +73,15 @@ class ObjectStore(Protocol):
             No object has this key.
         """
 
+    def get_into(self, key: str, room: memoryview, *, start: int = 0) -> int:
+        """Fill memory with an object from `start` (bytes) on; return how many bytes there were.
+
+        Raises
+        ------
+        ObjectMissing
+            No object has this key.
+        """
+
     def size(self, key: str) -> int | None:
         """Return the size of an object in bytes, None if there is none."""
 
@@ -126,11 +135,30 @@ def verified(objects: ObjectStore, key: str, *, start: int, length: int, sha256:
     raise ObjectDiffers("an object does not hold the bytes that were stored", key=key)
 
 
+def copied(data: bytes, room: memoryview) -> int:
+    """Put bytes at the beginning of memory; return how many they are."""
+    room[: len(data)] = data
+    return len(data)
+
+
+def read_into(path: str | Path, room: memoryview, start: int) -> int:
+    """Fill memory with a file from `start` on; return how many bytes there were."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        got = 0
+        while got < len(room) and (count := os.preadv(fd, [room[got:]], start + got)):
+            got += count
+        return got
+    finally:
+        os.close(fd)
+
+
 class LocalObjects:
     """Objects as files of one directory tree on local disk."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._prefix = f"{directory}/"
         directory.mkdir(parents=True, exist_ok=True)
 
     def put(self, key: str, data: bytes | Path, sha256: str) -> None:
@@ -154,6 +182,13 @@ class LocalObjects:
             with self._path(key).open("rb") as file:
                 file.seek(start)
                 return file.read() if length is None else file.read(length)
+        except FileNotFoundError as error:
+            raise ObjectMissing("no object has this key", key=key) from error
+
+    def get_into(self, key: str, room: memoryview, *, start: int = 0) -> int:
+        """See `ObjectStore.get_into`."""
+        try:
+            return read_into(f"{self._prefix}{checked_key(key)}", room, start)
         except FileNotFoundError as error:
             raise ObjectMissing("no object has this key", key=key) from error
 
@@ -234,6 +269,10 @@ class MemoryObjects:
         if content is None:
             raise ObjectMissing("no object has this key", key=key)
         return content[start:] if length is None else content[start : start + length]
+
+    def get_into(self, key: str, room: memoryview, *, start: int = 0) -> int:
+        """See `ObjectStore.get_into`."""
+        return copied(self.get(key, start=start, length=len(room)), room)
 
     def size(self, key: str) -> int | None:
         """See `ObjectStore.size`."""

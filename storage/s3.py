@@ -23,6 +23,7 @@ from storage.objects import (
     ObjectStoreUnavailable,
     StoreAbilities,
     checked_key,
+    copied,
     digest_of,
 )
 
@@ -97,6 +98,10 @@ class S3Objects:
             return self._range(key, start, length)
         except _PastTheEnd:
             return b""
+
+    def get_into(self, key: str, room: memoryview, *, start: int = 0) -> int:
+        """See `ObjectStore.get_into`."""
+        return copied(self.get(key, start=start, length=len(room)), room)
 
     def _range(self, key: str, start: int, length: int | None) -> bytes:
         with _named_failures():

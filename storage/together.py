@@ -12,16 +12,27 @@ MAX_GAP = 4096
 """Between two instances lies the head that the pack gives the second; this much is read over."""
 
 
-def read_together(archive: Archive, instances: Sequence[Held]) -> dict[str, memoryview]:
+def read_together(
+    archive: Archive, instances: Sequence[Held], room: memoryview | None = None
+) -> dict[str, memoryview]:
     """Return the verified files of those that lie side by side, by instance UID.
 
     The caller bounds their bytes.  What is not in the answer is read alone: that tells why it
     cannot be read, or reads it from where it lies now.
+
+    Parameters
+    ----------
+    room
+        Memory for them, as far as it suffices: what is given anew for each reading has to be taken
+        from the machine, page by page.
     """
     found: dict[str, memoryview] = {}
     for run in _runs(instances):
         if len(run) > 1:
-            found.update(_read(archive, run))
+            length = run[-1].offset + run[-1].length - run[0].offset
+            here = room[:length] if room is not None and length <= len(room) else None
+            found.update(_read(archive, run, length, here))
+            room = room[length:] if room is not None and here is not None else room
     return found
 
 
@@ -36,11 +47,15 @@ def _runs(instances: Sequence[Held]) -> Iterator[list[Held]]:
     yield run
 
 
-def _read(archive: Archive, run: Sequence[Held]) -> Iterator[tuple[str, memoryview]]:
-    start, key = run[0].offset, run[0].pack_key
-    length = run[-1].offset + run[-1].length - start
+def _read(
+    archive: Archive, run: Sequence[Held], length: int, room: memoryview | None
+) -> Iterator[tuple[str, memoryview]]:
+    start, key = run[0].offset, run[0].pack_key or ""
     try:
-        data = memoryview(archive.objects.get(key or "", start=start, length=length))
+        if room is None:
+            data = memoryview(archive.objects.get(key, start=start, length=length))
+        else:
+            data = room[: archive.objects.get_into(key, room, start=start)]
     except EngineError:
         return
     for each in run:

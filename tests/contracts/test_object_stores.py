@@ -78,6 +78,20 @@ def test_a_range_is_the_same_as_the_slice(store: ObjectStore, start: int, length
     assert store.get("ranged", start=start, length=length) == CONTENT[start : start + length]
 
 
+@pytest.mark.parametrize(("start", "length"), [(0, 256), (1000, 4096), (len(CONTENT) - 3, 5000)])
+def test_a_range_is_read_into_memory_that_is_at_hand(
+    store: ObjectStore, start: int, length: int
+) -> None:
+    store.put("packs/x", CONTENT, _sha256(CONTENT))
+    room = memoryview(bytearray(length))
+    wanted = CONTENT[start : start + length]
+
+    assert store.get_into("packs/x", room, start=start) == len(wanted)
+    assert room[: len(wanted)] == wanted
+    with pytest.raises(ObjectMissing):
+        store.get_into("packs/y", room)
+
+
 def test_a_range_without_length_goes_to_the_end(store: ObjectStore) -> None:
     store.put("ranged", CONTENT, _sha256(CONTENT))
     assert store.get("ranged", start=10_000) == CONTENT[10_000:]

@@ -37,7 +37,7 @@ def held(number: int, length: int) -> Held:
     )
 
 
-def opened(batch: Sequence[Held]) -> Iterator[Opened]:
+def opened(batch: Sequence[Held], room: memoryview) -> Iterator[Opened]:
     for each in batch:
         yield each, Leaving(each.length, iter((bytes(1),)))
 
@@ -51,11 +51,33 @@ def test_all_come_in_order(number: int, length: int) -> None:
     assert [each for each, _ in read_ahead(wanted, opened)] == wanted
 
 
+def test_memory_serves_again_once_its_instances_are_done_with() -> None:
+    rooms: dict[int, int] = {}
+
+    def filled(batch: Sequence[Held], room: memoryview) -> Iterator[Opened]:
+        at = id(room)
+        rooms[at] = rooms.get(at, 0) + 1
+        for place, each in enumerate(batch):
+            room[place : place + 1] = bytes([int(each.number)])
+            yield each, Leaving(each.length, iter((room[place : place + 1],)))
+
+    wanted = [held(n, BATCH_BYTES // 3) for n in range(60)]
+    sent = [
+        leaving.whole()[0]
+        for _, leaving in read_ahead(wanted, filled)
+        if isinstance(leaving, Leaving)
+    ]
+
+    assert sent == list(range(60))
+    assert len(rooms) == MAX_AHEAD + 1
+    assert sum(rooms.values()) == 20
+
+
 def test_what_reading_raises_is_raised_where_they_are_sent() -> None:
-    def broken(batch: Sequence[Held]) -> Iterator[Opened]:
+    def broken(batch: Sequence[Held], room: memoryview) -> Iterator[Opened]:
         if batch[0].number == "2":
             raise Damaged("it is damaged")
-        return opened(batch)
+        return opened(batch, room)
 
     sent = []
     with pytest.raises(Damaged):
@@ -68,11 +90,11 @@ def test_no_more_is_read_than_there_is_room_for_and_nothing_once_one_leaves() ->
     batches: list[str] = []
     full = threading.Event()
 
-    def counted(batch: Sequence[Held]) -> Iterator[Opened]:
+    def counted(batch: Sequence[Held], room: memoryview) -> Iterator[Opened]:
         batches.append(batch[0].number)
         if len(batches) == MAX_AHEAD + 1:
             full.set()
-        return opened(batch)
+        return opened(batch, room)
 
     with closing(read_ahead([held(n, BATCH_BYTES) for n in range(50)], counted)) as files:
         next(files)

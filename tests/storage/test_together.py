@@ -64,6 +64,18 @@ def test_neighbours_are_read_in_one_go(room: Packed, monkeypatch: pytest.MonkeyP
     assert len(reads) == 1
 
 
+def test_they_are_read_into_the_memory_that_is_given_as_far_as_it_suffices(room: Packed) -> None:
+    instances = room.held()
+    memory = memoryview(bytearray(1 << 16))
+
+    found = read_together(room.archive, instances, memory)
+
+    assert {uid: bytes(file) for uid, file in found.items()} == FILES
+    assert all(file.obj is memory.obj for file in found.values())
+    few = read_together(room.archive, instances, memory[:5000])
+    assert {uid: bytes(file) for uid, file in few.items()} == FILES
+
+
 def test_what_is_alone_or_not_packed_is_left_to_be_read_alone(room: Packed) -> None:
     first, second, _, fourth, fifth = room.held()
     (loose,) = room.held("1.2.3")
