@@ -1,13 +1,14 @@
 """Instances of a study, a series or one alone, in reading order, with where their bytes lie."""
 
 from dataclasses import dataclass
-from typing import Any
+from itertools import product
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from storage.engine import Transaction
 from storage.hidden import INSTANCE_SHOWN
 from storage.journal import Place
+from storage.prepared import Prepared
 from storage.tables.archive import INSTANCES, SERIES
 
 
@@ -41,11 +42,20 @@ class Held:
 
 
 _FIELDS = tuple(Held.__dataclass_fields__)
-# Made once: the database layer then finds it compiled.
 _OF_STUDY = select(
     *(INSTANCES.c[name] for name in _FIELDS), SERIES.c.number.label("series_number")
 ).join(SERIES, SERIES.c.series_uid == INSTANCES.c.series_uid)
-_OF_SHOWN = _OF_STUDY.where(INSTANCE_SHOWN)
+_UIDS = (INSTANCES.c.study_uid, INSTANCES.c.series_uid, INSTANCES.c.instance_uid)
+
+
+def _of(withdrawn: bool, of_series: bool, of_instance: bool) -> Prepared:
+    query = _OF_STUDY if withdrawn else _OF_STUDY.where(INSTANCE_SHOWN)
+    for column, named in zip(_UIDS, (True, of_series, of_instance), strict=True):
+        query = query.where(column == bindparam(f"of_{column.name}")) if named else query
+    return Prepared.on_both(lambda _: query, [f"of_{column.name}" for column in _UIDS])
+
+
+_STATEMENTS = {which: _of(*which) for which in product((False, True), repeat=3)}
 
 
 def held(
@@ -60,14 +70,10 @@ def held(
 
     `withdrawn` says that those are meant too that are not shown, or of which only the row is left.
     """
-    query = (_OF_STUDY if withdrawn else _OF_SHOWN).where(INSTANCES.c.study_uid == study_uid)
-    if series_uid is not None:
-        query = query.where(INSTANCES.c.series_uid == series_uid)
-    if instance_uid is not None:
-        query = query.where(INSTANCES.c.instance_uid == instance_uid)
+    uids = (study_uid, series_uid, instance_uid)
+    statement = _STATEMENTS[withdrawn, series_uid is not None, instance_uid is not None]
     found: dict[tuple[str, str], list[Held]] = {}
-    for row in tx.execute(query):
-        values: tuple[Any, ...] = tuple(row)
+    for values in tx.rows(statement, uids):
         each = Held(*values[:-1])
         found.setdefault((values[-1], each.series_uid), []).append(each)
     series = sorted(found.items(), key=lambda item: (_number(item[0][0]), item[0][1]))

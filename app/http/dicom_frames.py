@@ -212,18 +212,14 @@ def _given(form: Taken, pieces: Iterator[Piece]) -> Response:
         media_type, data = next(pieces)
         return Response(data, HTTPStatus.OK, headers=AS_DOWNLOAD, media_type=media_type)
     boundary = f"telerad-{fresh()}"
-    first = next(pieces)
-
-    def parts() -> Iterator[Piece]:
-        yield first
-        yield from pieces
-
+    first, second = next(pieces), next(pieces, None)
     kind = first[0].partition(";")[0]
-    return StreamingResponse(
-        joined(boundary, parts()),
-        headers=AS_DOWNLOAD,
-        media_type=f'multipart/related; type="{kind}"; boundary="{boundary}"',
-    )
+    media_type = f'multipart/related; type="{kind}"; boundary="{boundary}"'
+    if second is None:  # at hand as a whole: to stream it would change threads for each piece
+        body = b"".join(joined(boundary, iter([first])))
+        return Response(body, headers=AS_DOWNLOAD, media_type=media_type)
+    parts = chain([first, second], pieces)
+    return StreamingResponse(joined(boundary, parts), headers=AS_DOWNLOAD, media_type=media_type)
 
 
 def _tag(row: Held, path: str, shown: "StudyShown | None") -> str:
