@@ -7,6 +7,7 @@ DICOM PS3.18 section 10.4 (retrieve), 8.7 (media types).
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
@@ -29,7 +30,15 @@ from app.http.dicom_opened import opened
 from app.http.dicom_range import ranged
 from app.http.errors import NotAcceptable
 from app.http.multipart import closing, opening
-from app.http.read_ahead import BATCH_BYTES, prefetched, read_ahead
+from app.http.read_ahead import (
+    BATCH_BYTES,
+    Batch,
+    in_turn,
+    made_ahead,
+    prefetched,
+    prefetched_batch,
+    read_ahead,
+)
 from dicom_node.errors import PictureRefused
 from kernel.errors import EngineError
 from kernel.ids import fresh
@@ -76,7 +85,7 @@ def retrieve(
     if shown is None and all(is_stored):
         headers["Content-Length"] = str(_length(boundary, rows))
     return StreamingResponse(
-        read_ahead(prefetched(_parts(engine, boundary, rows, targets, shown))),
+        made_ahead(prefetched_batch(_parts(engine, boundary, rows, targets, shown))),
         headers=headers,
         media_type=f'multipart/related; type="{DICOM}"; boundary="{boundary}"',
     )
@@ -184,14 +193,31 @@ def _parts(
     rows: Sequence[Held],
     targets: Sequence[str],
     shown: "StudyShown | None",
-) -> Iterator[bytes | memoryview]:
+) -> Iterator[Batch]:
+    """Yield the body in batches; of a large instance one is read behind the other."""
     end = b""
     for batch in _batches(rows, targets):
-        for head, pieces in _of_batch(engine, boundary, batch, shown):
-            yield end + head
-            yield from pieces
-            end = b"\r\n"
-    yield end + closing(boundary)
+        pieces = _pieces(engine, boundary, batch, shown, end)
+        if batch[0][0].length > instance_file.WHOLE:
+            yield from in_turn(pieces)
+        else:
+            yield partial(b"".join, pieces)
+        end = b"\r\n"
+    yield partial(bytes, end + closing(boundary))
+
+
+def _pieces(
+    engine: Engine,
+    boundary: str,
+    batch: Sequence[tuple[Held, str]],
+    shown: "StudyShown | None",
+    end: bytes,
+) -> Iterator[bytes | memoryview]:
+    """Yield the parts of a batch; `end` ends what stands before."""
+    for head, pieces in _of_batch(engine, boundary, batch, shown):
+        yield end + head
+        yield from pieces
+        end = b"\r\n"
 
 
 def _of_batch(

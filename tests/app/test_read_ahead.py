@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.http.read_ahead import BATCH_BYTES, MAX_AHEAD, read_ahead
+from app.http.read_ahead import BATCH_BYTES, MAX_AHEAD, made_ahead, read_ahead
 from kernel.errors import Corrupt
 
 QUARTER = BATCH_BYTES // 4
@@ -49,6 +49,38 @@ def test_what_a_piece_raises_breaks_the_body_off() -> None:
     with pytest.raises(Damaged):
         asyncio.run(send())
     assert bytes(sent) == b"".join(pieces(40, QUARTER))
+
+
+def test_batches_are_made_at_the_same_time_and_come_in_their_order() -> None:
+    second_began = threading.Event()
+
+    def first() -> bytes:
+        assert second_began.wait(30)
+        return b"1"
+
+    def second() -> bytes:
+        second_began.set()
+        return b"2"
+
+    async def all_made() -> list[bytes]:
+        return [made async for made in made_ahead(iter([first, second, lambda: b"3"]))]
+
+    assert asyncio.run(all_made()) == [b"1", b"2", b"3"]
+
+
+def test_what_a_batch_raises_is_raised_behind_those_before_it() -> None:
+    sent = []
+
+    def damaged() -> bytes:
+        raise Damaged("it is damaged")
+
+    async def send() -> None:
+        async for made in made_ahead(iter([lambda: b"1", damaged, lambda: b"3"])):
+            sent.append(made)
+
+    with pytest.raises(Damaged):
+        asyncio.run(send())
+    assert sent == [b"1"]
 
 
 def test_no_more_is_read_than_the_client_takes() -> None:
