@@ -81,8 +81,9 @@ class Rejecting:
 
     def due(self, tx: Transaction) -> list[str]:
         """Return the notes that are to be applied now."""
-        arriving = archive.unsettled(tx, arrived_before=tx.at)
-        found = rejections.due(tx, [study.study_uid for study in arriving])
+        found = rejections.due(tx, ())
+        for arriving in archive.unsettled_pages(tx, arrived_before=tx.at):
+            found += rejections.due(tx, [study.study_uid for study in arriving])
         if not self._shows_quality:
             found += rejections.all_left_in_use(tx)
         return sorted(set(found))

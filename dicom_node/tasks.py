@@ -79,7 +79,12 @@ class Settling:
                 _tell(tx, manifest, verdict)
 
     def _judged(self, tx: Transaction) -> Iterator[tuple[str, Verdict]]:
-        studies = archive.unsettled(tx, arrived_before=tx.at)
+        for studies in archive.unsettled_pages(tx, arrived_before=tx.at):
+            yield from self._judged_of(tx, studies)
+
+    def _judged_of(
+        self, tx: Transaction, studies: Sequence[Unsettled]
+    ) -> Iterator[tuple[str, Verdict]]:
         announced = evidence.announced_among(tx, [study.study_uid for study in studies])
         taught = evidence.pauses_among(tx, {study.station_ae_title for study in studies})
         for study in studies:

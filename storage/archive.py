@@ -6,12 +6,13 @@ what its author saw.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, insert, select, true, update
+from sqlalchemy import ColumnElement, func, insert, literal, select, true, tuple_, update
 
 from kernel.digest import digest_of_value
 from kernel.errors import Corrupt, NotFound
@@ -139,15 +140,26 @@ def quarantined(tx: Transaction, *, limit: int = 200) -> list[Quarantined]:
     ]
 
 
-def unsettled(tx: Transaction, *, arrived_before: datetime, limit: int = 200) -> list[Unsettled]:
-    """Return studies with unfrozen instances, none of which came after `arrived_before`."""
-    found = tx.execute(
-        select(STUDIES)
-        .where(_UNSETTLED, STUDIES.c.last_arrival_at <= arrived_before)
-        .order_by(STUDIES.c.last_arrival_at)
-        .limit(limit)
-    )
-    return [_unsettled(dict(row)) for row in found.mappings()]
+def unsettled(tx: Transaction, *, arrived_before: datetime) -> Iterator[Unsettled]:
+    """Yield the studies with unfrozen instances, none of which came after `arrived_before`."""
+    return chain.from_iterable(unsettled_pages(tx, arrived_before=arrived_before))
+
+
+def unsettled_pages(
+    tx: Transaction, *, arrived_before: datetime, page: int = 200
+) -> Iterator[list[Unsettled]]:
+    """Yield the studies with unfrozen instances, none of which came after `arrived_before`.
+
+    All of them, page by page: many that wait long must not keep a later one from its turn.
+    """
+    at = (STUDIES.c.last_arrival_at, STUDIES.c.study_uid)
+    wanted = select(STUDIES).where(_UNSETTLED, STUDIES.c.last_arrival_at <= arrived_before)
+    wanted = wanted.order_by(*at).limit(page)
+    found = [dict(row) for row in tx.execute(wanted).mappings()]
+    while found:
+        yield [_unsettled(row) for row in found]
+        last = tuple_(*(literal(found[-1][column.name], column.type) for column in at))
+        found = [dict(row) for row in tx.execute(wanted.where(tuple_(*at) > last)).mappings()]
 
 
 UNSETTLED_UIDS = select(STUDIES.c.study_uid).where(_UNSETTLED)

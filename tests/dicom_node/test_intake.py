@@ -206,7 +206,7 @@ def test_many_threads_share_transactions_and_each_gets_its_own_answer(
 
     assert answers == [Outcome.STORED] * 40
     with database.reading() as tx:
-        assert len(archive.unsettled(tx, arrived_before=tx.at)) == 3
+        assert len(list(archive.unsettled(tx, arrived_before=tx.at))) == 3
 
 
 def test_a_lost_index_is_rebuilt_from_the_journal(

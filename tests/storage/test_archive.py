@@ -109,6 +109,18 @@ def test_a_study_of_which_nothing_was_stored_is_never_complete(room: Room) -> No
     assert study.study_uid == "1.2.3"
 
 
+def test_no_number_of_waiting_studies_hides_another(room: Room) -> None:
+    uids = [f"1.2.{number}" for number in range(3, 12)]
+    for uid in uids:  # of which some come at one moment
+        room.receive(f"{uid}.1.1", b"x", study=uid)
+    with room.database.reading() as tx:
+        pages = list(archive.unsettled_pages(tx, arrived_before=AT, page=2))
+        found = [study.study_uid for study in archive.unsettled(tx, arrived_before=AT)]
+    assert [len(page) for page in pages] == [2, 2, 2, 2, 1]
+    assert sorted(study.study_uid for page in pages for study in page) == sorted(uids)
+    assert sorted(found) == sorted(uids)
+
+
 def test_a_new_study_beside_a_known_one_is_unsettled_only_if_something_of_it_was_stored(
     room: Room,
 ) -> None:

@@ -169,7 +169,7 @@ def test_an_arriving_study_all_of_which_is_withdrawn_waits_for_its_restoring(roo
     made = withdraw(room, study="1.2.5")
     assert room.freeze("1.2.5") is None
     with room.database.reading() as tx:
-        assert archive.unsettled(tx, arrived_before=AT) == []
+        assert list(archive.unsettled(tx, arrived_before=AT)) == []
     restore(room, made.number)
     with room.database.reading() as tx:
         assert [each.study_uid for each in archive.unsettled(tx, arrived_before=AT)] == ["1.2.5"]

@@ -71,7 +71,7 @@ class Node:
     def settled(self) -> list[tuple[str, str]]:
         """Freeze every study; return what each manifest says."""
         with self.database.transaction() as tx:
-            studies = archive.unsettled(tx, arrived_before=tx.at + timedelta(days=1))
+            studies = list(archive.unsettled(tx, arrived_before=tx.at + timedelta(days=1)))
             manifests = [archive.freeze_manifest(tx, each.study_uid) for each in studies]
         return sorted((each.study_uid, each.digest) for each in manifests if each is not None)
 

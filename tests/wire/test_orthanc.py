@@ -91,7 +91,7 @@ class Node:
     def held(self) -> set[str]:
         """Return the UIDs of every instance in the archive."""
         with self.database.reading() as tx:
-            studies = archive.unsettled(tx, arrived_before=tx.at + timedelta(days=1))
+            studies = list(archive.unsettled(tx, arrived_before=tx.at + timedelta(days=1)))
         return {uid for study in studies for uid in self.archive.instances_of(study.study_uid)}
 
     def quarantined(self) -> list[str]:
