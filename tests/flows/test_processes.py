@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -73,6 +74,21 @@ def lives(pid: int) -> bool:
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def stop(pid: int, deployment: Deployment) -> None:
+    """Stop a process; return when each of its threads stands, which may take a moment."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: all(") T " in each for each in threads(pid)), deployment)
+
+
+def threads(pid: int) -> list[str]:
+    """Return what the system tells of each thread of a process."""
+    found = []
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(OSError):  # it ended meanwhile
+            found.append(stat.read_text())
+    return found
 
 
 def kill(deployment: Deployment, name: str) -> int:
@@ -235,7 +251,7 @@ def test_a_node_that_hangs_is_started_anew_and_serves_who_waited_for_it(impatien
     sender = threading.Thread(target=stream, args=(port, 505, acknowledged))
     sender.start()
     until(lambda: len(acknowledged) > 5, deployment)
-    os.kill(before["node"], signal.SIGSTOP)
+    stop(before["node"], deployment)
 
     with Speaker(port, calling=SENDER) as waiting:
         waiting.sock.settimeout(PATIENCE_S)
@@ -257,7 +273,7 @@ def test_a_web_that_hangs_is_started_anew_and_answers_who_waited_for_it(impatien
     deployment = impatient.deployment
     until(lambda: ready(deployment), deployment)
     before = children(deployment)
-    os.kill(before["web"], signal.SIGSTOP)
+    stop(before["web"], deployment)
 
     answer = httpx.get(f"{deployment.web}/health/live", timeout=PATIENCE_S)
     assert answer.json() == {"live": True}
@@ -278,7 +294,7 @@ def test_a_machine_that_slept_finds_nobody_hanging(impatient: World) -> None:
         os.kill(pid, signal.SIGCONT)
 
     until(lambda: ready(deployment), deployment)
-    os.kill(kept["web"], signal.SIGSTOP)
+    stop(kept["web"], deployment)
     until(lambda: bool(hung(deployment)), deployment)  # so there were looks after it slept
     assert hung(deployment) == ["web"]
     assert children(deployment)["node"] == kept["node"]
