@@ -38,7 +38,7 @@ class ReceiveLimits:
     max_pdu: int = 131_072
     """Bytes of the longest P-DATA-TF that we take: what DCMTK and most modalities can send."""
 
-    buffer_bytes: int = 4 << 20
+    buffer_bytes: int = 2 << 20
     """Longer data sets are streamed to the journal in pieces of this size."""
 
     max_data_set_bytes: int = 16 << 30
