@@ -5,7 +5,7 @@ over is a number or an id, and whoever gets it loads the row and checks whether 
 """
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from typing import Protocol
@@ -151,13 +151,10 @@ class Relay:
         if tellings:
             seen |= self._seen()  # what they made due
         self._aside = self._courtesy.steps_aside()
-        asked = [
-            work
+        started = sum(
+            self._start(work)
             for work in self._due_work
             if work.name in seen and not (self._aside and work.can_wait)
-        ]
-        started = sum(
-            self._dispatch.start(work, id) for work, ids in self._look(asked) for id in ids
         )
         self.last_turn_s = monotonic_s()
         return len(tellings) + started
@@ -213,25 +210,16 @@ class Relay:
         with self._database.reading() as tx:
             return self._without_signs | self._signs.seen(tx)
 
-    def _look(self, asked: Sequence[DueWork]) -> list[tuple[DueWork, list[str]]]:
-        """Return what is due of each, in one look: to begin one costs more than to ask in it."""
-        found: list[tuple[DueWork, list[str]]] = []
-        rest = iter(asked)
-        work = failed = None
-        while asked:
-            try:
-                with self._database.reading() as tx:
-                    for work in rest:
-                        found.append((work, work.due(tx)))
-                return found
-            except EngineError:
-                raise  # the database: nothing else can be asked either
-            except Exception:
-                if work is None or work is failed:
-                    raise  # not what was asked, but to look
-                log.exception("relay.due_failed", work=work.name)
-                failed = work  # which spoils the look; another one asks the rest
-        return found
+    def _start(self, work: DueWork) -> int:
+        try:
+            with self._database.reading() as tx:
+                ids = work.due(tx)
+        except EngineError:
+            raise  # the database: nothing else can be asked either
+        except Exception:
+            log.exception("relay.due_failed", work=work.name)
+            return 0
+        return sum(self._dispatch.start(work, id) for id in ids)
 
     def _hand_over(self, telling: Telling) -> None:
         try:

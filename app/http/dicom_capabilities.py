@@ -6,7 +6,7 @@ DICOM PS3.18 section 8.9 (capabilities) and Annex H; Web Application Description
 member submission of 31 August 2009.
 """
 
-from functools import cache
+from functools import lru_cache
 from typing import Final
 from xml.etree import ElementTree as Xml
 
@@ -35,7 +35,7 @@ def capabilities(request: Request, _caller: ReadsDicom) -> Response:
     return Response(described(base_of(request)), media_type=media_type)
 
 
-@cache
+@lru_cache(maxsize=8)  # the base is what the client calls us
 def described(base: str) -> bytes:
     """Return the description of the service at a base address, as WADL."""
     application = Xml.Element("application", xmlns=_NAMESPACE)
