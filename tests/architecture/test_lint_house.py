@@ -19,6 +19,8 @@ BREAKS = [
     ("clock", "import datetime as d\nx = d.datetime.utcnow()", "worklist/case.py"),
     ("clock", "from time import time as t\nx = t()", "storage/audit.py"),
     ("clock", "import time\nread = time.time", "storage/audit.py"),
+    ("clock", "from datetime import datetime\nx = datetime.now()", "tests/worklist/test_case.py"),
+    ("clock", "import time\nx = time.monotonic()", "tests/wire/server.py"),
     ("environment", "import os\nx = os.environ['HOME']", "app/relay.py"),
     ("environment", "from os import getenv\nx = getenv('HOME')", "storage/engine.py"),
     ("printing", "print('hello')", "app/relay.py"),

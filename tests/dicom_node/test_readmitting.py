@@ -17,6 +17,7 @@ from dicom_node.intake import Intake
 from dicom_node.outgoing import shown_of
 from dicom_node.readmitting import LEASE, Readmission
 from dicom_node.statuses import Outcome
+from kernel.clock import system_clock
 from kernel.people import Actor, Role
 from storage import archive, audit, corrections, patients, purge, readmission, withdrawals
 from storage.archive import Archive
@@ -336,7 +337,7 @@ def test_killed_at_any_step_it_is_admitted_once(tmp_path: Path, target: str, whe
         [*command, target, when], start_new_session=True, capture_output=True, check=False
     )
     assert ended.returncode == -signal.SIGKILL, ended.stderr
-    room.now = datetime.now(UTC) + 2 * LEASE
+    room.now = system_clock() + 2 * LEASE
     room.turn()
 
     assert (room.kept_aside(), room.held()) == ([], [f"{STUDY}.1.1", f"{STUDY}.1.2"])

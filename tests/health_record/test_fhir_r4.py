@@ -6,7 +6,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from health_record.adapters.fhir_r4 import MAX_ANSWER_BYTES, FhirR4Record, FhirR4Settings
 from health_record.errors import RecordDeniesAccess, RecordUnavailable
 from health_record.port import Form, Receipt, Rejected
+from kernel.clock import system_clock
 from kernel.errors import Misconfigured
 from tests.health_record.faulty import (
     EMPTY_SEARCH,
@@ -56,7 +57,7 @@ def a_tls_server(folder: Path) -> tuple[ssl.SSLContext, Path]:
     """Return the context of a server on 127.0.0.1 and the file of its own authority."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "record")])
-    now = datetime.now(UTC)
+    now = system_clock()
     address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())

@@ -1,7 +1,7 @@
 """The organisation's seal, judged by OpenSSL."""
 
 import subprocess
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -42,7 +42,7 @@ def _certificate(
     name: str, key: Key, issuer: x509.Certificate | None, issuer_key: Key
 ) -> x509.Certificate:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
+    now = system_clock()
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

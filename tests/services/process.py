@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from kernel.clock import monotonic_s
+
 PROBE_INTERVAL_S = 0.05
 STOP_PATIENCE_S = 15.0
 
@@ -84,8 +86,8 @@ def running(recipe: Recipe) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _wait_until_ready(recipe: Recipe, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + recipe.ready_within_s
-    while time.monotonic() < deadline:
+    deadline = monotonic_s() + recipe.ready_within_s
+    while monotonic_s() < deadline:
         if process.poll() is not None:
             raise ServerFailed(_told(recipe, f"ended with code {process.returncode}"))
         if recipe.ready():
