@@ -50,12 +50,13 @@ _ALIASES = {
     "ISO-8859-1": "100",
     "LATIN1": "100",
     "ISO-8859-5": "144",
-    "ISO2022GBK": "GBK",
+    "ISO2022GBK": "GBK",  # in PS3.3 until CP 1234, as is the next
+    "ISO202258": "58",
 }
 _OTHER_CODECS = {"CP1251": "cp1251", "WINDOWS-1251": "cp1251", "KOI8-R": "koi8_r"}
-# Escape sequence -> codec of what follows (PS3.3 tables C.12-3 and C.12-4).
+# Escape sequence -> codec of what follows (PS3.3 tables C.12-3 and C.12-4).  ESC (B, ASCII, brings
+# back the first set: ASCII is in each, and nothing is said of bytes above 7F (PS3.5 6.1.2.5.1).
 _SWITCHES = {
-    b"(B": "ascii",
     b"-A": _LATIN,
     b"-B": "iso8859_2",
     b"-C": "iso8859_3",
