@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import ClassVar
 
 import structlog
 
@@ -183,6 +184,8 @@ class Offer:
 
 class ServiceAssociation(StorageAssociation):
     """Serves storage and verification, and beside them the services that were agreed on."""
+
+    takes_in_alone: ClassVar = False
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ from dicom_node.exchange import Offer, ServiceAssociation, Terms
 from dicom_node.headers import Defaults
 from dicom_node.in_flight import InFlight
 from dicom_node.intake import Intake
+from dicom_node.one_processor import OneProcessor
 from dicom_node.pdu import (
     AssociateRequest,
     ExtendedNegotiation,
@@ -125,6 +126,7 @@ class Listener:
         self._threads: dict[threading.Thread, Transport] = {}
         self._lobby: dict[Transport, None] = {}
         self._per_peer: Counter[str] = Counter()
+        self._one_processor = OneProcessor()
         self._door = door or PlainDoor()
         self._tls_door = tls_door
         self._pulses = (pulse or Pulse(), tls_pulse or Pulse())
@@ -336,7 +338,12 @@ class Listener:
                 )
             )
             log.info("association.opened", association=agreed.id, remote=remote, peer=peer.ae_title)
-            association.serve()
+            with (
+                self._one_processor.shared()
+                if association.takes_in_alone
+                else contextlib.nullcontext()
+            ):
+                association.serve()
         finally:
             self._leave(agreed.id, peer.ae_title)
             log.info("association.ended", association=agreed.id, stored=association.stored)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import ClassVar
 
 import structlog
 
@@ -62,6 +63,9 @@ class Agreed:
 
 class StorageAssociation:
     """Serves C-STORE and C-ECHO on one accepted association."""
+
+    takes_in_alone: ClassVar = True
+    """Whether nothing else is served, so that all of its work is to take in."""
 
     def __init__(
         self,
