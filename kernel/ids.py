@@ -3,6 +3,7 @@
 import hashlib
 import re
 import uuid
+from datetime import datetime
 from typing import NewType
 
 StudyUID = NewType("StudyUID", str)
@@ -27,6 +28,20 @@ _MAX_UID_LENGTH = 64
 def fresh() -> str:
     """Return a new random id (UUID version 4)."""
     return str(uuid.uuid4())
+
+
+def fresh_at(at: datetime) -> str:
+    """Return a new id that sorts behind those of earlier milliseconds (UUID version 7).
+
+    An index grows at its end by such ids: where random ones go, full pages part again and again.
+
+    References
+    ----------
+    RFC 9562 section 5.7.
+    """
+    milliseconds = int(at.timestamp() * 1000)
+    value = uuid.uuid4().int & (1 << 76) - 1 | milliseconds << 80 | 7 << 76
+    return str(uuid.UUID(int=value & ~(3 << 62) | 2 << 62))
 
 
 def derived(kind: str, *parts: str | int) -> str:

@@ -14,8 +14,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from kernel.clock import Clock, system_clock
 from kernel.errors import Corrupt, NotFound, Transient
-from kernel.ids import fresh
+from kernel.ids import fresh_at
 from kernel.pulse import Pulse
 from storage.frame import Frame
 from storage.incoming import Incoming
@@ -90,8 +91,10 @@ class Journal:
         *,
         node: str,
         segment_bytes: int = SEGMENT_BYTES,
+        clock: Clock = system_clock,
         pulse: Pulse | None = None,
     ) -> None:
+        self._clock = clock
         self._pulse = pulse or Pulse()
         self.directory = directory
         self.node = node
@@ -285,7 +288,7 @@ class Journal:
         return zero_filled(self.directory / self._name(), self._segment_bytes)
 
     def _name(self) -> str:
-        return f"{self.node}-{fresh()}.seg"
+        return f"{self.node}-{fresh_at(self._clock())}.seg"
 
     def _room(self, size: int) -> Segment:
         current = self._current

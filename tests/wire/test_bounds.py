@@ -1,5 +1,6 @@
 """Peers that lie, stall or leave: the node says why, bounds everything, and serves the next one."""
 
+import os
 import re
 import socket
 import struct
@@ -66,6 +67,25 @@ def test_too_many_associations_of_one_peer_and_of_all_are_refused(own_node: Node
     until(lambda: own_node.listener.associations() == 5)
     assert own_node.answers()
     for speaker in [*opened, *others]:
+        speaker.sock.close()
+
+
+def test_associations_that_only_store_are_served_on_one_processor(own_node: Node) -> None:
+    free = frozenset(os.sched_getaffinity(0))
+    opened = [own_node.speak() for _ in range(3)]
+    for speaker in opened:
+        assert speaker.associate() == ACCEPT
+    serving = [t for t in threading.enumerate() if t.name == "dicom-127.0.0.1"]
+    assert len(serving) == len(opened)
+
+    def processors() -> set[frozenset[int]]:
+        return {frozenset(os.sched_getaffinity(each.native_id or 0)) for each in serving}
+
+    if own_node.mixed:
+        assert processors() == {free}
+    else:
+        until(lambda: len(processors()) == 1 and len(next(iter(processors()))) == 1)
+    for speaker in opened:
         speaker.sock.close()
 
 
