@@ -19,6 +19,7 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID
 
 from dicom_node.apart import APART, decompressed
+from dicom_node.byte_order import WORDS, require_one_reading, swapped
 from dicom_node.codecs import decoder_of
 from dicom_node.deflated import head_of, inflated
 from dicom_node.errors import PictureRefused
@@ -101,7 +102,7 @@ class Frames:
             self._file = file
             self.transfer_syntax_uid = syntax
             self._header = dcmread(file, stop_before_pixels=True)
-            self._swapped = 1  # so many bytes together are in the other order
+            self._swapped, self._vr = 1, ""  # so many bytes together are in the other order
             self._start, self._length = self._pixels()
             self.count = max(1, int(self._header.get("NumberOfFrames") or 1))
             self._frame_bits = _frame_bits(self._header)
@@ -155,6 +156,7 @@ class Frames:
         self._require(number)
         if not self.is_native:
             return self._decoded(number)
+        require_one_reading(self._vr, int(self._header.get("BitsAllocated") or 0))
         first, bits = (number - 1) * self._frame_bits, self._frame_bits
         last = first + bits
         start, end = first // 8, (last + 7) // 8
@@ -219,7 +221,7 @@ class Frames:
         self._file.seek(self._start + first)
         data = self._file.read(last - first)
         if unit > 1:
-            data = np.frombuffer(data[: len(data) // unit * unit], f">u{unit}").byteswap().tobytes()
+            data = swapped(data, unit)
         return data[start - first : end - first]
 
     def _require(self, number: int) -> None:
@@ -236,9 +238,10 @@ class Frames:
         group, element = struct.unpack_from(f"{order}HH", head)
         if group != 0x7FE0 or element not in (0x0008, 0x0009, 0x0010):
             raise PictureRefused("the instance has no pixel data")
-        if self.transfer_syntax_uid == EXPLICIT_BIG and head[4:6] != b"OB":
+        if self.transfer_syntax_uid == EXPLICIT_BIG:
             # Samples of eight bits, too, where they are written as words (PS3.5 section 8.1.1).
-            self._swapped = max(int(self._header.get("BitsAllocated") or 0) // 8, 2)
+            self._vr = head[4:6].decode("latin-1")
+            self._swapped = WORDS.get(self._vr, 1)
         if self.transfer_syntax_uid == IMPLICIT_LITTLE:
             return at + 8, int(struct.unpack_from(f"{order}I", head, 4)[0])
         return at + 12, int(struct.unpack_from(f"{order}I", head, 8)[0])

@@ -20,6 +20,7 @@ from pydicom.pixels.processing import apply_color_lut, apply_rescale, apply_voi_
 from pydicom.pixels.utils import pixel_array
 
 from dicom_node.apart import decompressed
+from dicom_node.byte_order import refuse_two_readings
 from dicom_node.codecs import decoder_of
 from dicom_node.deflated import inflated
 from dicom_node.errors import PictureRefused, Unreadable
@@ -120,6 +121,7 @@ def render(
 def _checked(data_set: Dataset, frame: int) -> int:
     if "PixelData" not in data_set:
         raise PictureRefused("the instance has no pixel data")
+    refuse_two_readings(data_set)
     rows, columns = int(data_set.get("Rows") or 0), int(data_set.get("Columns") or 0)
     frames = int(data_set.get("NumberOfFrames") or 1)
     samples = int(data_set.get("SamplesPerPixel") or 1)

@@ -18,6 +18,7 @@ from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import UID
 
 from dicom_node.apart import MAX_PIXEL_BYTES, decompressed
+from dicom_node.byte_order import refuse_two_readings, to_little
 from dicom_node.codecs import ENCODERS, decoder_of
 from dicom_node.deflated import inflated
 from dicom_node.errors import PictureRefused
@@ -86,11 +87,12 @@ def _transcoded(part10: bytes, target: str) -> bytes:
         raise PictureRefused("an instance without pixels is not compressed as a picture")
     if has_pixels:
         _refuse_bomb(data_set)
+        refuse_two_readings(data_set)
     before = _pixel_digest(data_set) if _is_at_risk(data_set, target, has_pixels) else ""
     if data_set.file_meta.TransferSyntaxUID.is_encapsulated and has_pixels:
         _decompress(data_set)
     if not data_set.file_meta.TransferSyntaxUID.is_little_endian:
-        _swap_words(data_set)
+        to_little(data_set)
         data_set.file_meta.TransferSyntaxUID = UID(EXPLICIT_LITTLE)
     if target in COMPRESSIONS:
         _refuse_overlay_bits(data_set)
@@ -154,15 +156,6 @@ def _pixel_digest(data_set: Dataset) -> str:
         # Values and not containers: a decoder may give eight bits that were allocated sixteen.
         hasher.update(frame.astype("<i4").tobytes())
     return hasher.hexdigest()
-
-
-def _swap_words(data_set: Dataset) -> None:
-    """Bring values that are written as words into the other byte order (PS3.5 section 7.3)."""
-    for element in data_set.iterall():
-        if element.VR == "OW" and element.value:
-            whole = bytearray(element.value)
-            whole[0::2], whole[1::2] = whole[1::2], whole[0::2]
-            element.value = bytes(whole)
 
 
 def _written(data_set: Dataset, target: str) -> bytes:
