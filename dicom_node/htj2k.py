@@ -16,17 +16,17 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
 from pydicom.pixels.utils import iter_pixels
-from pydicom.uid import UID
 
 from dicom_node.errors import PictureRefused
+from dicom_node.lossless import put, require_kept, require_range
 
 MAX_BITS = 16
+"""Longer samples are coded in 32 bits, and of such streams OpenJPEG 2.5 reads none."""
+
 SMALLEST_PX = 64
 """What the smallest resolution is at most, rows and columns (PS3.5 section 10.18)."""
 
-_SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1, "RGB": 3, "YBR_FULL": 3}
 _SIZ_START = b"\xff\x4f\xff\x51"
 _FIRST_COMPONENT = 42  # of SIZ, from the start of the codestream; three bytes each
 _SIGNED = 0x80
@@ -43,27 +43,16 @@ def compress(data_set: Dataset, transfer_syntax_uid: str) -> None:
     PictureRefused
         Pixels of this kind cannot be given in this transfer syntax without loss.
     """
-    photometric = str(data_set.PhotometricInterpretation)
-    bits, samples = int(data_set.BitsStored), int(data_set.SamplesPerPixel)
-    if _SAMPLES.get(photometric) != samples:
-        raise PictureRefused("colours of this kind are not given in this transfer syntax")
-    if not 1 <= bits <= MAX_BITS or int(data_set.BitsAllocated) < 8:
-        raise PictureRefused("samples of this many bits are not given in this transfer syntax")
-    if int(data_set.HighBit) != bits - 1:
-        raise PictureRefused("samples that do not end at their high bit are not compressed")
-    signed = int(data_set.PixelRepresentation) == 1
+    require_kept(data_set, max_bits=MAX_BITS)
+    bits, signed = int(data_set.BitsStored), int(data_set.PixelRepresentation) == 1
+    is_rgb = str(data_set.PhotometricInterpretation) == "RGB"
     frames = [
-        encoded(frame, bits=bits, signed=signed, transform=photometric == "RGB")
+        encoded(frame, bits=bits, signed=signed, transform=is_rgb)
         for frame in iter_pixels(data_set, raw=True)
     ]
-    data_set.PixelData = encapsulate(frames)
-    element = data_set["PixelData"]
-    element.is_undefined_length, element.VR = True, "OB"
-    if photometric == "RGB":
+    put(data_set, frames, transfer_syntax_uid)
+    if is_rgb:
         data_set.PhotometricInterpretation = "YBR_RCT"
-    if samples > 1:
-        data_set.PlanarConfiguration = 0
-    data_set.file_meta.TransferSyntaxUID = UID(transfer_syntax_uid)
 
 
 def encoded(
@@ -87,10 +76,8 @@ def encoded(
     ----------
     ISO/IEC 15444-1 G.1.2: unsigned samples are shifted by half of their range.
     """
-    half = 1 << (bits - 1)
-    middle = 0 if signed else half
-    if frame.min() < middle - half or frame.max() >= middle + half:
-        raise PictureRefused("there are samples outside of what Bits Stored says")
+    require_range(frame, bits=bits, signed=signed)
+    middle = 0 if signed else 1 << (bits - 1)
     shifted = (frame.astype(np.int32) - middle).astype(np.int8 if bits <= 8 else np.int16)
     stream = imagecodecs.htj2k_encode(
         np.ascontiguousarray(shifted),

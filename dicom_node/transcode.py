@@ -29,9 +29,13 @@ from dicom_node.uids import (
     EXPLICIT_LITTLE,
     HTJ2K,
     IMPLICIT_LITTLE,
+    JPEG_2000_LOSSLESS,
 )
 
 TARGETS = frozenset({*COMPRESSIONS, EXPLICIT_LITTLE, IMPLICIT_LITTLE, DEFLATED_LITTLE})
+
+MIN_SIDE_PX = 32
+"""Of what the usual encoder makes JPEG 2000: it halves each picture five times."""
 
 _OVERLAYS = range(0x6000, 0x6100)
 _BIT_POSITION, _OVERLAY_DATA = 0x0102, 0x3000
@@ -118,6 +122,11 @@ def _compress(data_set: Dataset, target: str) -> None:
         from dicom_node.htj2k import compress  # and with it the library, for those who ask
 
         compress(data_set, target)
+        return
+    if target == JPEG_2000_LOSSLESS and min(data_set.Rows, data_set.Columns) < MIN_SIDE_PX:
+        from dicom_node import jpeg_2000
+
+        jpeg_2000.compress(data_set)
         return
     data_set.compress(UID(target), generate_instance_uid=False, encoding_plugin=ENCODERS[target])
 

@@ -242,7 +242,7 @@ def test_big_endian_samples_are_kept_as_well(name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
-        ({"BitsAllocated": 32, "BitsStored": 24, "HighBit": 23}, "this many bits"),
+        ({"BitsAllocated": 32, "BitsStored": 24, "HighBit": 23}, "more than 16 bits"),
         ({"HighBit": 15}, "end at their high bit"),
         ({"PhotometricInterpretation": "HSV"}, "colours of this kind"),
     ],
