@@ -57,7 +57,7 @@ WORKS = (
 @dataclass
 class _Measured:
     mb_per_s: dict[str, list[float]] = field(default_factory=dict)
-    cpu_s_per_gb: list[float] = field(default_factory=list)
+    cpu_s_per_gb: dict[str, list[float]] = field(default_factory=dict)
 
 
 def measure(scratch: Path) -> Iterator[Row]:
@@ -67,8 +67,8 @@ def measure(scratch: Path) -> Iterator[Row]:
         orthanc = stack.enter_context(orthanc_receiver())
         receivers = [ours.receiver, orthanc, stack.enter_context(storescp_receiver())]
         for work in WORKS:
-            yield from _rows(work, _measured(work, ours, receivers, scratch))
-        yield from _with_nagle(ours, orthanc, scratch)
+            yield from _rows(work, _measured(work, receivers, scratch))
+        yield from _with_nagle(ours.receiver, orthanc, scratch)
         yield from _memory("the node of telerad up", ours, scratch)
     with engine(scratch / "node", _SETTINGS, alone=True) as node:
         yield from _memory("telerad listen", node, scratch)
@@ -76,18 +76,18 @@ def measure(scratch: Path) -> Iterator[Row]:
         yield from _dropped(dropping, ignoring, scratch)
 
 
-def _with_nagle(ours: Engine, orthanc: Receiver, scratch: Path) -> Iterator[Row]:
+def _with_nagle(ours: Receiver, orthanc: Receiver, scratch: Path) -> Iterator[Row]:
     """Measure a sender that delays its small segments: what is lost is time, not processor."""
     work = Work("C-STORE 400 CT slices, sender with Nagle on", CT, 1, BESIDE_NAGLE)
-    found = _measured(work, ours, [ours.receiver, orthanc], scratch, nagle=True).mb_per_s
+    found = _measured(work, [ours, orthanc], scratch, nagle=True).mb_per_s
     demand = Demand("least", BESIDE_NAGLE)
-    mine, theirs = found[ours.receiver.name], found[orthanc.name]
+    mine, theirs = found[ours.name], found[orthanc.name]
     yield compared(work.case, mine, orthanc.name, theirs, unit="MB/s", demand=demand)
 
 
 def _dropped(ours: Receiver, theirs: Receiver, scratch: Path) -> Iterator[Row]:
     work = Work("receive and discard 400 CT slices, 1 association", CT, 1, BESIDE_IGNORE)
-    found = _measured(work, None, [ours, theirs], scratch).mb_per_s
+    found = _measured(work, [ours, theirs], scratch).mb_per_s
     demand = Demand("least", BESIDE_IGNORE)
     yield compared(
         work.case, found[ours.name], theirs.name, found[theirs.name], unit="MB/s", demand=demand
@@ -114,14 +114,14 @@ def _memory(whose: str, ours: Engine, scratch: Path) -> Iterator[Row]:
 
 def _measured(
     work: Work,
-    ours: Engine | None,
     receivers: Sequence[Receiver],
     scratch: Path,
     *,
     nagle: bool = False,
 ) -> _Measured:
     """Send in turn to each, another one first in each round."""
-    measured = _Measured({receiver.name: [] for receiver in receivers})
+    names = [receiver.name for receiver in receivers]
+    measured = _Measured({name: [] for name in names}, {name: [] for name in names})
     source = made(work.kind, scratch / "sets")
     for number in range(ROUNDS):
         target = scratch / "to-send"
@@ -129,11 +129,11 @@ def _measured(
         folders = sorted(target.iterdir())
         turn = number % len(receivers)
         for receiver in (*receivers[turn:], *receivers[:turn]):
-            before = ours.cpu_s() if ours else 0.0
+            before = receiver.cpu_s()
             took = sent(folders, receiver, nagle=nagle)
             measured.mb_per_s[receiver.name].append(size / took / 1e6)
-            if ours and receiver is ours.receiver:
-                measured.cpu_s_per_gb.append((ours.cpu_s() - before) / size * 1e9)
+            spent = receiver.cpu_s() - before
+            measured.cpu_s_per_gb[receiver.name].append(spent / size * 1e9)
             sys.stderr.write(f"  {receiver.name}: {size / took / 1e6:.0f} MB/s\n")
         shutil.rmtree(target)
         os.sync()
@@ -141,27 +141,12 @@ def _measured(
 
 
 def _rows(work: Work, measured: _Measured) -> Iterator[Row]:
-    ours, orthanc, bound = measured.mb_per_s.values()
-    _, orthanc_name, bound_name = measured.mb_per_s
-    yield compared(
-        work.case,
-        ours,
-        orthanc_name,
-        orthanc,
-        unit="MB/s",
-        demand=Demand("least", work.beside_orthanc),
-    )
-    yield compared(
-        work.case,
-        ours,
-        bound_name,
-        bound,
-        unit="MB/s",
-        demand=Demand("least", work.beside_bound) if work.beside_bound else None,
-    )
-    yield bounded(
-        f"processor time, {work.case.removeprefix('C-STORE ')}",
-        measured.cpu_s_per_gb,
-        CPU_S_PER_GB,
-        unit="s/GB",
-    )
+    ours, orthanc, bound = measured.mb_per_s
+    speed, spent = measured.mb_per_s, measured.cpu_s_per_gb
+    for name, least in ((orthanc, work.beside_orthanc), (bound, work.beside_bound)):
+        demand = None if least is None else Demand("least", least)
+        yield compared(work.case, speed[ours], name, speed[name], unit="MB/s", demand=demand)
+    case = f"processor time, {work.case.removeprefix('C-STORE ')}"
+    yield bounded(case, spent[ours], CPU_S_PER_GB, unit="s/GB")
+    for name in (orthanc, bound):
+        yield compared(case, spent[ours], name, spent[name], unit="s/GB")

@@ -34,6 +34,11 @@ class Receiver:
     port: int
     pid: int | None = None
 
+    def cpu_s(self) -> float:
+        """Return the processor time in seconds of it and all that it started, ended ones too."""
+        assert self.pid is not None
+        return _spent_s(self.pid) + _waited_for_s(self.pid)
+
 
 class Engine:
     """A running ``telerad up``.
@@ -76,10 +81,6 @@ class Engine:
         """Return its process and those that it started."""
         return [self.process.pid, *self.children()]
 
-    def cpu_s(self) -> float:
-        """Return the processor time that all of it has used, in seconds."""
-        return sum(_cpu_s(pid) for pid in self.processes())
-
     def memory_mb(self, name: str = "VmRSS") -> float:
         """Return its resident memory, or with ``VmHWM`` the peaks of it, in megabytes.
 
@@ -108,8 +109,7 @@ class Engine:
 
     def children(self) -> list[int]:
         """Return the processes that it started."""
-        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in path.read_text().split()]
+        return _children(self.process.pid)
 
     def stop(self) -> None:
         """End it as a service manager would."""
@@ -125,9 +125,22 @@ class Engine:
             self.process.stdout.close()
 
 
-def _cpu_s(pid: int) -> float:
+def _spent_s(pid: int) -> float:
+    """Return the processor time of a process and of those that it started and that still live."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    mine = (int(fields[11]) + int(fields[12])) / _TICKS
+    return mine + sum(map(_spent_s, _children(pid)))
+
+
+def _waited_for_s(pid: int) -> float:
+    """Return that of those which ended, such as the process that took one association."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[13]) + int(fields[14])) / _TICKS
+
+
+def _children(pid: int) -> list[int]:
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(each) for each in path.read_text().split()]
 
 
 def _memory_mb(pid: int, name: str) -> float:
@@ -172,7 +185,7 @@ def orthanc_receiver() -> Iterator[Receiver]:
     """Run Debian's Orthanc with its defaults for storage: it waits for the disk as we do."""
     with orthanc(listens=True) as server:
         assert server.dicom_port is not None
-        yield Receiver("Orthanc", server.ae_title, server.dicom_port)
+        yield Receiver("Orthanc", server.ae_title, server.dicom_port, server.pid)
 
 
 @contextmanager
@@ -185,8 +198,8 @@ def storescp_receiver(keeping: str = "+B") -> Iterator[Receiver]:
     port = free_port()
     command = ["storescp", keeping, "--fork", "-od", str(folder), str(port)]
     try:
-        with running(_recipe("storescp", command, port)):
-            yield Receiver(f"storescp {keeping}", "STORESCP", port)
+        with running(_recipe("storescp", command, port)) as process:
+            yield Receiver(f"storescp {keeping}", "STORESCP", port, process.pid)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -196,8 +209,8 @@ def discarding_receiver() -> Iterator[Receiver]:
     """Run our receiving path with nothing behind it."""
     port = free_port()
     command = [sys.executable, "-m", "bench.discard", str(port)]
-    with running(_recipe("discard", command, port)):
-        yield Receiver("telerad", AE_TITLE, port)
+    with running(_recipe("discard", command, port)) as process:
+        yield Receiver("telerad", AE_TITLE, port, process.pid)
 
 
 def _recipe(name: str, command: list[str], port: int) -> Recipe:

@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class Orthanc:
     dicom_port: int | None
     ae_title: str
     users: Mapping[str, str] = field(default_factory=dict)
+    pid: int | None = None
 
     @property
     def url(self) -> str:
@@ -97,8 +98,8 @@ def orthanc(
         users=users or {},
     )
     try:
-        with running(_recipe(folder, server, dicomweb=dicomweb)):
-            yield server
+        with running(_recipe(folder, server, dicomweb=dicomweb)) as process:
+            yield replace(server, pid=process.pid)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
