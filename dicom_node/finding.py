@@ -16,9 +16,10 @@ from dicom_node.query import Found, Query, Root
 from dicom_node.statuses import Status
 from dicom_node.views import Views
 from kernel.people import Actor, Role
-from storage import archive_find, audit
+from storage import archive_find, audit, shown
 from storage.archive_find import Contents, Level, Row, Scope
 from storage.engine import Database, Transaction
+from storage.patients import Patient
 from storage.series_queries import Held
 
 RELATIONAL, COMBINED_TIMES = 0, 1
@@ -90,8 +91,10 @@ class Finder:
         """
         narrowing = query.narrowing()
         matches, counted = query.matches(counted=False), query.matches(counted=True)
-        skipped = offset if query.is_exact else 0
-        size = min(archive_find.PAGE, limit or archive_find.PAGE) if query.is_exact else None
+        # The index compares with the patient of the study: not all that it finds need be theirs.
+        exact = query.is_exact and not (query.level is Level.IMAGE and narrowing.of_patient)
+        skipped = offset if exact else 0
+        size = min(archive_find.PAGE, limit or archive_find.PAGE) if exact else None
         size = size or archive_find.PAGE
         last: Row | None = None
         left_out = offset - skipped
@@ -100,7 +103,8 @@ class Finder:
                 rows = archive_find.page(
                     tx, query.level, narrowing, scope, after=last, limit=size, offset=skipped
                 )
-                fitting = [row for row in rows if matches(Found(row, _UNCOUNTED))]
+                told = _as_retrieved(tx, rows) if query.level is Level.IMAGE else rows
+                fitting = [row for row in told if matches(Found(row, _UNCOUNTED))]
                 page = [each for each in _counted(tx, query, fitting, scope) if counted(each)]
             yield from page[left_out:]
             left_out, skipped = max(0, left_out - len(page)), 0
@@ -134,6 +138,26 @@ _NAMES = {"number": "instance_number"}
 
 def _held(row: Row) -> Held:
     return Held(**{name: row[_NAMES.get(name, name)] for name in _FIELDS})
+
+
+def _as_retrieved(tx: Transaction, rows: Sequence[Row]) -> Sequence[Row]:
+    """Return rows of instances with the patient as whose each of them is retrieved.
+
+    Patients are of the study (PS3.4 section C.6.2.1), but for images of another person, who came
+    into it by a merge that was taken back: such an image says so itself, and so does its answer.
+    """
+    whose = shown.anothers(tx, {row["study_uid"] for row in rows}) if rows else {}
+    if not whose:
+        return rows
+    return [
+        row if (own := whose.get(row["instance_uid"])) is None else {**row, **_columns_of(own)}
+        for row in rows
+    ]
+
+
+def _columns_of(patient: Patient) -> Row:
+    told = {name: getattr(patient, name) for name in ("patient_id", "issuer", "name", "sex")}
+    return {**told, "patient_ref": patient.ref, "birth_date": patient.birth_date}
 
 
 def ended_early(exchange: Exchange) -> Status:

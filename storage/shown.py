@@ -9,7 +9,7 @@ References
 docs/adr, corrections lie on top.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,7 @@ from storage.corrections import of_subjects
 from storage.engine import Transaction
 from storage.hidden import INSTANCE_SHOWN
 from storage.patients import Patient, get, may_be_one
+from storage.prepared import UIDS, Prepared, among
 from storage.tables.archive import INSTANCE_PATIENTS, INSTANCES, STUDIES
 
 
@@ -84,6 +85,26 @@ def study_shown(tx: Transaction, study_uid: str) -> StudyShown | None:
     return StudyShown(most, others)
 
 
+def anothers(tx: Transaction, study_uids: Iterable[str]) -> dict[str, Patient]:
+    """Return whose the instances of some studies are that are another person's than their study.
+
+    Almost always there is none, which is one look into an index.
+    """
+    found: dict[str, Patient] = {}
+    for (study_uid,) in tx.rows(_NAMING_OTHERS, (sorted(set(study_uids)),)):
+        row = tx.execute(_CORRECTED, {"uid": study_uid}).mappings().one()
+        of_study = _OfStudy(tx, row)
+        named = tx.execute(_NAMED, {"uid": study_uid}).all()
+        refs = sorted({each.patient_ref for each in named})
+        whose = {ref: get(tx, ref) for ref in refs if of_study.is_anothers(ref)}
+        found |= {
+            each.instance_uid: whose[each.patient_ref]
+            for each in named
+            if each.patient_ref in whose
+        }
+    return found
+
+
 def of_others(tx: Transaction, study_uid: str) -> int:
     """Return how many instances of a study are another person's than the study.
 
@@ -105,6 +126,14 @@ _COUNTED = (
 )
 _NAMED = select(INSTANCE_PATIENTS.c.instance_uid, INSTANCE_PATIENTS.c.patient_ref).where(
     INSTANCE_PATIENTS.c.study_uid == bindparam("uid")
+)
+_NAMING_OTHERS = Prepared.on_both(
+    lambda dialect: (
+        select(INSTANCE_PATIENTS.c.study_uid)
+        .where(among(INSTANCE_PATIENTS.c.study_uid, dialect))
+        .distinct()
+    ),
+    (UIDS,),
 )
 _NAMES_OTHERS = exists(
     select(1).where(INSTANCE_PATIENTS.c.study_uid == STUDIES.c.study_uid).correlate(STUDIES)

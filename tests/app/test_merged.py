@@ -8,8 +8,12 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from app.studies import remarks_of
+from dicom_node import query as queries
 from dicom_node.as_shown import AsShown
+from dicom_node.data_sets import Attributes, attribute
+from dicom_node.finding import Finder
 from dicom_node.outgoing import shown_of
+from dicom_node.query import Root
 from kernel.people import Actor, Role
 from storage import archive, corrections, patients
 from storage.correction import Correction
@@ -120,6 +124,74 @@ def _taken_back(stocked: Stocked, made: Correction) -> None:
         assert model["00100020"]["Value"] == [OF_A]
     listed = stocked.get(f"instances?StudyInstanceUID={BEGUN}&includefield=PatientID").json()
     assert listed[0]["00100020"]["Value"] == [OF_A]
+
+
+def searched(stocked: Stocked, asked: str) -> dict[str, tuple[str, str, str]]:
+    """Return what a search of instances says of the patient of each."""
+    keys = "includefield=PatientID,PatientName,PatientBirthDate"
+    found = stocked.get(f"instances?{asked}&{keys}").json()
+    return {
+        each["00080018"]["Value"][0]: (
+            each["00100020"]["Value"][0],
+            each["00100010"]["Value"][0]["Alphabetic"],
+            each["00100030"]["Value"][0],
+        )
+        for each in found
+    }
+
+
+def retrieved(stocked: Stocked) -> dict[str, tuple[str, str, str]]:
+    found = files_of(stocked.get(f"studies/{STUDY}", PARTS))
+    return {str(each.SOPInstanceUID): said(each) for each in found}
+
+
+def patient_ids(told: dict[str, tuple[str, str, str]]) -> dict[str, str]:
+    return {uid: each[0] for uid, each in told.items()}
+
+
+def asked_by_device(stocked: Stocked, **keys: str) -> dict[str, str]:
+    """Return the patient ids that C-FIND at the level of instances answers."""
+    told = {"QueryRetrieveLevel": "IMAGE", "StudyInstanceUID": STUDY, "PatientID": "", **keys}
+    asked = Attributes({each.tag: each for each in (attribute(*pair) for pair in told.items())})
+    query = queries.read(asked, Root.STUDY, relational=True)
+    finder = Finder(stocked.clinic.parts.database, ae_title="", views={}, max_matches=100)
+    answers = [query.answer(each, ae_title="T") for each in finder.matches(query, None)]
+    said_by = [{each.keyword: each.values for each in answer} for answer in answers]
+    return {each["SOPInstanceUID"][0]: each["PatientID"][0] for each in said_by}
+
+
+def test_a_search_says_of_each_instance_what_it_says_itself(stocked: Stocked) -> None:
+    made = merged(stocked)
+    send(stocked, of_a(1, 4))
+    whole, late, mine = f"StudyInstanceUID={STUDY}", f"{STUDY}.1.4", f"{STUDY}.1.1"
+    assert searched(stocked, whole) == retrieved(stocked)
+    assert searched(stocked, whole)[late][0] == "P1"
+
+    with stocked.clinic.parts.database.transaction() as tx:
+        corrections.withdraw(tx, made.number, reason="they are two", actor=BY)
+    stocked.clinic.settle()
+
+    told = searched(stocked, whole)
+    # The name is that of the registry, at this level as at each, however a sender spelt it.
+    assert patient_ids(told) == patient_ids(retrieved(stocked))
+    assert (told[late][0], told[mine][0]) == (OF_A, "P1")
+    assert asked_by_device(stocked) == patient_ids(told)
+    # What is asked for one patient is answered with nobody else's, page by page as well.
+    of_one = sorted(set(told) - {late})
+    assert sorted(searched(stocked, f"{whole}&PatientID=P1")) == of_one
+    assert sorted(asked_by_device(stocked, PatientID="P1")) == of_one
+    paged = [
+        uid
+        for at in range(4)
+        for uid in searched(stocked, f"{whole}&PatientID=P1&offset={at}&limit=1")
+    ]
+    assert paged == of_one
+    with stocked.clinic.parts.database.transaction() as tx:
+        (right,) = patients.find(tx, OF_A)
+        corrections.move_study(tx, STUDY, right.ref, reason="wrong line", actor=BY)
+    stocked.clinic.settle()
+    assert patient_ids(searched(stocked, whole)) == dict.fromkeys(told, OF_A)
+    assert patient_ids(retrieved(stocked)) == dict.fromkeys(told, OF_A)
 
 
 def test_a_report_names_who_stands_for_the_patient(clinic: Clinic) -> None:
