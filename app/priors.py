@@ -1,11 +1,19 @@
 """Priors at peers, as a case has them: asked for when it opens, told on its page and by command."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from app.settings import PriorsSettings
-from kernel.facts import CaseCompleted, CaseOpened, Fact, RequestChanged, StudyCorrected
+from kernel.facts import (
+    CaseCompleted,
+    CaseOpened,
+    Fact,
+    PatientsMerged,
+    RequestChanged,
+    StudyCorrected,
+)
 from storage import patients
 from storage import priors as rows
 from storage.engine import Transaction
@@ -80,7 +88,17 @@ def reactions(bounds: "PriorBounds") -> Reactions:
         ref = rows.whose(tx, fact.study_uid)
         if "patient" not in fact.what or ref is None:
             return
-        for case in _open_cases(tx, ref, fact.study_uid):
+        ask_anew(tx, _open_cases(tx, ref, fact.study_uid), fact.at)
+        for before in rows.asked_for(tx, fact.study_uid):
+            _call_off_unless_waited_for(tx, before, "the study is another patient's")
+
+    def merged(tx: Transaction, fact: Fact) -> None:
+        assert isinstance(fact, PatientsMerged)
+        ask_anew(tx, worklist.open_cases_of(tx, _known_as(tx, fact.survivor)), fact.at)
+
+    def ask_anew(tx: Transaction, cases: Iterable[Case], since: datetime) -> None:
+        """Ask for whose the cases are by now; what was asked since a moment knew that."""
+        for case in cases:
             now = patient_of(tx, case)
             if now is not None:
                 prior_work.ask(
@@ -88,15 +106,14 @@ def reactions(bounds: "PriorBounds") -> Reactions:
                     patient_ref=now,
                     study_uid=case.study_uid,
                     bounds=bounds,
-                    known_better=fact.at,
+                    known_better=since,
                 )
-        for before in rows.asked_for(tx, fact.study_uid):
-            _call_off_unless_waited_for(tx, before, "the study is another patient's")
 
     return {
         CONSUMER: {
             CaseOpened: opened,
             StudyCorrected: corrected,
+            PatientsMerged: merged,
             CaseCompleted: _completed,
             RequestChanged: _request_changed,
         }

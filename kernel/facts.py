@@ -121,6 +121,20 @@ class StudyCorrected(Fact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PatientsMerged(Fact):
+    """A person said that a patient is the same person as another; subject: that patient.
+
+    `survivor` stands for both from then on.  Of the studies that this shows as another's there is
+    a `StudyCorrected` each; a patient who is known by an id alone has none.
+    """
+
+    kind = "PatientsMerged"
+    patient_ref: str
+    survivor: str
+    correction: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyWithdrawn(Fact):
     """Instances were withdrawn from sight, with a coded reason; subject: the study.
 
@@ -291,6 +305,7 @@ FACTS: tuple[type[Fact], ...] = (
     ProcedureStepStarted,
     ProcedureStepEnded,
     StudyCorrected,
+    PatientsMerged,
     StudyWithdrawn,
     StudyRestored,
     CaseOpened,

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import func, insert, null, or_, select, text, update
 
-from kernel.facts import StudyCorrected
+from kernel.facts import PatientsMerged, StudyCorrected
 from kernel.people import Actor
 from storage import audit, kept_aside, outbox, patient_names
 from storage.archive import StudyUnknown
@@ -30,7 +30,7 @@ from storage.correction import (
     survivor,
 )
 from storage.engine import Transaction
-from storage.patients import get, registered
+from storage.patients import get, registered, stands_for
 from storage.tables.archive import INSTANCE_PATIENTS, STUDIES
 from storage.tables.corrections import CORRECTIONS
 from storage.tables.patients import PATIENTS
@@ -51,7 +51,19 @@ def merge(tx: Transaction, subject: str, target: str, *, reason: str, actor: Act
     for ref in (subject, target):
         registered(tx, ref)
     check_merge(merges(_merges(tx)), subject, target)
-    return _made(tx, Kind.MERGE, subject, target, reason=reason, actor=actor)
+    made = _made(tx, Kind.MERGE, subject, target, reason=reason, actor=actor)
+    outbox.append(
+        tx,
+        PatientsMerged(
+            subject=subject,
+            at=tx.at,
+            actor=actor.ref,
+            patient_ref=subject,
+            survivor=stands_for(tx, subject),
+            correction=made.number,
+        ),
+    )
+    return made
 
 
 def keep_apart(

@@ -117,6 +117,42 @@ def test_a_patient_who_is_known_by_a_further_id_is_asked_for_anew_and_once(askin
     assert search(asking, case.patient_ref).state is PriorState.DONE  # not once a study
 
 
+@pytest.mark.parametrize("answered_before", [True, False])
+def test_who_has_no_study_here_and_becomes_one_with_the_patient_is_asked_for_too(
+    asking: Clinic, answered_before: bool
+) -> None:
+    case, second = asking.offered(), asking.offered("A-2")
+    if answered_before:
+        answered(asking, case.patient_ref)
+    else:  # it is being asked by what was known so far
+        asking.clock.now += timedelta(minutes=20)
+        with asking.parts.database.transaction() as tx:
+            told = search(asking, case.patient_ref)
+            assert rows.claim_search(tx, told.id, until=tx.at + timedelta(hours=1), at_once=9)
+    before = search(asking, case.patient_ref)
+    other, third = a_patient(asking, "P-2"), a_patient(asking, "P-3")
+    with asking.parts.database.transaction() as tx:
+        corrections.merge(tx, third, other, reason="one card", actor=BY)
+    asking.settle()
+    assert search(asking, case.patient_ref) == before  # of the patient nothing is new
+    with asking.parts.database.transaction() as tx:
+        corrections.merge(tx, other, case.patient_ref, reason="one card", actor=BY)
+    asking.settle()
+
+    asked = search(asking, case.patient_ref)
+    assert (asked.state, asked.study_uid) == (PriorState.WAITING, case.study_uid)
+    assert asked.asked_at > before.asked_at
+    cancel(asking, case)
+    cancel(asking, second)
+    with asking.parts.database.transaction() as tx:
+        fourth = patients.register(
+            tx, issuer=ISSUER, patient_id="P-4", name="", sex="", birth_date=None
+        )
+        corrections.merge(tx, fourth, case.patient_ref, reason="one card", actor=BY)
+    asking.settle()
+    assert search(asking, case.patient_ref).state is PriorState.GIVEN_UP  # nobody waits for it
+
+
 def test_a_study_that_turns_out_to_be_of_another_patient_is_looked_after_for_that_one(
     asking: Clinic,
 ) -> None:
