@@ -14,6 +14,7 @@ from kernel.errors import Misconfigured
 if TYPE_CHECKING:
     from dicom_node.flight_teller import FlightTeller
     from dicom_node.followers import Followers
+    from dicom_node.following import Following
     from dicom_node.listener import Listener
     from dicom_node.workitems.commands import Performing
 
@@ -101,10 +102,15 @@ def flight_teller(parts: Parts) -> "FlightTeller":
 def followers(parts: Parts) -> "Followers":
     """Return what follows the registered Orthancs, not started yet."""
     from dicom_node.followers import Followers
-    from dicom_node.following import Following, FollowSettings
 
     stop = threading.Event()
-    following = Following(
+    return Followers(parts.database, lambda: _following(parts, stop), stop)
+
+
+def _following(parts: Parts, stop: threading.Event) -> "Following":
+    from dicom_node.following import Following, FollowSettings
+
+    return Following(
         parts.database,
         parts.intake,
         FollowSettings(
@@ -115,7 +121,6 @@ def followers(parts: Parts) -> "Followers":
         password_of=parts.orthanc_password,
         stopping=stop.is_set,
     )
-    return Followers(following, stop)
 
 
 def _performing(parts: Parts) -> "Performing":

@@ -46,7 +46,7 @@ SHOWING = frozenset({Duty.WEB, Duty.UPKEEP})
 """A host that serves the web: what it takes in by it lies in a journal of its own."""
 _MODULES = {
     Duty.NODE: ("app.node", "dicom_node.intake", "dicom_node.listener", "dicom_node.services"),
-    Duty.FOLLOWING: ("app.node", "dicom_node.following"),
+    Duty.FOLLOWING: ("app.node", "dicom_node.followers"),
     Duty.UPKEEP: ("app.upkeep",),
     Duty.WEB: ("app.web_server", "app.http.application", "uvicorn"),
     Duty.RELAY: ("app.relay", "ai_assist.tasks", "dicom_node.examination"),

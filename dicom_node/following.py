@@ -96,11 +96,6 @@ class Following:
         self._password_of = password_of
         self._stopping = stopping
 
-    def names(self) -> list[str]:
-        """Return the Orthancs that are registered."""
-        with self._database.reading() as tx:
-            return [orthanc.name for orthanc, _ in store.listed(tx)]
-
     def look(self, name: str) -> bool:
         """Look once at an Orthanc that is due; say whether there is more to see at once."""
         settings = self._settings

@@ -71,6 +71,11 @@ def get(tx: Transaction, name: str) -> Orthanc:
     return _orthanc(row)
 
 
+def names(tx: Transaction) -> list[str]:
+    """Return the names of the registered Orthancs."""
+    return list(tx.execute(select(ORTHANCS.c.name)).scalars())
+
+
 def listed(tx: Transaction) -> list[tuple[Orthanc, Progress]]:
     """Return every registered Orthanc and how far it was followed, by name."""
     rows = tx.execute(select(ORTHANCS).order_by(ORTHANCS.c.name)).mappings()

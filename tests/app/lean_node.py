@@ -1,6 +1,6 @@
 """Receive one instance as a node of its own does and tell what is imported then.
 
-python -m tests.app.lean_node FOLDER CALLING_TITLE SOP_CLASS SOP_INSTANCE < DATA_SET
+python -m tests.app.lean_node DUTIES FOLDER CALLING_TITLE SOP_CLASS SOP_INSTANCE < DATA_SET
 """
 
 import json
@@ -15,9 +15,9 @@ from dicom_node.uids import EXPLICIT_LITTLE
 from tests.wire.speaker import Speaker
 
 if __name__ == "__main__":
-    folder, calling, sop_class, instance = sys.argv[1:]
+    duties, folder, calling, sop_class, instance = sys.argv[1:]
     settings = changed(load(Path(folder)), web={}, dicom={"port": 0})
-    serving = Serving(Parts(settings), {Duty.NODE})
+    serving = Serving(Parts(settings), {Duty(each) for each in duties.split(",")})
     port = serving.start().dicom
     assert port is not None
     with Speaker(port, calling=calling) as speaker:

@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from app.serving import LISTENING, Duty
 from dicom_node import commands
 from dicom_node.peers import Peer
 from kernel.people import ENGINE
@@ -27,10 +30,12 @@ HEAVY = {
     "uvicorn",
     "worklist",
 }
+OF_ORTHANCS = {"dicom_node.following", "dicom_node.orthanc"}
 
 
-def test_a_node_that_took_an_instance_has_imported_no_toolkit(
-    database: Database, tmp_path: Path
+@pytest.mark.parametrize("duties", [{Duty.NODE}, LISTENING])
+def test_a_node_that_took_an_instance_has_imported_no_toolkit_and_nothing_to_follow_nobody(
+    database: Database, tmp_path: Path, duties: set[Duty]
 ) -> None:
     with database.transaction() as tx:
         peer = Peer(
@@ -38,9 +43,9 @@ def test_a_node_that_took_an_instance_has_imported_no_toolkit(
         )
         commands.add_peer(tx, peer, actor=ENGINE)
     announced, data = as_sent(as_file(a_slice()))
-    command = [sys.executable, "-m", "tests.app.lean_node", tmp_path, "VAN1", CT]
+    command = [sys.executable, "-m", "tests.app.lean_node", ",".join(sorted(duties))]
     told = subprocess.run(
-        [*map(str, command), announced.sop_instance_uid],
+        [*command, tmp_path, "VAN1", CT, announced.sop_instance_uid],
         input=data,
         capture_output=True,
         check=True,
@@ -49,3 +54,4 @@ def test_a_node_that_took_an_instance_has_imported_no_toolkit(
     status, modules = json.loads(told.stdout.splitlines()[-1])
     assert status == 0
     assert not HEAVY & {name.split(".")[0] for name in modules}
+    assert not OF_ORTHANCS & set(modules)

@@ -16,7 +16,7 @@ def main() -> None:
 
     recovery.recover(node.database, node.journal, admit_record)
     stop = threading.Event()
-    Followers(node.following(), stop).start()
+    Followers(node.database, node.following, stop).start()
     while len(node.held()) < int(sys.argv[2]):
         stop.wait(0.005)
     sys.stdout.write("there\n")

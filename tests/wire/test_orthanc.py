@@ -115,7 +115,7 @@ def followed(node: Node) -> Iterator[None]:
     """Follow in threads, as a node does, for the time of a block."""
     stop = threading.Event()
     node.stop = stop
-    followers = Followers(node.following(), stop)
+    followers = Followers(node.database, node.following, stop)
     followers.start()
     try:
         yield
