@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.board import Part
-from app.settings import Settings
 from kernel.clock import Clock, system_clock
 from kernel.digest import sha256_of
 from kernel.errors import Misconfigured
@@ -28,6 +27,7 @@ from storage.work import DueWork, Reactions
 if TYPE_CHECKING:
     from ai_assist.shelf import Shelf
     from app.engine import Engine
+    from app.settings import Settings
     from dicom_node.in_flight import InFlight
     from dicom_node.intake import Intake
     from dicom_node.orthanc import Bounds
@@ -66,7 +66,7 @@ class Parts:
         Returns the pulse of a part of this process.
     """
 
-    settings: Settings
+    settings: "Settings"
     clock: Clock = system_clock
     pulse_of: Callable[[Part], Pulse] = _unwatched
 

@@ -6,13 +6,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.settings import Settings
 from kernel.errors import EngineError, Misconfigured
 from storage.engine import Database
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from app.settings import Settings
     from dicom_node.certificates import Certificate
     from dicom_node.doors import TlsDoor
     from dicom_node.peers import Peer
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SOON = timedelta(days=30)
 
 
-def files_of(settings: Settings) -> "TlsFiles":
+def files_of(settings: "Settings") -> "TlsFiles":
     """Return where certificate, key and authorities lie."""
     from dicom_node.tls import TlsFiles
 
@@ -35,7 +35,7 @@ def files_of(settings: Settings) -> "TlsFiles":
     )
 
 
-def door(settings: Settings, database: Database, limits: "ReceiveLimits") -> "TlsDoor | None":
+def door(settings: "Settings", database: Database, limits: "ReceiveLimits") -> "TlsDoor | None":
     """Return the TLS door, None where no port is set for it.
 
     Raises
@@ -64,7 +64,7 @@ def door(settings: Settings, database: Database, limits: "ReceiveLimits") -> "Tl
     return TlsDoor(database, contexts, silence=limits.silence, idle=limits.idle)
 
 
-def require_usable(settings: Settings) -> None:
+def require_usable(settings: "Settings") -> None:
     """Require that certificate, key and authorities can be used.
 
     Raises
@@ -77,7 +77,7 @@ def require_usable(settings: Settings) -> None:
     ServerContexts(files_of(settings), fingerprints=list, bindings=list).current()
 
 
-def secure(settings: Settings, database: Database) -> "Secure":
+def secure(settings: "Settings", database: Database) -> "Secure":
     """Return how a peer is called over TLS."""
     from dicom_node import commands
     from dicom_node.tls import client_context
@@ -92,7 +92,7 @@ def secure(settings: Settings, database: Database) -> "Secure":
     return context_of
 
 
-def own_certificate(settings: Settings) -> "Certificate":
+def own_certificate(settings: "Settings") -> "Certificate":
     """Return the certificate of the node.
 
     Raises
@@ -105,7 +105,7 @@ def own_certificate(settings: Settings) -> "Certificate":
     return read(_bytes(settings.data / settings.dicom.tls_certificate))
 
 
-def require_current(settings: Settings, *, at: "datetime") -> str:
+def require_current(settings: "Settings", *, at: "datetime") -> str:
     """Return until when the node's certificate is valid, in words.
 
     Raises
@@ -122,7 +122,7 @@ def require_current(settings: Settings, *, at: "datetime") -> str:
     return f"{held.subject} until {held.not_after:%Y-%m-%d}{_warning(held, at)}"
 
 
-def in_words(settings: Settings, *, at: "datetime") -> str:
+def in_words(settings: "Settings", *, at: "datetime") -> str:
     """Return how TLS stands, for a page: never an error, plain calls go on without it."""
     try:
         return require_current(settings, at=at)

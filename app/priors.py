@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from app.settings import PriorsSettings
 from kernel.facts import (
     CaseCompleted,
     CaseOpened,
@@ -25,6 +24,7 @@ from worklist.intake import patient_of
 from worklist.request import RequestState
 
 if TYPE_CHECKING:  # a page that tells of priors opens no DICOM toolkit
+    from app.settings import PriorsSettings
     from dicom_node.prior_choice import PriorBounds
 
 CONSUMER = "app.priors"
@@ -53,7 +53,7 @@ class ToldPrior:
         return {**{name: getattr(self, name) for name in plain}, "next_at": next_at}
 
 
-def bounds_of(told: PriorsSettings) -> "PriorBounds":
+def bounds_of(told: "PriorsSettings") -> "PriorBounds":
     """Return the bounds in the words of the DICOM node."""
     from dicom_node.prior_choice import PriorBounds
 

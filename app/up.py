@@ -8,14 +8,17 @@ packing, scrub, the Orthancs that are followed.
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from app.bootstrap import Parts
 from app.child import Ready
 from app.serving import Duty, Ports, Serving, preload, until_signal
-from app.settings import Settings
 from app.supervisor import Supervisor
 from app.vigil import Patience
 from dicom_node.ports import Sockets, bound, listening
+
+if TYPE_CHECKING:
+    from app.settings import Settings
 
 NODE, WEB = "node", "web"
 _BESIDE_THE_NODE = frozenset({Duty.WEB, Duty.RELAY, Duty.UPKEEP, Duty.FOLLOWING})
@@ -33,7 +36,7 @@ class Up:
         Brings the data directory to what this version needs.
     """
 
-    settings: Settings
+    settings: "Settings"
     prepare: Callable[[Parts], None]
 
     def serve(

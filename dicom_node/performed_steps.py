@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from dicom_node.data_sets import Attribute, Attributes, tag_of
+from dicom_node.data_sets import CHARACTER_SET, Attributes, tag_of
 from dicom_node.errors import StepAttributeMissing, StepEnded, StepValueInvalid
 from dicom_node.plain_attributes import to_plain
 from kernel.digest import digest_of_value
@@ -48,26 +48,22 @@ _REQUIRED = {
 }
 _ENDING = ("PerformedProcedureStepEndDate", "PerformedProcedureStepEndTime")
 # What an N-SET may not change (table F.7.2-1, 'not allowed').
-_FIXED = frozenset(
-    tag_of(keyword)
-    for keyword in (
-        SCHEDULED,
-        "PatientName",
-        "PatientID",
-        "PatientBirthDate",
-        "PatientSex",
-        "ReferencedPatientSequence",
-        "PerformedProcedureStepID",
-        "PerformedStationAETitle",
-        "PerformedStationName",
-        "PerformedLocation",
-        "PerformedProcedureStepStartDate",
-        "PerformedProcedureStepStartTime",
-        "Modality",
-        "StudyID",
-    )
+_FIXED = (
+    SCHEDULED,
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "ReferencedPatientSequence",
+    "PerformedProcedureStepID",
+    "PerformedStationAETitle",
+    "PerformedStationName",
+    "PerformedLocation",
+    "PerformedProcedureStepStartDate",
+    "PerformedProcedureStepStartTime",
+    "Modality",
+    "StudyID",
 )
-_NOT_COMPARED = frozenset({tag_of("SpecificCharacterSet")})
 _REFERENCES = ("ReferencedImageSequence", "ReferencedNonImageCompositeSOPInstanceSequence")
 _MAX_ACCESSION = 64
 
@@ -173,12 +169,13 @@ def changed(step: PerformedStep, told: Attributes) -> PerformedStep:
     told = _without_nul(told)
     if not MOVES[step.state]:
         raise StepEnded(step.state)
-    for tag in _FIXED & told.by_tag.keys():
-        if told.by_tag[tag] != step.body.by_tag.get(tag, Attribute(tag, "")):
-            raise StepValueInvalid(told.by_tag[tag].keyword, "cannot be changed")
+    for keyword in _FIXED:
+        new, old = (of.by_tag.get(tag_of(keyword)) for of in (told, step.body))
+        if new is not None and new != old:
+            raise StepValueInvalid(keyword, "cannot be changed")
     _require_series(told)
-    new = {tag: each for tag, each in told.by_tag.items() if tag not in _NOT_COMPARED}
-    body = Attributes({**step.body.by_tag, **new})
+    brought = {tag: each for tag, each in told.by_tag.items() if tag != CHARACTER_SET}
+    body = Attributes({**step.body.by_tag, **brought})
     after = replace(step, state=_state(body.value(STATUS)), body=body)
     if after.state not in MOVES[step.state]:
         raise StepEnded(step.state)

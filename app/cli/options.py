@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 import click
 
 from app.bootstrap import Parts
-from app.settings import load
 from kernel.errors import Misconfigured
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -40,6 +39,7 @@ def parts_of(data: Path, *, migrate: bool = False) -> Parts:
         It is not asked, and the database cannot be used as it is.
     """
     from app import logs
+    from app.settings import load
 
     settings = load(data)
     logs.configure(as_json=settings.production)

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,7 +12,10 @@ from app import logs
 from app.bootstrap import Parts
 from app.cli.options import data_option, json_option, parts_of, prepare
 from app.serving import LISTENING, SHOWING, Duty, Ports, Serving, until_signal
-from app.settings import Settings, changed, load
+from app.settings_apart import read_apart
+
+if TYPE_CHECKING:
+    from app.settings import Settings
 
 _http_port = click.option(
     "--http-port", type=click.IntRange(0, 65535), help="Port of the web; 0 takes a free one."
@@ -69,7 +73,7 @@ def up(
         tell(parts, ports, say=say)
 
     dicom = {"port": dicom_port, "tls_port": tls_port, "ae_title": ae_title}
-    settings = _settings(data, http_port, dicom)
+    settings = _logged(read_apart(lambda: _told(data, http_port, dicom)))
     Up(settings, made_ready).serve(
         lambda ports: click.echo(_ready(settings, ports, as_json=as_json)), story if demo else None
     )
@@ -81,7 +85,7 @@ def up(
 @json_option
 def serve(data: Path, http_port: int | None, as_json: bool) -> None:
     """Serve the web alone (pages, DICOMweb, FHIR)."""
-    parts = _parts(data, http_port, {})
+    parts = Parts(_logged(_told(data, http_port, {})))
     prepare(parts, migrate=False)
     _serve(parts, SHOWING, as_json=as_json)
 
@@ -104,7 +108,7 @@ def listen(
     Any number of nodes may run, each with its own name (TELERAD_NODE) and its own data directory.
     """
     dicom = {"port": dicom_port, "tls_port": tls_port, "ae_title": ae_title}
-    parts = _parts(data, None, dicom)
+    parts = Parts(_logged(read_apart(lambda: _told(data, None, dicom))))
     prepare(parts, migrate=False)
     _serve(parts, LISTENING, as_json=as_json)
 
@@ -153,13 +157,15 @@ def migrate(data: Path) -> None:
     click.echo("The database is up to date.")
 
 
-def _parts(data: Path, http_port: int | None, dicom: Mapping[str, int | str | None]) -> Parts:
-    return Parts(_settings(data, http_port, dicom))
-
-
-def _settings(data: Path, http_port: int | None, dicom: Mapping[str, int | str | None]) -> Settings:
-    settings = load(data)
+def _logged(settings: "Settings") -> "Settings":
     logs.configure(as_json=settings.production)
+    return settings
+
+
+def _told(data: Path, http_port: int | None, dicom: Mapping[str, int | str | None]) -> "Settings":
+    from app.settings import changed, load
+
+    settings = load(data)
     web = {} if http_port is None else {"port": http_port}
     told = {name: value for name, value in dicom.items() if value is not None}
     return changed(settings, web=web, dicom=told)
@@ -175,7 +181,7 @@ def _serve(parts: Parts, duties: Collection[Duty], *, as_json: bool) -> None:
             serving.stop()
 
 
-def _ready(settings: Settings, ports: Ports, *, as_json: bool) -> str:
+def _ready(settings: "Settings", ports: Ports, *, as_json: bool) -> str:
     base = f"http://{_reachable(settings.web.host)}:{ports.http}" if ports.http else None
     told = {
         "ready": True,

@@ -6,17 +6,28 @@ python -m tests.app.lean_node DUTIES FOLDER CALLING_TITLE SOP_CLASS SOP_INSTANCE
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.bootstrap import Parts
 from app.serving import Duty, Serving
-from app.settings import changed, load
+from app.settings_apart import read_apart
 from dicom_node.admission import Announced
 from dicom_node.uids import EXPLICIT_LITTLE
 from tests.wire.speaker import Speaker
 
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+
+def _read(folder: Path) -> "Settings":
+    from app.settings import changed, load
+
+    return changed(load(folder), dicom={"port": 0})
+
+
 if __name__ == "__main__":
     duties, folder, calling, sop_class, instance = sys.argv[1:]
-    settings = changed(load(Path(folder)), web={}, dicom={"port": 0})
+    settings = read_apart(lambda: _read(Path(folder)))
     serving = Serving(Parts(settings), {Duty(each) for each in duties.split(",")})
     port = serving.start().dicom
     assert port is not None

@@ -22,6 +22,9 @@ HEAVY = {
     "httpx",
     "numpy",
     "onnxruntime",
+    "pydantic",
+    "pydantic_core",
+    "pydantic_settings",
     "pydicom",
     "pynetdicom",
     "rich",
@@ -55,3 +58,17 @@ def test_a_node_that_took_an_instance_has_imported_no_toolkit_and_nothing_to_fol
     assert status == 0
     assert not HEAVY & {name.split(".")[0] for name in modules}
     assert not OF_ORTHANCS & set(modules)
+
+
+def test_the_command_keeps_nothing_of_what_read_its_settings(
+    database: Database, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "app", "listen", "--data", tmp_path, "--dicom-port", "0"]
+    with subprocess.Popen([*map(str, command), "--json"], stdout=subprocess.PIPE) as listening:
+        assert listening.stdout is not None
+        told = json.loads(listening.stdout.readline())
+        maps = Path(f"/proc/{listening.pid}/maps").read_text()
+        listening.terminate()
+
+    assert (told["pid"], listening.returncode) == (listening.pid, 0)
+    assert "pydantic" not in maps
