@@ -381,6 +381,7 @@ class Parts:
         from datetime import timedelta
 
         from app.keeping import keeping_of
+        from dicom_node.arrears import Arrears
         from dicom_node.completeness import CompletenessPolicy
         from dicom_node.key_objects import ManifestReading
         from dicom_node.readmitting import Readmission
@@ -400,6 +401,7 @@ class Parts:
             *rejecting.due_work(),
             *settling.due_work(),
             *Readmission(self.database, self.stored_objects, node=self.settings.node).due_work(),
+            *Arrears(self.archive, self.stored_objects).due_work(),
         ]
 
     def _examination(self) -> Sequence[DueWork]:

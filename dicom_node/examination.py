@@ -6,11 +6,10 @@ from typing import BinaryIO
 
 import structlog
 
-from dicom_node.elements import MAX_HEADER_LENGTH, HeadTooShort
+from dicom_node.archived_header import header_of
 from dicom_node.errors import PictureRefused
 from dicom_node.frames import Frames
-from dicom_node.headers import Defaults, InstanceHeader, calendar_date, read
-from dicom_node.part10 import split
+from dicom_node.headers import Defaults, calendar_date
 from dicom_node.remarks import Remark
 from kernel.errors import EngineError
 from kernel.facts import Fact, StudyAmended, StudyCompleted
@@ -23,7 +22,6 @@ from storage.work import DueWork, Reactions
 
 CONSUMER = "dicom_node.remarks"
 LEASE = timedelta(minutes=10)
-_HEAD = 64 << 10
 
 log = structlog.get_logger()
 
@@ -90,7 +88,7 @@ def of_instance(file: BinaryIO, length: int) -> frozenset[Remark]:
         It is no instance, which it was when it was admitted.
     """
     found = set()
-    header = _header(file, length)
+    header = header_of(file, length, Defaults("", ""))
     if header is not None:
         said = (header.patient_name, header.study_description, header.series_description)
         if not header.character_set_defined and not "".join(said).isascii():
@@ -100,22 +98,6 @@ def of_instance(file: BinaryIO, length: int) -> frozenset[Remark]:
     if _is_short(file):
         found.add(Remark.PIXELS_SHORT)
     return frozenset(found)
-
-
-def _header(file: BinaryIO, length: int) -> InstanceHeader | None:
-    wanted = _HEAD
-    while True:
-        file.seek(0)
-        head = file.read(wanted)
-        try:
-            part = split(head)
-            data_set = memoryview(head)[part.data_set_offset :]
-            total = length - part.data_set_offset
-            return read(data_set, part.transfer_syntax_uid, Defaults("", ""), total=total)
-        except HeadTooShort:
-            if wanted >= min(length, MAX_HEADER_LENGTH):
-                return None
-            wanted *= 4
 
 
 def _is_short(file: BinaryIO) -> bool:

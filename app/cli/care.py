@@ -262,6 +262,7 @@ def _checks(parts: Parts) -> Iterator[tuple[str, bool, str]]:
     yield _tried("models", lambda: _models(parts))
     yield _tried("trust", lambda: f"{len(parts.trust.roots)} signing authorities")
     yield _tried("dicom tls", lambda: _dicom_tls(parts))
+    yield _tried("earlier versions", lambda: _arrears(parts))
     production = parts.settings.production and parts.is_demo
     yield "keys", not production, "the demo authority" if parts.is_demo else "no demo authority"
 
@@ -283,6 +284,23 @@ def _database(parts: Parts) -> str:
         return "not made yet: the first 'telerad up' makes it"
     require_current(parts)
     return parts.database.dialect
+
+
+def _arrears(parts: Parts) -> str:
+    """Say what an earlier version did not note, and is read from the stored headers again."""
+    from storage import arrears
+
+    studies, kept_aside = 0, 0
+    if is_made(parts):
+        require_current(parts)
+        with parts.database.reading() as tx:
+            studies, kept_aside = arrears.left(tx)
+    if not studies and not kept_aside:
+        return "nothing of theirs is left to be read"
+    return (
+        f"left to be read: studies {studies}, images in quarantine {kept_aside}; "
+        "a running engine does so when it has time"
+    )
 
 
 def _object_store(parts: Parts) -> str:
