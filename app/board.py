@@ -23,6 +23,8 @@ class Condition(IntEnum):
 class Part(StrEnum):
     """A part of a process that shows life at its turns."""
 
+    STARTING = "starting"
+    """All of it, from the fork until it serves."""
     ACCEPTING = "accepting"
     """The loop of the node's port."""
     ACCEPTING_TLS = "accepting_tls"
@@ -33,15 +35,19 @@ class Part(StrEnum):
     """Room in the journal for what arrives."""
     COMMITTING = "committing"
     """Flush and index of what arrived."""
+    RELAYING = "relaying"
+    """The relay's look at what is due; the work itself is others' threads'."""
 
 
 _SILENT: Mapping[Part | None, str] = {
     None: "it died",
+    Part.STARTING: "its start went no further",
     Part.ACCEPTING: "it took no connections",
     Part.ACCEPTING_TLS: "it took no connections over TLS",
     Part.ANSWERING: "it answered no requests",
     Part.RESERVING: "its journal gave no room to what arrived",
     Part.COMMITTING: "it did not commit what arrived",
+    Part.RELAYING: "its relay handed nothing over",
 }
 _PARTS = tuple(Part)
 _CONDITION, _WHY, _ENDS, _LAST_WHY = range(4)
@@ -78,13 +84,14 @@ class Board:
             row[_WHY] = 0 if part is None else 1 + _PARTS.index(part)
 
     def begin(self, name: str, *, again: bool) -> None:
-        """Lay the pulses of a process that is forked next to rest."""
+        """Lay the pulses of a process that is forked next to rest, but for that of its start."""
         row = self._rows[name]
         if again:
             row[_ENDS] += 1
             row[_LAST_WHY] = row[_WHY]
         for place in range(_PULSES, _ROW):
             row[place] = 0
+        row[_PULSES + _PARTS.index(Part.STARTING)] = 1
 
     def condition(self, name: str) -> Condition:
         """Return how a process is."""

@@ -54,7 +54,7 @@ class Child:
     @property
     def is_watched(self) -> bool:
         """Whether it is to show life."""
-        return self.ready and bool(self.pid) and not self.hangs
+        return bool(self.pid) and not self.hangs
 
     def begun(self, pid: int, pipe: int, at_s: float) -> None:
         """Note that it was forked."""

@@ -71,7 +71,8 @@ class LifeWatch:
     def _goes_on(self, child: Child) -> None:
         child.spared = 0
         if self._board.condition(child.name) is Condition.WAITS:
-            self._board.note(child.name, Condition.SERVING)
+            condition = Condition.SERVING if child.ready else Condition.STARTING
+            self._board.note(child.name, condition)
             log.info("supervisor.process_goes_on", process=child.name, pid=child.pid)
 
     def _waits(self, child: Child, silent: Part) -> None:

@@ -26,7 +26,8 @@ def recover(parts: Parts) -> int:
     from dicom_node.recovery import admit_record
     from storage import recovery
 
-    found = recovery.recover(parts.database, parts.journal, admit_record)
+    starting = parts.pulse_of(Part.STARTING)
+    found = recovery.recover(parts.database, parts.journal, admit_record, starting)
     if found:
         log.warning("node.recovered", instances=found)
     return found

@@ -14,6 +14,7 @@ import structlog
 
 from kernel.clock import monotonic_s
 from kernel.errors import EngineError, Transient
+from kernel.pulse import Pulse
 from storage import outbox
 from storage.courtesy import Courtesy
 from storage.engine import Database
@@ -116,7 +117,13 @@ class InProcess:
 
 
 class Relay:
-    """The loop around outbox and due work; any number of relays may run beside each other."""
+    """The loop around outbox and due work; any number of relays may run beside each other.
+
+    Parameters
+    ----------
+    pulse
+        Beats with each look, and each thing that is handed over.
+    """
 
     def __init__(
         self,
@@ -127,9 +134,11 @@ class Relay:
         *,
         lease: timedelta = outbox.LEASE,
         courtesy: Courtesy | None = None,
+        pulse: Pulse | None = None,
     ) -> None:
         self._database = database
         self._courtesy = courtesy or Courtesy()
+        self._pulse = pulse or Pulse()
         self._aside = False
         self._due_work = tuple(due_work)
         self._dispatch = dispatch
@@ -147,6 +156,7 @@ class Relay:
         seen = self._seen()
         tellings = self._claim() if _OUTBOX in seen else []
         for telling in tellings:
+            self._pulse.beat()
             self._hand_over(telling)
         if tellings:
             seen |= self._seen()  # what they made due
@@ -163,6 +173,7 @@ class Relay:
         """Turn until `stop`; a failing database is waited for."""
         pause = SHORTEST_PAUSE_S
         while not self._stop.is_set():
+            self._pulse.beat()
             try:
                 # What was just done often makes something else due; a quiet engine may doze.
                 pause = SHORTEST_PAUSE_S if self.turn() else self._longer(pause)
@@ -172,8 +183,10 @@ class Relay:
             except Exception:
                 log.exception("relay.turn_failed")
                 pause = FAULT_PAUSE_S
-            self._wake.wait(pause)
+            self._pulse.beat()
+            self._wake.wait(min(pause, self._pulse.every_s or pause))
             self._wake.clear()
+        self._pulse.rest()  # what is under way may take long
         self._dispatch.close()
 
     def nudge(self) -> None:
@@ -211,6 +224,7 @@ class Relay:
             return self._without_signs | self._signs.seen(tx)
 
     def _start(self, work: DueWork) -> int:
+        self._pulse.beat()
         try:
             with self._database.reading() as tx:
                 ids = work.due(tx)

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from app.board import Part
 from app.bootstrap import Parts
 from kernel.errors import Misconfigured
+from kernel.pulse import Pulse
 
 if TYPE_CHECKING:
     from app.relay import Relay
@@ -63,10 +65,11 @@ class Ports:
     dicom_tls: int | None = None
 
 
-def preload(duties: Collection[Duty]) -> None:
+def preload(duties: Collection[Duty], starting: Pulse) -> None:
     """Import what the duties need, while something else is waited for; nothing is opened."""
     for duty in duties:
         for module in _MODULES[duty]:
+            starting.beat()
             import_module(module)
 
 
@@ -91,6 +94,7 @@ class Serving:
         ready_checks: "Mapping[str, ReadyCheck] | None" = None,
     ) -> None:
         self._parts = parts
+        self._starting = parts.pulse_of(Part.STARTING)
         self._takes_in = bool(_TAKES_IN & set(duties))
         self._recovers = self._takes_in and recovers
         self._listener = self._teller = self._followers = None
@@ -124,6 +128,7 @@ class Serving:
             Listening sockets that outlive this process; None: they are made as the settings say.
         """
         self._prepare()
+        self._starting.beat()
         if self._teller:
             self._teller.start()
         dicom_port = self._listener.start(dicom) if self._listener else None
@@ -159,8 +164,10 @@ class Serving:
             from app.node import recover
 
             recover(self._parts)
+        self._starting.beat()
         if self._takes_in:
             self._parts.journal.prepare(waits=self._listener is not None)
+        self._starting.beat()
         if self._listener:
             from app.node import tell_of_start
 
@@ -219,14 +226,21 @@ def _relay(parts: Parts) -> "Relay":
     from storage.courtesy import Courtesy
 
     reactions, due_work = parts.reactions(), parts.due_work()
+    pulse = parts.pulse_of(Part.RELAYING)
     lease = timedelta(seconds=parts.settings.relay.lease_s)
     if not parts.settings.broker.url:
         in_process = InProcess(parts.database, reactions)
         courtesy = Courtesy(watch_of(parts).is_busy)
         return Relay(
-            parts.database, reactions, due_work, in_process, lease=lease, courtesy=courtesy
+            parts.database,
+            reactions,
+            due_work,
+            in_process,
+            lease=lease,
+            courtesy=courtesy,
+            pulse=pulse,
         )
     from app.worker import ToCelery, celery_app
 
     to_celery = ToCelery(celery_app(parts.settings.broker.url))
-    return Relay(parts.database, reactions, due_work, to_celery, lease=lease)
+    return Relay(parts.database, reactions, due_work, to_celery, lease=lease, pulse=pulse)

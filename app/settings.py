@@ -167,8 +167,11 @@ class SupervisorSettings(_Section):
     """So long the loop of a port or of the web may not turn; time this machine slept is not
     counted."""
     stuck_s: float = Field(default=180.0, ge=0)
-    """So long a commit may take: longer than disks and their drivers try for, which is 30 s a
-    command."""
+    """So long a commit or a look of the relay may take: longer than disks and their drivers try
+    for, which is 30 s a command."""
+    start_s: float = Field(default=300.0, ge=0)
+    """So long the start of a process may go no further; each step of it counts, and each instance
+    that it recovers from the journal, so that the whole may take longer."""
 
 
 class RelaySettings(_Section):

@@ -113,9 +113,17 @@ class Supervisor:
             os.close(self._bar)
             self._bar = -1
 
-    def wait_at_gate(self) -> None:
-        """Wait, in a process that is kept, until the gate is open."""
+    def wait_at_gate(self, starting: Pulse) -> None:
+        """Wait, in a process that is kept, until the gate is open.
+
+        Parameters
+        ----------
+        starting
+            Of the start of this process: it owes nothing meanwhile.
+        """
+        starting.rest()
         os.read(self._gate, 1)
+        starting.beat()
 
     def aside(self, name: str, act: Callable[[], None]) -> Child:
         """Do something in a process of its own, and go on."""
@@ -186,7 +194,7 @@ class Supervisor:
         child.vigil, child.spared = Vigil(self._patience), 0
         child.said.clear()
         if child.name in self._children:
-            self.board.begin(child.name, again=child.served)
+            self.board.begin(child.name, again=child.served or child.hangs)
         reading, writing = os.pipe()
         for output in (sys.stdout, sys.stderr):
             output.flush()  # else both processes write what is buffered
@@ -217,7 +225,7 @@ class Supervisor:
             faulthandler.register(signal.SIGQUIT, _STANDARD_ERROR)
             self._selector.close()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            child.live(lambda: tell(pipe, READY), child.served)
+            child.live(lambda: self._ready(child, pipe), child.served)
             status = 0
         except Exception as error:
             said = sentence_of(error)
@@ -229,6 +237,12 @@ class Supervisor:
                 with suppress(OSError, ValueError):
                     output.flush()
             os._exit(status)
+
+    def _ready(self, child: Child, pipe: int) -> None:
+        """Tell, in the child, that it serves."""
+        if child.name in self._children:
+            self.pulse(child.name, Part.STARTING).rest()
+        tell(pipe, READY)
 
     def _reap(self) -> None:
         while True:
@@ -252,7 +266,7 @@ class Supervisor:
         if pid in kept and not self._told_to_stop:
             if not child.hangs:
                 self.board.note(child.name, Condition.DOWN)
-            if not child.served:
+            if not child.served and not child.hangs:
                 raise child.refusal()
             self._put_off(child)
 

@@ -6,16 +6,18 @@ packing, scrub, the Orthancs that are followed.
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app.board import Part
 from app.bootstrap import Parts
 from app.child import Ready
 from app.serving import Duty, Ports, Serving, preload, until_signal
 from app.supervisor import Supervisor
 from app.vigil import Patience
 from dicom_node.ports import Sockets, bound, listening
+from kernel.pulse import Pulse
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -60,7 +62,8 @@ class Up:
         dicom = bound(told.dicom.host, told.dicom.port, told.dicom.tls_port)
         http = listening(told.web.host, told.web.port)
         ports = _ports(dicom, http)
-        patience = Patience(told.supervisor.silent_s, told.supervisor.stuck_s)
+        bounds = told.supervisor
+        patience = Patience(bounds.silent_s, bounds.stuck_s, bounds.start_s)
         with Supervisor(NODE, WEB, patience=patience) as supervisor:
             supervisor.keep(NODE, lambda ready, _again: self._node(supervisor, dicom, ready))
             supervisor.keep(WEB, lambda ready, again: self._web(supervisor, http, ready, again))
@@ -80,18 +83,17 @@ class Up:
         parts.database.dispose()
 
     def _node(self, supervisor: Supervisor, dicom: Sockets, ready: Ready) -> None:
-        preload({Duty.NODE})
-        supervisor.wait_at_gate()
         parts = Parts(self.settings, pulse_of=lambda part: supervisor.pulse(NODE, part))
+        self._wait(supervisor, {Duty.NODE}, parts.pulse_of(Part.STARTING))
         serving = Serving(parts, {Duty.NODE})
         _until_signal(serving, lambda: serving.start(dicom=dicom), ready)
 
     def _web(self, supervisor: Supervisor, http: socket.socket, ready: Ready, again: bool) -> None:
-        preload(_BESIDE_THE_NODE)
-        supervisor.wait_at_gate()
+        parts = Parts(self.settings, pulse_of=lambda part: supervisor.pulse(WEB, part))
+        self._wait(supervisor, _BESIDE_THE_NODE, parts.pulse_of(Part.STARTING))
         board = supervisor.board
         serving = Serving(
-            Parts(self.settings, pulse_of=lambda part: supervisor.pulse(WEB, part)),
+            parts,
             _BESIDE_THE_NODE,
             recovers=again,  # at first the node does
             ready_checks={
@@ -100,6 +102,11 @@ class Up:
             },
         )
         _until_signal(serving, lambda: serving.start(http=http), ready)
+
+    def _wait(self, supervisor: Supervisor, duties: Collection[Duty], starting: Pulse) -> None:
+        """Wait until the data directory is prepared, and import meanwhile what comes next."""
+        preload(duties, starting)
+        supervisor.wait_at_gate(starting)
 
 
 def _until_signal(serving: Serving, start: Callable[[], Ports], ready: Ready) -> None:

@@ -26,16 +26,20 @@ class Patience:
         Of a loop that turns even where there is nothing to do; 0 is for ever.
     stuck_s
         Of a flush or a commit, which waits for disks and databases; 0 is for ever.
+    start_s
+        Of a start, between two steps of it; 0 is for ever.
     """
 
     silent_s: float = 30.0
     stuck_s: float = 180.0
+    start_s: float = 300.0
 
     @property
     def bounds(self) -> Mapping[Part, float]:
         """The bound of each part that has one."""
         loops = (Part.ACCEPTING, Part.ACCEPTING_TLS, Part.ANSWERING)
-        bounds = {part: self.silent_s if part in loops else self.stuck_s for part in Part}
+        bounds = dict.fromkeys(Part, self.stuck_s) | dict.fromkeys(loops, self.silent_s)
+        bounds[Part.STARTING] = self.start_s
         return {part: bound for part, bound in bounds.items() if bound}
 
     @property

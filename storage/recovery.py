@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from kernel.errors import EngineError
+from kernel.pulse import Pulse
 from storage.archive import is_indexed
 from storage.engine import Database, Transaction
 from storage.journal import Journal, Place, Record
@@ -18,15 +19,20 @@ Admit = Callable[[Transaction, Mapping[str, str], bytes, Place], None]
 log = structlog.get_logger()
 
 
-def recover(database: Database, journal: Journal, admit: Admit) -> int:
+def recover(database: Database, journal: Journal, admit: Admit, pulse: Pulse | None = None) -> int:
     """Index the tail of the journal that the database lost; return how many records that were.
 
     `admit` reads the header of a Part 10 file and admits it as it would have been on arrival.
     A record that is not whole was never acknowledged; its sender still has it.  Processes of one
     node that start at the same time look one after the other, so that none is indexed twice.
+
+    `pulse` beats with each record, and rests while another process is waited for.
     """
+    pulse = pulse or Pulse()
+    pulse.rest()
     with _alone(journal.directory):
-        return _recover(database, journal, admit)
+        pulse.beat()
+        return _recover(database, journal, admit, pulse)
 
 
 @contextmanager
@@ -39,12 +45,13 @@ def _alone(directory: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def _recover(database: Database, journal: Journal, admit: Admit) -> int:
+def _recover(database: Database, journal: Journal, admit: Admit, pulse: Pulse) -> int:
     found = 0
     for segment in journal.segments():
         if journal.is_in_use(segment.name):
             continue  # its process lives and indexes it
         for record in journal.records_of(segment.name):
+            pulse.beat()
             found += _recovered(database, journal, record, admit)
     return found
 

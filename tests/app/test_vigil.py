@@ -31,6 +31,15 @@ def test_a_commit_has_longer() -> None:
     assert (looks - 1) * PERIOD > 180
 
 
+def test_a_start_has_longest_between_its_steps_and_as_many_steps_as_it_needs() -> None:
+    assert (looks_until_found(Vigil(PATIENCE), {Part.STARTING: 1}) - 1) * PERIOD > 300
+    vigil = Vigil(PATIENCE)
+    looks = int(300 / PERIOD)
+    for step in range(5):
+        counts = {Part.STARTING: 2 * step + 1}
+        assert [vigil.look(counts, PERIOD) for _ in range(looks)] == [None] * looks
+
+
 @given(st.lists(st.floats(0, 1e6)))
 def test_what_rests_is_never_found(passed: list[float]) -> None:
     vigil = Vigil(PATIENCE)
@@ -61,7 +70,7 @@ def test_it_is_found_exactly_if_it_was_silent_beyond_its_bound(
 
 
 def test_patience_may_be_endless() -> None:
-    assert Patience(0, 0).period_s is None
+    assert Patience(0, 0, 0).period_s is None
     loops_only = Vigil(Patience(silent_s=30, stuck_s=0))
     assert all(loops_only.look({Part.COMMITTING: 1}, PERIOD) is None for _ in range(1000))
 
@@ -85,11 +94,12 @@ def test_the_board_says_who_hangs_and_later_that_it_was_started_anew_and_why() -
     assert board.told_of("web") is None
 
 
-def test_a_process_that_begins_anew_owes_nothing_yet() -> None:
+def test_a_process_that_begins_anew_owes_its_start_and_nothing_else_yet() -> None:
     board = Board(["node", "web"])
     pulse = board.pulse("node", Part.COMMITTING, every_s=None)
     pulse.beat()
     assert board.counts("node")[Part.COMMITTING] == 1
     assert set(board.counts("web").values()) == {0}
     board.begin("node", again=True)
-    assert set(board.counts("node").values()) == {0}
+    owed = {part for part, count in board.counts("node").items() if count & 1}
+    assert owed == {Part.STARTING}

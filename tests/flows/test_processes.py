@@ -34,7 +34,8 @@ def world(tmp_path: Path) -> Iterator[World]:
 @pytest.fixture
 def impatient(tmp_path: Path) -> Iterator[World]:
     """A world whose supervisor ends what shows no life for a few seconds."""
-    yield from a_world(tmp_path, {"TELERAD_SUPERVISOR__SILENT_S": str(SILENT_S)})
+    bounds = ("TELERAD_SUPERVISOR__SILENT_S", "TELERAD_SUPERVISOR__START_S")
+    yield from a_world(tmp_path, dict.fromkeys(bounds, str(SILENT_S)))
 
 
 def a_world(tmp_path: Path, told: Mapping[str, str]) -> Iterator[World]:
@@ -267,6 +268,25 @@ def test_a_node_that_hangs_is_started_anew_and_serves_who_waited_for_it(impatien
     assert "it took no connections" in str(node_check(deployment)["sentence"])
     for uid in acknowledged:
         assert impatient.parts.archive.read(uid)
+
+
+def test_a_node_that_hangs_while_it_starts_is_begun_anew_until_it_serves(
+    impatient: World,
+) -> None:
+    deployment = impatient.deployment
+    until(lambda: ready(deployment), deployment)
+    stands = deployment.data / "journal" / "node1-stands.seg"
+    os.mkfifo(stands)  # to open it waits for ever, as for a share whose server is gone
+    kill(deployment, "node")
+
+    until(lambda: hung(deployment) == ["node"], deployment)
+    assert not ready(deployment)
+    assert "its start went no further" in str(node_check(deployment)["sentence"])
+    stands.unlink()
+    until(lambda: ready(deployment), deployment)
+    assert "its start went no further" in str(node_check(deployment)["sentence"])
+    assert "in is_held" in log(deployment)
+    speak(deployment.dicom_port).sock.close()
 
 
 def test_a_web_that_hangs_is_started_anew_and_answers_who_waited_for_it(impatient: World) -> None:

@@ -1,6 +1,10 @@
 """Admission once, manifests that freeze what was there, packs that any unzip reads."""
 
+import fcntl
 import io
+import os
+import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from kernel.ids import UNIDENTIFIED, InstanceUID, SeriesUID, StudyUID
+from kernel.pulse import Pulse
 from storage import archive, patients
 from storage.archive import Admission, Admitted, Archive, Conflict, Known, NewInstance
 from storage.engine import Database, Transaction
@@ -333,6 +338,35 @@ def test_recovery_indexes_what_the_database_lost_and_nothing_twice(room: Room) -
     assert recover(room.database, room.journal, admit) == 1
     assert recover(room.database, room.journal, admit) == 0
     assert room.archive.read("1.2.3.1.2") == b"lost row"
+
+
+def test_recovery_beats_with_each_record_and_owes_nothing_while_another_recovers(
+    room: Room,
+) -> None:
+    for number in (1, 2, 3):
+        room.journal.append({"uid": f"1.2.3.1.{number}", "study": "1.2.3"}, b"lost row")
+    room.journal.close()
+    pulse = Pulse()
+    counts: list[int] = []
+    pulse.beat()
+
+    def admit(tx: Transaction, note: object, data: bytes, place: Place) -> None:
+        assert isinstance(note, dict)
+        archive.admit(tx, new_instance(tx, note["uid"], note["study"]), place)
+        counts.append(pulse.count())
+
+    directory = os.open(room.journal.directory, os.O_RDONLY)
+    fcntl.flock(directory, fcntl.LOCK_EX)  # as another process that recovers
+    recovering = threading.Thread(target=recover, args=(room.database, room.journal, admit, pulse))
+    recovering.start()
+    while pulse.count() & 1:
+        time.sleep(0.01)
+    assert counts == []
+    os.close(directory)
+    recovering.join()
+
+    assert len(set(counts)) == 3
+    assert all(count & 1 for count in counts)
 
 
 def _never(_tx: Transaction, _note: object, _data: bytes, _place: Place) -> None:
