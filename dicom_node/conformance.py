@@ -108,8 +108,9 @@ which the peer selected the SCP role. Instances go in the transfer syntax in whi
 the receiver does not take it, uncompressed in Explicit or Implicit VR Little Endian. On a C-GET
 whose context was accepted in one of the compressions below alone, and over DICOMweb where one is
 asked for, pictures are compressed without loss: the samples that come out are compared with those
-that went in, and what cannot be kept is refused. Pending answers have the numbers of
-sub-operations; the final one lists what failed.
+that went in, and what cannot be kept is refused. Samples of 32 bits in big endian with VR OW are
+given in no other form: PS3.5 6.2 swaps words of 16 bits, others swap samples. Pending answers have
+the numbers of sub-operations; the final one lists what failed.
 
 High-throughput JPEG 2000 is made of samples of up to sixteen bits, in the precision of Bits Stored,
 in RPCL order with TLM and a base resolution of at most 64 by 64 (PS3.5 10.18), RGB by the
@@ -122,7 +123,9 @@ What is archived is never changed. Where the patients of two ids were merged, de
 patient of a study or its accession number corrected, the instances that leave (C-MOVE, C-GET,
 DICOMweb with metadata and bulk data) carry what is right, and an item of the Original Attributes
 Sequence (PS3.3 C.12.1.1.9) with what was sent, reason CORRECT. An instance that says already what
-is right leaves byte for byte. Queries answer for the study as it is shown.
+is right leaves byte for byte. Queries answer for the study as it is shown. At the level of
+instances an image of another person, who came into the study by a merge that was taken back, is
+answered for as its own patient's, and not found as the study's.
 
 An accession number is corrected in the items of the request, too: in those that have the number
 of the instance itself, or in the only one where it has none. The other identifiers of a request
