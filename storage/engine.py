@@ -18,7 +18,8 @@ from storage.writer import Writer
 SQLITE_BUSY_TIMEOUT_S = 30
 POSTGRESQL_LOCK_TIMEOUT_MS = 15_000
 POSTGRESQL_STATEMENT_TIMEOUT_MS = 120_000
-_KEPT_READERS = 4
+_KEPT = 4
+_MAPPED_BYTES = 1 << 30  # of addresses, not of memory; what lies behind is read as without
 
 
 class DatabaseUnavailable(Transient):
@@ -54,8 +55,7 @@ class Database:
         self._writers: list[Writer] = []
         # A server may be gone the next time, and has to be asked; a file stays.
         self._keeps = self.dialect == "sqlite"
-        self._kept_writer = self.writer()
-        self._kept_readers: list[Writer] = []
+        self._resting: list[Writer] = []
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -67,7 +67,7 @@ class Database:
             The database cannot be reached, or stayed locked.
         """
         if self._keeps:
-            with self._kept_writer.transaction() as tx:
+            with self._one_writer, self._kept() as kept, kept.transaction() as tx:
                 yield tx
             return
         with self._exclusively(), self.engine.begin() as connection:
@@ -79,7 +79,7 @@ class Database:
     def reading(self) -> Iterator[Transaction]:
         """Open a transaction that sees one state and changes nothing."""
         if self._keeps:
-            with self._kept_reader() as reader, reader.transaction() as tx:
+            with self._kept() as kept, kept.reading() as tx:
                 yield tx
             return
         with _named_failures(self.engine.dialect), self._readers.begin() as connection:
@@ -93,22 +93,28 @@ class Database:
 
     def dispose(self) -> None:
         """Close every connection."""
-        for each in (*self._writers, *self._kept_readers):
+        for each in (*self._writers, *self._resting):
             each.close()
         self.engine.dispose()
 
     @contextmanager
-    def _kept_reader(self) -> Iterator[Writer]:
-        """Lend a connection that was kept, or a new one; what failed is not kept."""
+    def _kept(self) -> Iterator[Writer]:
+        """Lend a connection that was kept, or a new one; what failed is not kept.
+
+        It is the one that was used last, to read or to write: as long as no other commits, it
+        keeps its pages and its map of the file.
+        """
         try:
-            reader = self._kept_readers.pop()
+            kept = self._resting.pop()
         except IndexError:
-            reader = Writer(self.engine, nullcontext(), self._named, self._now, begin="BEGIN")
-        yield reader
-        if len(self._kept_readers) < _KEPT_READERS:
-            self._kept_readers.append(reader)
+            kept = Writer(
+                self.engine, nullcontext(), self._named, self._now, mapped_bytes=_MAPPED_BYTES
+            )
+        yield kept
+        if len(self._resting) < _KEPT:
+            self._resting.append(kept)
         else:
-            reader.close()
+            kept.close()
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:

@@ -28,8 +28,9 @@ class Writer:
         What a writer of this database must hold.
     named
         Returns what a failure of the driver means, None where it has no name of its own.
-    begin
-        How a transaction begins on SQLite.
+    mapped_bytes
+        How much of a SQLite file is mapped, so that pages are not copied to be looked at once.
+        That pays where others seldom commit in between: each time, the map is made anew.
     """
 
     def __init__(
@@ -39,13 +40,13 @@ class Writer:
         named: Callable[[BaseException], Exception | None],
         clock: Clock,
         *,
-        begin: str = "BEGIN IMMEDIATE",
+        mapped_bytes: int = 0,
     ) -> None:
         self._engine = engine
         self._turn = turn
         self._named = named
         self._clock = clock
-        self._begin = begin
+        self._mapped_bytes = mapped_bytes
         self._sqlite = engine.dialect.name == "sqlite"
         self._connection: Connection | None = None
         self._driver: Any = None
@@ -60,18 +61,14 @@ class Writer:
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Open a transaction; as `Database.transaction`."""
-        with self._turn:
-            try:
-                tx = self._begun()
-                yield tx
-                tx.finish()
-                self._commit()
-            except BaseException as error:
-                self.close()
-                named = self._named(error)
-                if named is None:
-                    raise
-                raise named from error
+        with self._turn, self._ended("BEGIN IMMEDIATE") as tx:
+            yield tx
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """Open a transaction that sees one state and changes nothing, on SQLite."""
+        with self._ended("BEGIN") as tx:
+            yield tx
 
     def close(self) -> None:
         """Give the connection back; what was not committed is rolled back."""
@@ -83,7 +80,21 @@ class Writer:
             self._driver.rollback()
         connection.close()
 
-    def _begun(self) -> Transaction:
+    @contextmanager
+    def _ended(self, begin: str) -> Iterator[Transaction]:
+        try:
+            tx = self._begun(begin)
+            yield tx
+            tx.finish()
+            self._commit()
+        except BaseException as error:
+            self.close()
+            named = self._named(error)
+            if named is None:
+                raise
+            raise named from error
+
+    def _begun(self, begin: str) -> Transaction:
         now = monotonic_s()
         if self._connection is not None and now - self._used_at > KEPT_S:
             self.close()
@@ -91,9 +102,11 @@ class Writer:
             self._connection = self._engine.connect().execution_options(telerad_begun=True)
             self._driver = self._connection.connection.driver_connection
             self._cursor = self._driver.cursor()
+            if self._sqlite:
+                self._cursor.execute(f"PRAGMA mmap_size={self._mapped_bytes}")
         self._used_at = now
         if self._sqlite:
-            self._cursor.execute(self._begin)
+            self._cursor.execute(begin)
         return Transaction(self._connection, self._clock(), cursor=self._cursor)
 
     def _commit(self) -> None:
