@@ -7,7 +7,7 @@ References
 DICOM PS3.4 section C.4.1.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dicom_node import query as queries
 from dicom_node import views
@@ -16,8 +16,9 @@ from dicom_node.query import Found, Query, Root
 from dicom_node.statuses import Status
 from dicom_node.views import Views
 from kernel.people import Actor, Role
-from storage import archive_find, audit, shown
-from storage.archive_find import Contents, Level, Row, Scope
+from storage import archive_find, audit, contents, shown
+from storage.archive_find import Level, Row, Scope
+from storage.contents import Contents
 from storage.engine import Database, Transaction
 from storage.patients import Patient
 from storage.series_queries import Held
@@ -90,12 +91,10 @@ class Finder:
             How many are taken at most, as far as the asker knows; a small one spares work.
         """
         narrowing = query.narrowing()
-        matches, counted = query.matches(counted=False), query.matches(counted=True)
         # The index compares with the patient of the study: not all that it finds need be theirs.
         exact = query.is_exact and not (query.level is Level.IMAGE and narrowing.of_patient)
         skipped = offset if exact else 0
-        size = min(archive_find.PAGE, limit or archive_find.PAGE) if exact else None
-        size = size or archive_find.PAGE
+        size = min(archive_find.PAGE, limit or archive_find.PAGE) if exact else archive_find.PAGE
         last: Row | None = None
         left_out = offset - skipped
         while True:
@@ -104,8 +103,8 @@ class Finder:
                     tx, query.level, narrowing, scope, after=last, limit=size, offset=skipped
                 )
                 told = _as_retrieved(tx, rows) if query.level is Level.IMAGE else rows
-                fitting = [row for row in told if matches(Found(row, _UNCOUNTED))]
-                page = [each for each in _counted(tx, query, fitting, scope) if counted(each)]
+                # What the index finds by comparing as the rules do needs no second look.
+                page = (_counted if exact else _matching)(tx, query, told, scope)
             yield from page[left_out:]
             left_out, skipped = max(0, left_out - len(page)), 0
             if len(rows) < size:
@@ -165,31 +164,34 @@ def ended_early(exchange: Exchange) -> Status:
     return Status.CANCELLED if exchange.cancelled else Status.OUT_OF_RESOURCES
 
 
+def _matching(
+    tx: Transaction, query: Query, rows: Sequence[Row], scope: Scope | None
+) -> list[Found]:
+    """Leave out what does not match; only what else matches is counted."""
+    matches, counted = query.matches(counted=False), query.matches(counted=True)
+    fitting = [row for row in rows if matches(Found(row, _UNCOUNTED))]
+    return [each for each in _counted(tx, query, fitting, scope) if counted(each)]
+
+
 def _counted(
     tx: Transaction, query: Query, rows: Sequence[Row], scope: Scope | None
 ) -> list[Found]:
     """Count what the query needs to know of each row; a page in a few statements."""
     needed = query.counted if rows else frozenset()
-    by_study: dict[str, Contents] = {}
+    held: list[tuple[Level, str, Mapping[str, Contents]]] = []
     if Level.STUDY in needed:
         uids = sorted({row["study_uid"] for row in rows})
-        by_study = archive_find.contents_of_studies(tx, uids)
-    by_series: dict[str, int] = {}
+        held.append((Level.STUDY, "study_uid", contents.of_studies(tx, uids)))
     if Level.SERIES in needed:
         uids = sorted({row["series_uid"] for row in rows})
-        by_series = archive_find.instances_of_series(tx, uids)
-    by_patient: dict[str, Contents] = {}
+        numbers = contents.instances_of_series(tx, uids)
+        by_series = {uid: Contents(instances=number) for uid, number in numbers.items()}
+        held.append((Level.SERIES, "series_uid", by_series))
     if Level.PATIENT in needed:
-        by_patient = _of_patients(tx, sorted({row["patient_ref"] for row in rows}), scope)
+        refs = sorted({row["patient_ref"] for row in rows})
+        held.append((Level.PATIENT, "patient_ref", _of_patients(tx, refs, scope)))
     return [
-        Found(
-            row,
-            {
-                Level.PATIENT: by_patient.get(row["patient_ref"], _NOTHING),
-                Level.STUDY: by_study.get(row.get("study_uid", ""), _NOTHING),
-                Level.SERIES: Contents(instances=by_series.get(row.get("series_uid", ""), 0)),
-            },
-        )
+        Found(row, {level: by_key.get(row[key], _NOTHING) for level, key, by_key in held})
         for row in rows
     ]
 
@@ -202,7 +204,7 @@ def _of_patients(tx: Transaction, refs: Sequence[str], scope: Scope | None) -> d
     """Sum up what a peer may see of each patient."""
     summed: dict[str, Contents] = {}
     for ref, uids in archive_find.studies_of_patients(tx, refs, scope).items():
-        held = archive_find.contents_of_studies(tx, uids)
+        held = contents.of_studies(tx, uids)
         summed[ref] = Contents(
             studies=len(uids),
             series=sum(each.series for each in held.values()),

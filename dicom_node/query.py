@@ -17,7 +17,8 @@ from dicom_node import matching
 from dicom_node.data_sets import CHARACTER_SET, UTF_8, Attribute, Attributes, attribute
 from dicom_node.errors import QueryRefused
 from kernel.ids import UNIDENTIFIED
-from storage.archive_find import MAX_LISTED, Contents, Level, Narrowing, Row
+from storage.archive_find import MAX_LISTED, Level, Narrowing, Row
+from storage.contents import Contents
 
 _UNSTATED = "unstated:"
 
@@ -281,7 +282,7 @@ def _column(name: str) -> Callable[[Found], tuple[str, ...]]:
         value = found.row[name]
         if value is None or value == "":
             return ()
-        return (value.strftime("%Y%m%d") if isinstance(value, date) else str(value),)
+        return (value.isoformat().replace("-", "") if isinstance(value, date) else str(value),)
 
     return values
 

@@ -5,7 +5,7 @@ plain comparison serves.  The asker applies its matching rules to each row that 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, lru_cache
 from typing import Any
@@ -26,11 +26,16 @@ from sqlalchemy import (
     tuple_,
 )
 
-from storage import patient_names, prepared
+from storage import patient_names
 from storage.engine import Transaction
-from storage.hidden import INSTANCE_SHOWN, SERIES_SHOWN, STUDY_SHOWN, hide_some
+from storage.hidden import (
+    INSTANCE_SHOWN,
+    SERIES_OF_STUDY_SHOWN,
+    SERIES_SHOWN,
+    STUDY_SHOWN,
+)
 from storage.patients import Patient, standing
-from storage.prepared import UIDS, Prepared
+from storage.prepared import Prepared
 from storage.series_queries import Held
 from storage.tables.archive import INSTANCES, SERIES, STUDIES
 from storage.tables.patients import PATIENTS
@@ -125,17 +130,6 @@ class Narrowing:
         )
 
 
-@dataclass(slots=True)
-class Contents:
-    """What a patient, study or series holds."""
-
-    studies: int = 0
-    series: int = 0
-    instances: int = 0
-    modalities: set[str] = field(default_factory=set)
-    sop_classes: set[str] = field(default_factory=set)
-
-
 def page(
     tx: Transaction,
     level: Level,
@@ -185,26 +179,6 @@ def held(tx: Transaction, narrowing: Narrowing, scope: Scope | None) -> list[Hel
     return [Held(*tuple(row)) for row in found]
 
 
-def contents_of_studies(tx: Transaction, study_uids: Sequence[str]) -> dict[str, Contents]:
-    """Return modalities, SOP classes and numbers of series and instances by study."""
-    held = {uid: Contents(studies=1) for uid in study_uids}
-    uids = (list(study_uids),)
-    hidden = hide_some(tx, uids[0])  # else counted in the indexes alone
-    for uid, modality, number in tx.rows(_SERIES_OF_STUDIES[hidden], uids):
-        held[uid].modalities.add(modality)
-        held[uid].series += number
-    for uid, sop_class_uid, number in tx.rows(_INSTANCES_OF_STUDIES[hidden], uids):
-        held[uid].sop_classes.add(sop_class_uid)
-        held[uid].instances += number
-    return held
-
-
-def instances_of_series(tx: Transaction, series_uids: Sequence[str]) -> dict[str, int]:
-    """Return the number of instances by series."""
-    found = tx.execute(_INSTANCES_OF_SERIES, {"uids": list(series_uids)})
-    return {row.series_uid: int(row.number) for row in found}
-
-
 def studies_of_patients(
     tx: Transaction, patient_refs: Sequence[str], scope: Scope | None
 ) -> dict[str, list[str]]:
@@ -250,36 +224,8 @@ _ASKED_OF = PATIENTS.alias("asked_of")
 _UIDS: BindParameter[Any] = bindparam("uids", expanding=True)
 
 
-def _counted(column: ColumnElement[str], shown: ColumnElement[bool] | None) -> Prepared:
-    """Count what studies hold, by study and by a column; of that which is shown, if it is said."""
-    uid = column.table.c.study_uid
-    conditions = [] if shown is None else [shown]
-    return Prepared.on_both(
-        lambda dialect: (
-            select(uid, column, func.count())
-            .where(prepared.among(uid, dialect), *conditions)
-            .group_by(uid, column)
-        ),
-        (UIDS,),
-    )
-
-
-# By whether something of the studies is hidden.
-_SERIES_OF_STUDIES = {
-    False: _counted(SERIES.c.modality, None),
-    True: _counted(SERIES.c.modality, SERIES_SHOWN),
-}
-_INSTANCES_OF_STUDIES = {
-    False: _counted(INSTANCES.c.sop_class_uid, None),
-    True: _counted(INSTANCES.c.sop_class_uid, INSTANCE_SHOWN),
-}
 _CLASSES = select(INSTANCES.c.instance_uid, INSTANCES.c.sop_class_uid).where(
     INSTANCES.c.instance_uid.in_(_UIDS), INSTANCE_SHOWN
-)
-_INSTANCES_OF_SERIES = (
-    select(INSTANCES.c.series_uid, func.count().label("number"))
-    .where(INSTANCES.c.series_uid.in_(_UIDS), INSTANCE_SHOWN)
-    .group_by(INSTANCES.c.series_uid)
 )
 _PATIENT_COLUMNS = (
     PATIENTS.c.ref.label("patient_ref"),
@@ -483,7 +429,9 @@ def _dated(first: str, last: str) -> list[Wanted]:
 
 def _holds_series(_about: None, modalities: Sequence[Any]) -> ColumnElement[bool]:
     of_study = select(1).where(
-        SERIES.c.study_uid == STUDIES.c.study_uid, SERIES.c.modality.in_(modalities), SERIES_SHOWN
+        SERIES.c.study_uid == STUDIES.c.study_uid,
+        SERIES.c.modality.in_(modalities),
+        SERIES_OF_STUDY_SHOWN,
     )
     return exists(of_study.correlate(STUDIES))
 

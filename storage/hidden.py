@@ -35,6 +35,9 @@ SERIES_SHOWN = or_(
 )
 """Of a row of series."""
 
+SERIES_OF_STUDY_SHOWN = or_(not_(exists(_OF_GONE.correlate(STUDIES))), SERIES_SHOWN)
+"""Of a row of series beside that of its study: an index alone answers where nothing is gone."""
+
 
 def is_shown(tx: Transaction, study_uid: str) -> bool:
     """Say whether anything of a study is shown; one that nobody knows is not."""

@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from app.engine import Engine
 from app.http.access import Caller, ReadsDicom, Visitor, may_see_images
 from app.http.body import TheEngine
-from app.http.dicom_model import base_of, given
+from app.http.dicom_model import base_of, given_written
 from app.http.sight import scope_of
 from kernel.ids import is_uid
 from storage import audit
@@ -80,7 +80,7 @@ def search_instances_of_series(
 def _search(
     request: Request, engine: Engine, caller: Caller, level: Level, within: Mapping[str, str]
 ) -> Response:
-    from app.http import dicom_search
+    from app.http import dicom_answer, dicom_search
 
     if not all(is_uid(uid) for uid in within.values()):
         raise StudyUnknown("nothing is stored under this address")
@@ -88,10 +88,10 @@ def _search(
     found, more = _found(engine, caller, search)
     _note(engine, caller, level, found)
     base = base_of(request)
-    answers = [dicom_search.answered(each, search, base) for each in found]
+    answers = [dicom_answer.written(each, search, base) for each in found]
     headers = {"Warning": _MORE} if more else {}
     # An empty list rather than 204: CP-2473 brings PS3.18 back to what RFC 9110 says of both.
-    return given(request, answers, headers)
+    return given_written(request, answers, headers)
 
 
 def _found(engine: Engine, caller: Caller, search: "Search") -> tuple[list["Found"], bool]:

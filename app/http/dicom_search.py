@@ -1,19 +1,19 @@
-"""QIDO-RS: from a query string to a query of the index, and from what matched to the JSON model.
+"""QIDO-RS: from a query string to a query of the index.
 
 References
 ----------
-DICOM PS3.18 sections 8.3.4 (query parameters), 10.6 (search) and F.2 (JSON model).
+DICOM PS3.18 sections 8.3.4 (query parameters), 10.6 (search).
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from functools import cache
 
+from app.http.dicom_answer import NUMBER, NUMERIC
 from app.http.errors import BodyMalformed
 from dicom_node.data_sets import Attribute, Attributes, attribute, keyword_of, tag_of, vr_of
-from dicom_node.query import KEYS, Found, Query, Root, Values
+from dicom_node.query import KEYS, Query, Root
 from kernel.ids import is_uid
 from storage.archive_find import Level
 
@@ -32,10 +32,6 @@ _DAY = r"\d{8}"
 _TIME = r"\d{2}(:?\d{2}(:?\d{2}(\.\d{1,6})?)?)?"
 _DATES = re.compile(rf"{_DAY}|{_DAY}-|-{_DAY}|{_DAY}-{_DAY}")
 _TIMES = re.compile(rf"{_TIME}|{_TIME}-|-{_TIME}|{_TIME}-{_TIME}")
-_NUMBER = re.compile(r"[+-]?\d{1,12}")
-_NUMERIC = frozenset({"IS", "US"})
-_FRAMES, _RETRIEVE_URL = "00280008", "00081190"
-_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 _STUDY = (
     "StudyDate", "StudyTime", "AccessionNumber", "ModalitiesInStudy", "StudyDescription",
@@ -139,66 +135,6 @@ def parsed(
     )
 
 
-def answered(found: Found, search: Search, base: str) -> dict[str, Any]:
-    """Return what matched in the DICOM JSON model, in the order of tags."""
-    told: dict[str, dict[str, Any]] = {}
-    for tag, vr, values, write in _fields(search.given):
-        held = [write(value) for value in values(found) if value]
-        told[tag] = {"vr": vr, "Value": held} if held else {"vr": vr}
-    if "NumberOfFrames" in search.given and found.row["frames"] in {None, 1}:
-        del told[_FRAMES]  # of multi-frame images alone
-    told[_RETRIEVE_URL]["Value"] = [_address(found, search.level, base)]
-    return told
-
-
-@lru_cache(maxsize=256)
-def _fields(given: frozenset[str]) -> tuple[tuple[str, str, Values, Callable[[str], Any]], ...]:
-    """Return tag, VR, what gives the values and what writes one, by tag; the URL stands empty."""
-    named = {tag_of(name): name for name in (*given, "InstanceAvailability", "RetrieveURL")}
-    return tuple(
-        (f"{tag:08X}", vr_of(tag), _values_of(name), _WRITTEN.get(vr_of(tag), str))
-        for tag, name in sorted(named.items())
-    )
-
-
-def _values_of(name: str) -> Values:
-    if name in KEYS:
-        return KEYS[name].values
-    told = ("ONLINE",) if name == "InstanceAvailability" else ()
-    return lambda _found: told
-
-
-def element(vr: str, values: Iterable[str]) -> dict[str, Any]:
-    """Return an attribute in the DICOM JSON model."""
-    write = _WRITTEN.get(vr, str)
-    held = [write(value) for value in values if value]
-    return {"vr": vr, "Value": held} if held else {"vr": vr}
-
-
-def _name(value: str) -> dict[str, str]:
-    groups = zip(_GROUPS, value.split("="), strict=False)
-    return {name: group for name, group in groups if group}
-
-
-def _number(value: str) -> int | str:
-    return int(value) if _NUMBER.fullmatch(value) else value
-
-
-_WRITTEN: Mapping[str, Callable[[str], Any]] = {
-    "PN": _name,
-    **dict.fromkeys(_NUMERIC, _number),
-}
-
-
-def _address(found: Found, level: Level, base: str) -> str:
-    address = f"{base}/studies/{found.row['study_uid']}"
-    if level in {Level.SERIES, Level.IMAGE}:
-        address += f"/series/{found.row['series_uid']}"
-    if level is Level.IMAGE:
-        address += f"/instances/{found.row['instance_uid']}"
-    return address
-
-
 def _given(level: Level, within: Mapping[str, str], included: Iterable[str]) -> frozenset[str]:
     """Return what answers hold: attributes of the level, and of those that the address leaves open.
 
@@ -209,11 +145,17 @@ def _given(level: Level, within: Mapping[str, str], included: Iterable[str]) -> 
         given |= set(_STUDY)
     if level is Level.IMAGE and "SeriesInstanceUID" not in within:
         given |= set(_SERIES)
-    known = {keyword for keyword, key in KEYS.items() if _is_at(key.level, level)}
+    known = _known(level)
     names = {name.strip() for name in included}
     if ALL in names:
-        return frozenset(known)
+        return known
     return frozenset(given | {_keyword(name) for name in names} & known)
+
+
+@cache
+def _known(level: Level) -> frozenset[str]:
+    """Return the attributes that the index knows of a level."""
+    return frozenset(keyword for keyword, key in KEYS.items() if _is_at(key.level, level))
 
 
 def _key(name: str, value: str, level: Level) -> Attribute:
@@ -256,7 +198,7 @@ def _require(keyword: str, vr: str, value: str) -> None:
         raise QueryRefused(f"{keyword} must be YYYYMMDD or a range of two, one end of it open")
     if vr == "TM" and not _TIMES.fullmatch(value):
         raise QueryRefused(f"{keyword} must be HHMMSS or a range of two, one end of it open")
-    if vr in _NUMERIC and not _NUMBER.fullmatch(value):
+    if vr in NUMERIC and not NUMBER.fullmatch(value):
         raise QueryRefused(f"{keyword} must be a number")
 
 

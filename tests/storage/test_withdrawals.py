@@ -12,6 +12,7 @@ from storage import (
     archive_find,
     archive_queries,
     audit,
+    contents,
     hidden,
     outbox,
     prefetch,
@@ -83,13 +84,13 @@ def seen(room: Room) -> dict[str, object]:
             ]
             for level in (Level.STUDY, Level.SERIES, Level.IMAGE)
         }
-        contents = archive_find.contents_of_studies(tx, [STUDY])[STUDY]
+        study = contents.of_studies(tx, [STUDY])[STUDY]
         return {
             "held": [each.instance_uid for each in held],
             "rows": rows,
             "patients": len(archive_find.page(tx, Level.PATIENT, Narrowing(), None)),
-            "contents": (contents.series, contents.instances, contents.modalities),
-            "in series": archive_find.instances_of_series(tx, [f"{STUDY}.1"]),
+            "contents": (study.series, study.instances, study.modalities),
+            "in series": contents.instances_of_series(tx, [f"{STUDY}.1"]),
             "classes": sorted(archive_find.classes_of(tx, [FIRST, SECOND])),
             "sees": archive_find.sees(tx, STUDY, None),
             "series": [len(each.instances) for each in archive_queries.series_of(tx, STUDY)],
