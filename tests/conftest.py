@@ -4,11 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from storage.engine import Database
 from tests.services.migrated import migrate
 
 pytest_plugins = ["tests.services.fixtures"]
+
+# A deadline is a clock that no test sets: what it says is how busy the machine is.
+settings.register_profile("telerad", deadline=None)
+settings.load_profile("telerad")
 
 
 @pytest.fixture
