@@ -22,9 +22,10 @@ class Frame:
     """
 
     def __init__(self, body_bytes: int) -> None:
-        self.whole = memoryview(mmap(-1, ALIGNMENT + aligned(body_bytes)))
+        self.whole = _memory(aligned(body_bytes))
         self.body = self.whole[ALIGNMENT:]
         self.size = len(self.body)
+        self._other: memoryview | None = None
 
     def set_front(self, front: bytes) -> None:
         """Put the page before the body in place."""
@@ -40,6 +41,17 @@ class Frame:
         """Return the same with the page before the body."""
         return self.whole[: ALIGNMENT + len(self.pages(used))]
 
-    def drop(self, size: int, used: int) -> None:
-        """Move what lies behind the first `size` bytes of the body to its beginning."""
-        self.body[: used - size] = bytes(self.body[size:used])
+    def turn(self, size: int, used: int) -> None:
+        """Go on in other memory, and let what lay behind the first `size` bytes be first there.
+
+        The memory before stays as it is until the next turn: it may be written meanwhile.
+        """
+        before, rest = self.whole, self.body[size:used]
+        self.whole = self._other or _memory(self.size)
+        self.body = self.whole[ALIGNMENT:]
+        self.body[: len(rest)] = rest
+        self._other = before
+
+
+def _memory(body_bytes: int) -> memoryview:
+    return memoryview(mmap(-1, ALIGNMENT + body_bytes))

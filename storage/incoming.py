@@ -2,11 +2,13 @@
 
 import hashlib
 import os
+from functools import partial
 from typing import Protocol
 
 from storage.frame import Frame
 from storage.record import ALIGNMENT, HEADER_BYTES, Place, header, to_whole_pages
 from storage.segment import Segment, full_or, write_at
+from storage.write_behind import WriteBehind
 
 _HASHED_AT_ONCE = 256 << 10  # fragments are shorter, and each step is a turn at the interpreter
 
@@ -28,8 +30,8 @@ class Incoming:
     """A record whose body is filled into a frame, piece by piece.
 
     A body that the frame holds is written at once, when it is all here; a longer one in pieces,
-    into a segment that is lent to it alone.  Its header comes last: what a crash leaves half
-    written is no record.
+    each while the next one arrives, into a segment that is lent to it alone.  Its header comes
+    last: what a crash leaves half written is no record.
     """
 
     def __init__(self, room: Room, noted: bytes, beginning: bytes, frame: Frame) -> None:
@@ -40,6 +42,7 @@ class Incoming:
         self._frame = frame
         self._hash = hashlib.sha256(beginning)
         self._lent: Segment | None = None
+        self._behind = WriteBehind()
         self._unflushed: tuple[Segment, int] | None = None
         self._written = 0
         self._used = 0
@@ -115,6 +118,7 @@ class Incoming:
         """Give the record up, as when the association was cut; nothing of it counts."""
         lent, self._lent = self._lent, None
         if lent is not None:
+            self._behind.close()  # nothing more is written into what others may have next
             self._room.give_back(lent)
 
     def _write_whole(self) -> tuple[Segment, int]:
@@ -135,6 +139,7 @@ class Incoming:
         offset = segment.used
         pages = self._frame.pages(self._used)
         try:
+            self._behind.wait()
             segment.put_pages(pages, offset + self._front_bytes + self._written)
             write_at(segment.fd, [self._front(segment)], offset)
             os.fdatasync(segment.fd)
@@ -152,17 +157,18 @@ class Incoming:
             self._hashed = self._used
 
     def _put(self) -> None:
-        """Write the whole pages of what is filled."""
+        """Begin to write the whole pages of what is filled; those before are written then."""
         self._hash_filled()
         try:
             if self._lent is None:
                 self._lent = self._room.lend()
             size = self._used // ALIGNMENT * ALIGNMENT
             offset = self._lent.used + self._front_bytes + self._written
-            self._lent.put_pages(self._frame.body[:size], offset)
+            pages = self._frame.body[:size]
+            self._behind.begin(partial(self._lent.put_pages, pages, offset))
         except OSError as error:
             raise full_or(error) from error
-        self._frame.drop(size, self._used)
+        self._frame.turn(size, self._used)
         self._written += size
         self._used -= size
         self._hashed -= size
