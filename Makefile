@@ -5,10 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-# Distributions build their Python with profile-guided optimisation; one built by hand mostly lacks
-# that, and receives a tenth slower.
-PYTHON ?= $(firstword $(foreach each,/usr/bin/python3 python3,$(shell \
-	$(each) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(each))) python3)
+PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SERVICES := .venv-services
