@@ -32,8 +32,8 @@ No study is packed while this is measured; that work comes once a study is compl
 for disk and processor with whatever arrives then. Processor time is of all of `telerad up`, web and
 relay included, and of all processes of a peer. Memory is the peak of the one process that takes in,
 resident, all that it shares with others included; beside it stands what all of `telerad up` takes
-of the machine after the work
-(proportional set size). To discard, the pump and the answers of the node stand before nothing.""",
+of the machine after the work (proportional set size). To discard, the pump and the answers of the
+node stand before nothing.""",
     "query": """The same client asks `telerad up` and Debian's Orthanc with its DICOMweb plugin:
 C-FIND on the study root over one association, QIDO-RS over one connection, for what a list of
 studies shows (name, id, date, accession number, description, modalities, counts). Each archive has

@@ -375,3 +375,29 @@ def test_a_full_disk_refuses_and_goes_on_when_there_is_room(tiny_disk: Path) -> 
     after = journal.append({}, b"after")
     journal.close()
     assert (journal.read(before), journal.read(after)) == (b"before", b"after")
+
+
+@pytest.mark.parametrize("pieces", [2, 1_000], ids=["at its end", "on its way"])
+def test_a_long_record_without_room_says_so_and_leaves_nothing(
+    tiny_disk: Path, pieces: int
+) -> None:
+    """A piece is written behind it: that it failed is told with the next one, or at the end."""
+    journal = a_journal(tiny_disk)
+    frame, piece = Frame(4 * ALIGNMENT), os.urandom(4 * ALIGNMENT)
+    filler = tiny_disk / "filler"
+    if pieces == 2:
+        filler.write_bytes(bytes(tiny_disk_left(tiny_disk)))
+    record = journal.begin({}, b"", frame)
+    with pytest.raises(JournalFull):
+        filled(record, *[piece] * pieces).write()
+    record.discard()
+    filler.unlink(missing_ok=True)
+    kept = durable(filled(journal.begin({}, b"", frame), *[piece] * 5))
+    assert [found.place for found in journal.scan()] == [kept]
+    assert journal.read(kept) == piece * 5
+    journal.close()
+
+
+def tiny_disk_left(disk: Path) -> int:
+    told = os.statvfs(disk)
+    return told.f_bavail * told.f_frsize
