@@ -1,18 +1,16 @@
 """Rows of what speaks for a study being whole: performed steps, announcements, learnt pauses."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, or_, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from dicom_node.announcements import Announcement, Kind
 from dicom_node.pauses import Pauses
 from dicom_node.performed_steps import PerformedStep, StepState
 from dicom_node.plain_attributes import from_plain, to_plain
-from storage.archive import UNSETTLED_UIDS
 from storage.engine import Transaction
-from storage.signs import Sign
 from storage.tables.evidence import ANNOUNCED, PAUSES, PERFORMED_STEPS, PERFORMED_STUDIES
 
 
@@ -120,38 +118,18 @@ def announced_for(
     ]
 
 
-ANNOUNCED_SIGN = Sign(lambda _at: select(1).where(ANNOUNCED.c.study_uid.in_(UNSETTLED_UIDS)))
-"""Of something that was announced of a study that has not come to rest."""
-
-
-def announced_among(tx: Transaction, study_uids: Sequence[str]) -> frozenset[str]:
-    """Return those studies of which anything was announced."""
-    if not study_uids:
-        return frozenset()
-    found = tx.execute(
-        select(ANNOUNCED.c.study_uid).where(ANNOUNCED.c.study_uid.in_(study_uids)).distinct()
-    )
-    return frozenset(found.scalars())
+TOLD_WHOLE = select(ANNOUNCED.c.study_uid).where(ANNOUNCED.c.whole == true())
+"""The studies of which somebody announced all there is: only these may be whole at once."""
 
 
 def pauses_of(tx: Transaction, ae_title: str) -> Pauses:
-    """Return what is known of the pauses of a device."""
-    return pauses_among(tx, {ae_title}).get(ae_title, Pauses())
+    """Return what is known of the pauses of a device; of one that is new, nothing."""
+    return _pauses(tx, PAUSES.c.ae_title == ae_title).get(ae_title, Pauses())
 
 
-def pauses_among(tx: Transaction, ae_titles: Set[str]) -> dict[str, Pauses]:
-    """Return what is known of the pauses of some devices; of one that is new, nothing."""
-    if not ae_titles:
-        return {}
-    found = tx.execute(
-        select(PAUSES.c.ae_title, PAUSES.c.counts).where(PAUSES.c.ae_title.in_(sorted(ae_titles)))
-    )
-    known = {row.ae_title: tuple(row.counts) for row in found}
-    return {
-        title: Pauses(counts)
-        for title, counts in known.items()
-        if len(counts) == len(Pauses().counts)  # else the classes were others
-    }
+def all_pauses(tx: Transaction) -> dict[str, Pauses]:
+    """Return what is known of the pauses of all devices."""
+    return _pauses(tx)
 
 
 def save_pauses(tx: Transaction, ae_title: str, pauses: Pauses) -> None:
@@ -163,6 +141,16 @@ def save_pauses(tx: Transaction, ae_title: str, pauses: Pauses) -> None:
         .values(ae_title=ae_title, **values)
         .on_conflict_do_update(index_elements=[PAUSES.c.ae_title], set_=values)
     )
+
+
+def _pauses(tx: Transaction, *such: ColumnElement[bool]) -> dict[str, Pauses]:
+    found = tx.execute(select(PAUSES.c.ae_title, PAUSES.c.counts).where(*such))
+    known = {row.ae_title: tuple(row.counts) for row in found}
+    return {
+        title: Pauses(counts)
+        for title, counts in known.items()
+        if len(counts) == len(Pauses().counts)  # else the classes were others
+    }
 
 
 def _performed(row: Mapping[Any, Any]) -> PerformedStep:

@@ -20,7 +20,7 @@ from datetime import timedelta
 import structlog
 
 from kernel.people import Actor, Role
-from storage import archive, audit, rejections, withdrawals
+from storage import audit, rejections, withdrawals
 from storage.archive import InstanceUnknown
 from storage.engine import Database, Transaction
 from storage.purge import KeepingOf
@@ -81,9 +81,7 @@ class Rejecting:
 
     def due(self, tx: Transaction) -> list[str]:
         """Return the notes that are to be applied now."""
-        found = rejections.due(tx, ())
-        for arriving in archive.unsettled_pages(tx, arrived_before=tx.at):
-            found += rejections.due(tx, [study.study_uid for study in arriving])
+        found = rejections.due(tx)
         if not self._shows_quality:
             found += rejections.all_left_in_use(tx)
         return sorted(set(found))

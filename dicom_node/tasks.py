@@ -1,7 +1,7 @@
 """Work of the DICOM node that is found by looking: studies that may be complete."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from dicom_node import evidence, orthanc_store, store, testimony
 from dicom_node.completeness import (
@@ -14,7 +14,7 @@ from dicom_node.completeness import (
 )
 from kernel.facts import StudyAmended, StudyCompleted
 from kernel.people import ENGINE
-from storage import archive, audit, flights, held, outbox, rejections
+from storage import archive, audit, flights, held, outbox, rejections, resting
 from storage.archive import Manifest, Unsettled
 from storage.engine import Database, Transaction
 from storage.signs import Sign
@@ -44,17 +44,22 @@ class Settling:
 
     def _signs(self) -> Sequence[Sign]:
         policy = self._policy
-        shortest = min(policy.quiet, policy.shortest_learnt, policy.unordered_quiet or policy.quiet)
-        rest = archive.at_rest(shortest), archive.begun(policy.longest_wait)
-        return (*rest, evidence.ANNOUNCED_SIGN)
+        quiets = policy.quiet, policy.shortest_learnt, policy.unordered_quiet
+        shortest = min(quiet for quiet in quiets if quiet is not None)
+        return (
+            resting.at_rest(shortest),
+            resting.begun(policy.longest_wait),
+            resting.among(evidence.TOLD_WHOLE),
+        )
 
     def due_studies(self, tx: Transaction) -> list[str]:
         """Return the studies that are complete or overdue now."""
-        return [
-            uid
-            for uid, verdict in self._judged(tx)
-            if not isinstance(verdict, WaitUntil) and not _awaits_key_objects(tx, uid)
+        due = [
+            (study.last_arrival_at, study.study_uid)
+            for study, verdict in self._judged(tx)
+            if not isinstance(verdict, WaitUntil) and not _awaits_key_objects(tx, study.study_uid)
         ]
+        return [uid for _, uid in sorted(due)]
 
     def arriving(self, tx: Transaction) -> list[tuple[str, WaitUntil]]:
         """Return the studies that are waited for, and why."""
@@ -78,29 +83,16 @@ class Settling:
                 testimony.learn(tx, study)
                 _tell(tx, manifest, verdict)
 
-    def _judged(self, tx: Transaction) -> Iterator[tuple[str, Verdict]]:
-        for studies in archive.unsettled_pages(tx, arrived_before=tx.at):
-            yield from self._judged_of(tx, studies)
-
-    def _judged_of(
-        self, tx: Transaction, studies: Sequence[Unsettled]
-    ) -> Iterator[tuple[str, Verdict]]:
-        announced = evidence.announced_among(tx, [study.study_uid for study in studies])
-        taught = evidence.pauses_among(tx, {study.station_ae_title for study in studies})
-        for study in studies:
-            learnt = testimony.learnt_quiet(taught.get(study.station_ae_title), self._policy)
-            if study.study_uid in announced or self._may_be_due(study, learnt, tx.at):
-                yield study.study_uid, self._verdict(tx, study)
-
-    def _may_be_due(self, study: Unsettled, learnt: timedelta | None, at: datetime) -> bool:
-        """Pass over, without a query, the studies that cannot be due yet."""
-        policy = self._policy
-        quiet = learnt or policy.quiet
-        shortest = min(quiet, policy.unordered_quiet or quiet)
-        return (
-            at >= study.last_arrival_at + shortest
-            or at >= study.first_arrival_at + policy.longest_wait
-        )
+    def _judged(self, tx: Transaction) -> Iterator[tuple[Unsettled, Verdict]]:
+        """Judge those that may be due; of the others it is known that they are not."""
+        for studies in resting.pages(
+            tx,
+            testimony.quiet_times(tx, self._policy),
+            wait=self._policy.longest_wait,
+            told=evidence.TOLD_WHOLE,
+        ):
+            for study in studies:
+                yield study, self._verdict(tx, study)
 
     def _verdict(self, tx: Transaction, study: Unsettled) -> Verdict:
         steps = store.steps_for(tx, study_uid=study.study_uid, accession=study.accession)

@@ -16,6 +16,7 @@ from dicom_node.performed_steps import StepState
 from storage import held
 from storage.archive import Unsettled
 from storage.engine import Transaction
+from storage.resting import Quiet
 
 
 def of(
@@ -44,6 +45,21 @@ def learnt_quiet(pauses: Pauses | None, policy: CompletenessPolicy) -> timedelta
         floor=min(policy.quiet, policy.shortest_learnt),
         ceiling=max(policy.quiet, policy.longest_learnt),
     )
+
+
+def quiet_times(tx: Transaction, policy: CompletenessPolicy) -> Quiet:
+    """Return how long at least studies rest before they are whole, by what devices taught so far.
+
+    Never longer than what `judge` waits for: a study may belong to no request.
+    """
+    shortest = timedelta.max if policy.unordered_quiet is None else policy.unordered_quiet
+    usual = min(policy.quiet, shortest)
+    taught = {
+        title: min(learnt, shortest)
+        for title, pauses in evidence.all_pauses(tx).items()
+        if (learnt := learnt_quiet(pauses, policy)) is not None
+    }
+    return Quiet(usual, {title: quiet for title, quiet in taught.items() if quiet != usual})
 
 
 def learn(tx: Transaction, study: Unsettled) -> None:

@@ -8,11 +8,11 @@ what its author saw.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, insert, literal, select, true, tuple_, update
+from sqlalchemy import Column, ColumnElement, insert, literal, select, true, tuple_, update
 
 from kernel.digest import digest_of_value
 from kernel.errors import Corrupt, NotFound
@@ -30,11 +30,10 @@ from storage.engine import Database, Transaction
 from storage.hidden import INSTANCE_SHOWN
 from storage.journal import Journal, NoSuchPlace, Place
 from storage.objects import ObjectDiffers, ObjectMissing, ObjectStore, verified
-from storage.signs import Sign
 from storage.tables.archive import ARRIVALS, INSTANCES, MANIFESTS, SERIES, STUDIES
 
 # As the index has it, word for word: "IS 1" would go through all studies.
-_UNSETTLED: ColumnElement[bool] = STUDIES.c.unsettled == true()
+UNSETTLED: ColumnElement[bool] = STUDIES.c.unsettled == true()
 
 
 class StudyUnknown(NotFound):
@@ -148,13 +147,22 @@ def unsettled(tx: Transaction, *, arrived_before: datetime) -> Iterator[Unsettle
 def unsettled_pages(
     tx: Transaction, *, arrived_before: datetime, page: int = 200
 ) -> Iterator[list[Unsettled]]:
-    """Yield the studies with unfrozen instances, none of which came after `arrived_before`.
+    """Yield the studies with unfrozen instances, none of which came after `arrived_before`."""
+    return pages_of(tx, STUDIES.c.last_arrival_at <= arrived_before, page=page)
+
+
+def pages_of(
+    tx: Transaction,
+    *such: ColumnElement[bool],
+    oldest: Column[datetime] = STUDIES.c.last_arrival_at,
+    page: int = 200,
+) -> Iterator[list[Unsettled]]:
+    """Yield the studies with unfrozen instances that are such, those with the oldest moment first.
 
     All of them, page by page: many that wait long must not keep a later one from its turn.
     """
-    at = (STUDIES.c.last_arrival_at, STUDIES.c.study_uid)
-    wanted = select(STUDIES).where(_UNSETTLED, STUDIES.c.last_arrival_at <= arrived_before)
-    wanted = wanted.order_by(*at).limit(page)
+    at = (oldest, STUDIES.c.study_uid)
+    wanted = select(STUDIES).where(UNSETTLED, *such).order_by(*at).limit(page)
     found = [dict(row) for row in tx.execute(wanted).mappings()]
     while found:
         yield [_unsettled(row) for row in found]
@@ -162,27 +170,15 @@ def unsettled_pages(
         found = [dict(row) for row in tx.execute(wanted.where(tuple_(*at) > last)).mappings()]
 
 
-UNSETTLED_UIDS = select(STUDIES.c.study_uid).where(_UNSETTLED)
+UNSETTLED_UIDS = select(STUDIES.c.study_uid).where(UNSETTLED)
 """Of the studies that have instances that no manifest holds yet."""
-
-
-def at_rest(quiet: timedelta) -> Sign:
-    """Return the sign of an unsettled study of which nothing came for a time."""
-    return Sign(lambda at: UNSETTLED_UIDS.where(STUDIES.c.last_arrival_at <= at), quiet)
-
-
-def begun(wait: timedelta) -> Sign:
-    """Return the sign of an unsettled study that began to come so long ago."""
-    # Not the bare column, whose index has all studies: the index of the unsettled has a few.
-    first = func.coalesce(STUDIES.c.first_arrival_at, STUDIES.c.last_arrival_at)
-    return Sign(lambda at: UNSETTLED_UIDS.where(first <= at), wait)
 
 
 def unsettled_study(tx: Transaction, study_uid: str) -> Unsettled | None:
     """Lock one study and return it if it has unfrozen instances."""
     row = (
         tx.execute(
-            select(STUDIES).where(STUDIES.c.study_uid == study_uid, _UNSETTLED).with_for_update()
+            select(STUDIES).where(STUDIES.c.study_uid == study_uid, UNSETTLED).with_for_update()
         )
         .mappings()
         .first()

@@ -4,7 +4,7 @@ A key object is entered with its admission, in the same transaction, so that non
 is named and not here yet waits, and is withdrawn before its study comes to rest.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -139,34 +139,14 @@ def note_read(
 
 _SIGN = due_by(KEY_OBJECTS.c.due_at)
 UNREAD_SIGNS = (_SIGN,)
-DUE_SIGNS = (
-    _SIGN,
-    Sign(
-        lambda _at: _here().where(
-            REJECTED_INSTANCES.c.state == NamedState.WAITING.value,
-            REJECTED_INSTANCES.c.study_uid.in_(UNSETTLED_UIDS),
-        )
-    ),
-)
+DUE_SIGNS = (_SIGN, Sign(lambda _at: _just_came()))
 """Of notes that are due, and of those that name what has come and not come to rest."""
 
 
-def due(tx: Transaction, arriving: Sequence[str]) -> list[str]:
-    """Return the notes to apply now: those that are due, and those that name what just came.
-
-    Parameters
-    ----------
-    arriving
-        Studies that have not come to rest.
-    """
-    late = _here().where(
-        REJECTED_INSTANCES.c.state == NamedState.WAITING.value,
-        REJECTED_INSTANCES.c.study_uid.in_(arriving),
-    )
-    found = _due(tx, read=True)
-    if arriving:
-        found += tx.execute(late.distinct().limit(_DUE_LIMIT)).scalars()
-    return sorted(set(found))
+def due(tx: Transaction) -> list[str]:
+    """Return the notes to apply now: those that are due, and those that name what just came."""
+    late = tx.execute(_just_came().distinct().limit(_DUE_LIMIT)).scalars()
+    return sorted({*_due(tx, read=True), *late})
 
 
 def awaited(tx: Transaction, study_uid: str) -> bool:
@@ -282,6 +262,14 @@ def _here(wanted: Any = REJECTED_INSTANCES.c.note_uid) -> Select[Any]:
             (INSTANCES.c.instance_uid == REJECTED_INSTANCES.c.instance_uid)
             & (INSTANCES.c.study_uid == REJECTED_INSTANCES.c.study_uid),
         )
+    )
+
+
+def _just_came() -> Select[Any]:
+    """Select the notes that name what came and was not seen to, of studies that are not at rest."""
+    return _here().where(
+        REJECTED_INSTANCES.c.state == NamedState.WAITING.value,
+        REJECTED_INSTANCES.c.study_uid.in_(UNSETTLED_UIDS),
     )
 
 

@@ -66,6 +66,12 @@ STUDIES = Table(
         sqlite_where=text("unsettled = 1"),
         postgresql_where=text("unsettled"),
     ),
+    Index(
+        "ix_studies_begun",
+        "first_arrival_at",
+        sqlite_where=text("unsettled = 1"),
+        postgresql_where=text("unsettled"),
+    ),
 )
 
 SERIES = Table(

@@ -48,13 +48,13 @@ def test_a_key_object_is_read_once_and_what_it_names_is_due(room: Room) -> None:
         for _ in range(2):
             rejections.note_read(tx, NOTE, "113001", {STUDY: [FIRST, "1.2.3.1.3"], "4.5": [SECOND]})
         assert rejections.unread(tx) == []
-        assert rejections.due(tx, []) == [NOTE]
+        assert rejections.due(tx) == [NOTE]
         assert rejections.studies_named(tx, NOTE) == [STUDY]
         assert rejections.named_in(tx, NOTE, STUDY) == {FIRST}
         rejections.note_state(tx, NOTE, STUDY, NamedState.WITHDRAWN)
         rejections.note_outcome(tx, NOTE, code="", sentence="", due_at=None)
         assert rejections.studies_named(tx, NOTE) == []
-        assert rejections.due(tx, [STUDY]) == []
+        assert rejections.due(tx) == []
         assert not rejections.awaited(tx, STUDY)
         assert rejections.refused(tx) == []
 
@@ -64,11 +64,10 @@ def test_what_comes_after_its_note_is_due_while_it_arrives(room: Room) -> None:
     with room.database.transaction() as tx:
         rejections.note_read(tx, NOTE, "113001", {STUDY: ["1.2.3.1.3"]})
         rejections.note_outcome(tx, NOTE, code="", sentence="", due_at=None)
-        assert rejections.due(tx, [STUDY]) == []
+        assert rejections.due(tx) == []
     room.receive("1.2.3.1.3", b"third")
     with room.database.reading() as tx:
-        assert rejections.due(tx, [STUDY]) == [NOTE]
-        assert rejections.due(tx, ["4.5"]) == []
+        assert rejections.due(tx) == [NOTE]
         assert rejections.awaited(tx, STUDY)
 
 
@@ -89,4 +88,4 @@ def test_a_key_object_that_rejects_nothing_is_done(room: Room) -> None:
     with room.database.transaction() as tx:
         rejections.note_read(tx, NOTE, None, {})
         assert rejections.unread(tx) == []
-        assert rejections.due(tx, [STUDY]) == []
+        assert rejections.due(tx) == []
