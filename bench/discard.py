@@ -23,11 +23,8 @@ class _Dropped(Arriving):
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
 
-    def ready(self, size: int) -> memoryview | None:
-        return self._frame.body[:size]
-
     def room(self, size: int) -> memoryview:
-        return self._frame.body[:size]
+        return self._frame.body
 
     def filled(self, size: int) -> None:
         pass

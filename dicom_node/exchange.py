@@ -264,21 +264,19 @@ class ServiceAssociation(StorageAssociation):
             return found
 
     def _read_data(self, context: Answered) -> bytes:
-        data = bytearray()
+        data, room = bytearray(), self._whole_frame().body[: self._limits.max_pdu]
         last = False
         while not last:
-            length, last, _ = self._next_fragment(context)
-            if len(data) + length > MAX_IDENTIFIER_LENGTH:
+            size, last = self._take(context, room)
+            if len(data) + size > MAX_IDENTIFIER_LENGTH:
                 raise ProtocolBroken(AbortReason.INVALID_PARAMETER, "an identifier has no end")
-            part = bytearray(length)
-            self._transport.fill(memoryview(part))
-            data += part
+            data += room[:size]
         return bytes(data)
 
     def _next_command(self) -> tuple[Answered, bytearray]:
         command = bytearray()
         while True:
-            context_id, control, length, _ = self._next_pdv()
+            context_id, control, length, _ = self._transport.next_pdv(limit=self._limits.max_pdu)
             context = self._agreed.contexts.get(context_id)
             if context is None or not control & _COMMAND:
                 raise ProtocolBroken(AbortReason.UNEXPECTED_PARAMETER, "no command set came")

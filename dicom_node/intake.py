@@ -161,13 +161,8 @@ class Arriving:
         self._failure: Transient | OSError | None = None
         self._head = b""
 
-    def ready(self, size: int) -> memoryview | None:
-        """Return where the next bytes will lie, if up to `size` of them do without a write."""
-        start = 0 if self._failure is not None else len(self._record.in_memory)
-        return self._frame.body[start : start + size] if start + size <= self._frame.size else None
-
     def room(self, size: int) -> memoryview:
-        """Return memory for the next `size` bytes of the data set."""
+        """Return memory for the next `size` bytes of the data set, or for more."""
         if self._failure is not None:
             return self._frame.body[:size]
         if not self._head and len(self._record.in_memory) + size > len(self._frame.body):
@@ -188,7 +183,7 @@ class Arriving:
         """Add bytes that lie elsewhere."""
         for start in range(0, len(data), _PIECE):
             piece = data[start : start + _PIECE]
-            self.room(len(piece))[:] = piece
+            self.room(len(piece))[: len(piece)] = piece
             self.filled(len(piece))
 
     def finish(self) -> Answer:

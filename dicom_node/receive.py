@@ -122,7 +122,9 @@ class StorageAssociation:
         command = bytearray()
         first, scratch = -1, self._scratch
         while True:
-            context_id, control, length, came = self._next_pdv(scratch)
+            context_id, control, length, came = self._transport.next_pdv(
+                limit=self._limits.max_pdu, room=scratch
+            )
             if not control & _COMMAND:
                 raise ProtocolBroken(AbortReason.UNEXPECTED_PARAMETER, "a data set came first")
             first = context_id if first < 0 else first
@@ -185,47 +187,33 @@ class StorageAssociation:
     def _receive(self, context: Answered, announced: Announced) -> Answer:
         """Read one data set; what outgrows the frame goes to the journal as it comes."""
         arriving = self._intake.begin(announced, self._agreed.source, self._whole_frame())
-        longest = self._limits.max_pdu
         try:
             total, last = 0, False
             while not last:
-                length, last, came = self._next_fragment(context, arriving.ready(longest))
-                total += length
+                size, last = self._take(context, arriving.room(self._limits.max_pdu))
+                total += size
                 if total > self._limits.max_data_set_bytes:
                     raise ProtocolBroken(AbortReason.NOT_SPECIFIED, "a data set has no end")
-                room = arriving.room(length)
-                if came < length:
-                    self._transport.fill(room[came:])
-                arriving.filled(length)
+                arriving.filled(size)
             return arriving.finish()
         finally:
             arriving.discard()
 
     def _pass_over(self, context: Answered) -> None:
-        buffer = self._whole_frame().body
-        last = False
+        room, last = self._whole_frame().body, False
         while not last:
-            length, last, _ = self._next_fragment(context)
-            self._transport.fill(buffer[:length])
+            _, last = self._take(context, room)
 
-    def _next_fragment(
-        self, context: Answered, room: memoryview | None = None
-    ) -> tuple[int, bool, int]:
-        """Return the length of the next fragment, whether it is the last, and what lies in room."""
-        context_id, control, length, came = self._next_pdv(room)
-        if control & _COMMAND or context_id != context.id:
-            raise ProtocolBroken(
-                AbortReason.UNEXPECTED_PARAMETER, "another message begins within a data set"
-            )
-        return length, bool(control & _LAST), came
-
-    def _next_pdv(self, room: memoryview | None = None) -> tuple[int, int, int, int]:
-        return self._transport.next_pdv(limit=self._limits.max_pdu, room=room)
+    def _take(self, context: Answered, room: memoryview) -> tuple[int, bool]:
+        return self._transport.take_fragments(
+            room, context_id=context.id, limit=self._limits.max_pdu
+        )
 
     def _whole_frame(self) -> Frame:
         if self._frame is None:
             limits = self._limits
-            self._frame = Frame(max(limits.buffer_bytes, limits.max_pdu + ALIGNMENT))
+            # One fragment more than is written at once: room for the next is asked for ahead.
+            self._frame = Frame(limits.buffer_bytes + limits.max_pdu + ALIGNMENT)
         return self._frame
 
     def _reply(self, context: Answered, request: Request, answer: Answer) -> None:

@@ -24,6 +24,7 @@ from kernel.clock import monotonic_s
 _PDU_HEAD = struct.Struct(">BxI")
 _PDV_HEAD = struct.Struct(">IBB")
 _PDV_HEAD_LENGTH = 6
+_COMMAND, _LAST = 1, 2  # bits of the message control header (PS3.8 section E.2)
 _SHORTEST_PDU = 10  # release and abort; P-DATA has at least 12 with its first PDV header
 _TIMEVAL = struct.Struct("ll")
 # Waits of a sender whose Nagle algorithm meets our delayed acknowledgement (Linux: 40 ms).
@@ -148,6 +149,38 @@ class Transport:
             came = length
         return context_id, control, length, came
 
+    def take_fragments(self, room: memoryview, *, context_id: int, limit: int) -> tuple[int, bool]:
+        """Read fragments of a data set, one behind the other, as long as the longest has room.
+
+        Parameters
+        ----------
+        room
+            Where they will lie; at least `limit` bytes.
+
+        Returns
+        -------
+        The bytes that were filled, and whether the last fragment is among them.
+
+        Raises
+        ------
+        Released, ProtocolBroken, PeerGone
+            As `next_pdv` does; and another message begins within the data set.
+        """
+        filled, enough = 0, len(room) - limit
+        while filled <= enough:
+            view = room[filled : filled + limit]
+            context, control, length, came = self.next_pdv(limit=limit, room=view)
+            if control & _COMMAND or context != context_id:
+                raise ProtocolBroken(
+                    AbortReason.UNEXPECTED_PARAMETER, "another message begins within a data set"
+                )
+            if came < length:
+                self.fill(view[came:length])
+            filled += length
+            if control & _LAST:
+                return filled, True
+        return filled, False
+
     def fill(self, view: memoryview) -> None:
         """Fill a buffer.
 
@@ -156,7 +189,7 @@ class Transport:
         PeerGone
             The connection ended or the time for it ran out.
         """
-        got, size = self._from_ahead(view), len(view)
+        got, size = self._from_ahead(view) if self._ahead else 0, len(view)
         if got == size:
             return
         began = self._before_waiting()
@@ -245,7 +278,7 @@ class Transport:
 
     def _begin_pdu(self, limit: int, room: memoryview | None) -> int:
         """Read the head of a P-DATA-TF; return how many bytes behind it came into `room`."""
-        got = self._from_ahead(self._head)
+        got = self._from_ahead(self._head) if self._ahead else 0
         if not got:
             began = self._before_waiting()
             got = self._first_bytes(began, room)

@@ -64,7 +64,7 @@ class Incoming:
         return self._frame.body[: self._used]
 
     def next_room(self, size: int) -> memoryview:
-        """Return memory for the next `size` bytes.
+        """Return memory for the next `size` bytes, or for all until the next step of the hash.
 
         Raises
         ------
@@ -73,7 +73,8 @@ class Incoming:
         """
         if self._used + size > len(self._frame.body):
             self._put()
-        return self._frame.body[self._used : self._used + size]
+        end = max(self._used + size, self._hashed + _HASHED_AT_ONCE)
+        return self._frame.body[self._used : end]
 
     def filled(self, size: int) -> None:
         """Take the next `size` bytes as filled."""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dicom_node.errors import ProtocolBroken
 from dicom_node.pdu import release_request
 from dicom_node.transport import Released, Transport
 
@@ -99,6 +100,20 @@ def whole_messages(transport: Transport, count: int, room: int) -> list[bytes]:
     return found
 
 
+def whole_data_sets(transport: Transport, count: int, room: int) -> list[bytes]:
+    """Read the same as data sets, of which several fragments may have room at once."""
+    limit, found = 4096, []
+    for _ in range(count):
+        data, last = b"", False
+        while not last:
+            buffer = memoryview(bytearray(limit + room))
+            size, last = transport.take_fragments(buffer, context_id=1, limit=limit)
+            assert last or size > room  # only where the longest fragment has no room left
+            data += buffer[:size]
+        found.append(data)
+    return found
+
+
 fragments = st.lists(st.binary(max_size=600), min_size=1, max_size=5)
 
 
@@ -108,9 +123,10 @@ fragments = st.lists(st.binary(max_size=600), min_size=1, max_size=5)
     together=st.booleans(),
     step=st.integers(1, 2000),
     room=st.sampled_from([0, 1, 7, 300, 4000]),
+    at_once=st.booleans(),
 )
 def test_messages_are_read_whole_however_their_bytes_come(
-    messages: list[list[bytes]], together: bool, step: int, room: int
+    messages: list[list[bytes]], together: bool, step: int, room: int, at_once: bool
 ) -> None:
     sent = b""
     for message in messages:
@@ -127,7 +143,8 @@ def test_messages_are_read_whole_however_their_bytes_come(
             target=lambda: [peer.sendall(sent[at : at + step]) for at in range(0, len(sent), step)]
         )
         sender.start()
-        found = whole_messages(transport, len(messages), room)
+        read_all = whole_data_sets if at_once else whole_messages
+        found = read_all(transport, len(messages), room)
         with pytest.raises(Released):
             transport.next_pdv(limit=1 << 16, room=memoryview(bytearray(room)) if room else None)
         sender.join()
@@ -147,3 +164,18 @@ def test_what_came_ahead_counts_as_something_to_read(ends: tuple[Told, socket.so
     _, _, length, came = transport.next_pdv(limit=1000, room=room)
     transport.fill(room[came:length])
     assert bytes(room[:length]) == b"its C-CANCEL"
+
+
+@pytest.mark.parametrize(
+    ("context", "control"), [(3, 0), (1, 1)], ids=["another context", "a command"]
+)
+def test_another_message_within_a_data_set_breaks_the_protocol(
+    ends: tuple[Told, socket.socket], context: int, control: int
+) -> None:
+    ours, peer = ends
+    patience = timedelta(seconds=30)
+    transport = Transport(ours, silence=patience, idle=patience)
+    item = struct.pack(">IBB", 4, context, control) + b"ab"
+    peer.sendall(p_data((0, b"a fragment")) + struct.pack(">BBI", 4, 0, len(item)) + item)
+    with pytest.raises(ProtocolBroken, match="another message begins"):
+        transport.take_fragments(memoryview(bytearray(8000)), context_id=1, limit=1000)

@@ -38,7 +38,7 @@ def durable(record: Incoming) -> Place:
 
 def filled(record: Incoming, *chunks: bytes) -> Incoming:
     for chunk in chunks:
-        record.next_room(len(chunk))[:] = chunk
+        record.next_room(len(chunk))[: len(chunk)] = chunk
         record.filled(len(chunk))
     return record
 
