@@ -12,7 +12,7 @@ from enum import StrEnum
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Table, bindparam, exists, func, select, update
+from sqlalchemy import Table, bindparam, exists, func, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.ids import InstanceUID, PatientRef, SeriesUID, StudyUID
@@ -302,12 +302,12 @@ _WHERE_STORED = select(
     INSTANCES.c.sop_class_uid,
     INSTANCES.c.pack_key,
 ).where(INSTANCES.c.instance_uid.in_(bindparam("uids", expanding=True)))
-_GROW = (
-    update(STUDIES)
-    .where(STUDIES.c.study_uid == bindparam("uid"))
-    .values(unsettled=True, last_arrival_at=bindparam("at"))
-)
-_GROWN = Prepared({"sqlite": _GROW, "postgresql": _GROW}, ["uid", "at"])
+_GREW = update(STUDIES).where(STUDIES.c.study_uid == bindparam("uid"))
+# What a study is already is not written again: an index of those that are open would be, too.
+_LATER = _GREW.where(STUDIES.c.unsettled == true()).values(last_arrival_at=bindparam("at"))
+_OPENED = _GREW.values(unsettled=True, last_arrival_at=bindparam("at"))
+_GROWN = Prepared.on_both(lambda _: _LATER, ["uid", "at"])
+_OPEN_AGAIN = Prepared.on_both(lambda _: _OPENED, ["uid", "at"])
 _NOTHING_CAME = (
     update(STUDIES)
     .where(
@@ -441,8 +441,8 @@ def _mark_grown(
         if each.admission is Admission.STORED:
             grown[row.study_uid] = max(row.received_at, grown.get(row.study_uid, row.received_at))
     later = [(uid, at) for uid, at in sorted(grown.items()) if begun.get(uid) != at]
-    if later:
-        tx.run(_GROWN, later)
+    if later and tx.run(_GROWN, later) < len(later):
+        tx.run(_OPEN_AGAIN, later)
     for uid in begun.keys() - grown.keys():
         tx.execute(_NOTHING_CAME, {"uid": uid})
 

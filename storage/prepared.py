@@ -163,6 +163,7 @@ def _processor(of_type: Any, dialect: Dialect) -> Callable[[Any], Any] | None:
     return found
 
 
+@lru_cache(_MAX_MOMENTS)
 def _moment(value: datetime | None) -> str | None:
     """Write a moment as the database layer does for SQLite, at a quarter of its time."""
     if value is None:

@@ -157,6 +157,27 @@ def test_the_last_arrival_of_a_study_is_that_of_its_newest_instance(
     assert found.last_arrival_at == AT + timedelta(seconds=2)
 
 
+def test_what_comes_for_settled_and_for_open_studies_at_once_opens_them_all(room: Room) -> None:
+    known = Known()
+    for study in ("1.2.3", "4.5.6"):
+        room.receive(f"{study}.1.1", b"first", study=study)
+    room.freeze("1.2.3")
+    later = AT + timedelta(seconds=2)
+    places = {study: room.journal.append({}, study.encode()) for study in ("1.2.3", "4.5.6")}
+    with room.database.transaction() as tx:
+        rows = [
+            (new_instance(tx, f"{study}.1.2", study)._replace(received_at=later), place)
+            for study, place in places.items()
+        ]
+        archive.admit_many(tx, rows, known=known)
+    with room.database.reading() as tx:
+        found = list(archive.unsettled(tx, arrived_before=later))
+    assert {(each.study_uid, each.last_arrival_at) for each in found} == {
+        ("1.2.3", later),
+        ("4.5.6", later),
+    }
+
+
 def test_a_batch_that_holds_one_uid_twice_admits_it_once(room: Room) -> None:
     places = [room.journal.append({}, body) for body in (b"a", b"a", b"b")]
     with room.database.transaction() as tx:
