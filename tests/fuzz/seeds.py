@@ -1,7 +1,10 @@
 """Where fuzzing starts from: one good message of each kind, and the odd files that are at hand."""
 
+import struct
+
 from dicom_node.uids import DEFLATED_LITTLE, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from tests.dicom_node.samples import a_slice, as_file, as_sent
+from tests.fuzz.targets import STORED_CLASS
 from tests.wire.odd import ROWS
 from tests.wire.speaker import associate_request, command, element
 
@@ -34,6 +37,21 @@ def _commands() -> list[bytes]:
     return [request, element(0x0900, b"\0\0"), request + element(0x0902, b"why")]
 
 
+def _stores() -> list[bytes]:
+    request = command(1, sop_class=STORED_CLASS, instance="1.2.3", has_data=True)
+    cut = b"".join(_p_data((0, b"pixels" * 20)) for _ in range(4)) + _p_data((2, b"end"))
+    together = _p_data((3, request), (0, b"in one"), (2, b" PDU")) + _RELEASE
+    return [_p_data((3, request)) + cut + _RELEASE, together, _p_data((3, request), (2, b"")) * 2]
+
+
+def _p_data(*values: tuple[int, bytes]) -> bytes:
+    items = b"".join(struct.pack(">IBB", len(f) + 2, 1, control) + f for control, f in values)
+    return struct.pack(">BBI", 4, 0, len(items)) + items
+
+
+_RELEASE = struct.pack(">BBII", 5, 0, 4, 0)
+
+
 def _messages() -> list[bytes]:
     part = b"\r\n--b\r\nContent-Type: application/dicom\r\n\r\nbytes"
     return [b"\x10" + part[2:] + b"\r\n--b--\r\n", b"\x03" + part * 3 + b"\r\n--b--"]
@@ -41,6 +59,7 @@ def _messages() -> list[bytes]:
 
 _SEEDS = {
     "association": _associations,
+    "messages": _stores,
     "command": _commands,
     "header": _data_sets,
     "file": _files,

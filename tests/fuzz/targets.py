@@ -4,25 +4,40 @@ A target takes any bytes.  It raises nothing, hangs nowhere and keeps within its
 they are; what the reader refuses by name is no finding.
 """
 
-from collections.abc import Callable
+import socket
+import struct
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from io import BytesIO
 
 from app.http.errors import BodyMalformed, BodyTooLarge
 from app.http.multipart import _Splitter
 from dicom_node import data_sets, headers, pdu
+from dicom_node.admission import Announced, Source
+from dicom_node.contexts import Answered, ContextResult
 from dicom_node.dicom_json import metadata_of
 from dicom_node.dimse import parse_request, parse_response
-from dicom_node.errors import PictureRefused, ProtocolBroken, Unreadable
+from dicom_node.errors import PeerGone, PictureRefused, ProtocolBroken, Unreadable
 from dicom_node.examination import of_instance
 from dicom_node.frames import Frames
 from dicom_node.headers import Defaults
+from dicom_node.in_flight import InFlight
+from dicom_node.intake import Answer, Arriving, Intake
+from dicom_node.receive import Agreed, ReceiveLimits, StorageAssociation
 from dicom_node.remarks import Remark
+from dicom_node.source import Route
+from dicom_node.statuses import Outcome
+from dicom_node.transport import Transport
 from dicom_node.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from kernel.errors import EngineError
+from storage.frame import Frame
 
 SYNTAXES = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE)
+STORED_CLASS = "1.2.840.10008.5.1.4.1.1.2"
+MAX_PDU = 4096
 _DEFAULTS = Defaults("fuzz", "")
+_PATIENCE = timedelta(seconds=5)
 
 
 def association(data: bytes) -> None:
@@ -30,6 +45,76 @@ def association(data: bytes) -> None:
     for parse in (pdu.parse_associate_request, pdu.parse_associate_accept):
         with suppress(ProtocolBroken):
             parse(data)
+
+
+class _Taken(Arriving):
+    """Keeps in memory what arrives, with room for one fragment and a bit."""
+
+    def __init__(self, taken: list[bytes]) -> None:
+        self._taken = taken
+        self._data = b""
+
+    def room(self, size: int) -> memoryview:
+        self._room = memoryview(bytearray(size + size // 2))
+        return self._room
+
+    def filled(self, size: int) -> None:
+        self._data += self._room[:size]
+
+    def finish(self) -> Answer:
+        self._taken.append(self._data)
+        return Answer(Outcome.STORED)
+
+    def discard(self) -> None:
+        pass
+
+
+class _Memory(Intake):
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+
+    def begin(self, announced: Announced, source: Source, frame: Frame) -> Arriving:
+        return _Taken(self.taken)
+
+
+def _told(stream: bytes) -> Iterator[bytes]:
+    """Yield each data set of a stream of P-DATA-TF, read as leniently as can be."""
+    at, data = 0, b""
+    while at + 6 <= len(stream):
+        (length,) = struct.unpack_from(">xxI", stream, at)
+        items = stream[at + 6 : at + 6 + length]
+        at += 6 + length
+        while len(items) >= 6:
+            size, control = struct.unpack_from(">IxB", items)
+            if control & 1:
+                data = b""  # of a command
+            else:
+                data += items[6 : 4 + size]
+                if control & 2:
+                    yield data
+                    data = b""
+            items = items[4 + max(size, 2) :]
+
+
+def messages(data: bytes) -> None:
+    """What comes on an association that is open: each data set is taken as it was sent."""
+    context = Answered(1, STORED_CLASS, ContextResult.ACCEPTED, EXPLICIT_LITTLE)
+    agreed = Agreed("fuzz", Source(Route.DIMSE, "FUZZ", "fuzz", _DEFAULTS), {1: context})
+    limits = ReceiveLimits(max_pdu=MAX_PDU, buffer_bytes=2 * MAX_PDU)
+    intake = _Memory()
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        peer = socket.create_connection(door.getsockname())
+        ours, _ = door.accept()
+    with peer, ours:
+        # Reset at the end: what waits for late segments would use up the ports of the machine.
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.sendall(data)
+        peer.shutdown(socket.SHUT_WR)
+        transport = Transport(ours, silence=_PATIENCE, idle=_PATIENCE)
+        with suppress(ProtocolBroken, PeerGone):
+            StorageAssociation(transport, agreed, intake, InFlight(), limits).serve()
+    told = _told(data)
+    assert all(any(taken == sent for sent in told) for taken in intake.taken)
 
 
 def command(data: bytes) -> None:
@@ -78,5 +163,6 @@ def multipart(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    each.__name__: each for each in (association, command, header, file, identifier, multipart)
+    each.__name__: each
+    for each in (association, messages, command, header, file, identifier, multipart)
 }
