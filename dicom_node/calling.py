@@ -24,7 +24,13 @@ from dicom_node.dimse import (
 )
 from dicom_node.errors import AssociationRefused, PeerGone, PeerUnreachable, ProtocolBroken
 from dicom_node.messages import Pieces, send_message
-from dicom_node.pdu import AbortReason, PduType, command_data
+from dicom_node.pdu import (
+    COMMAND_FRAGMENT,
+    LAST_FRAGMENT,
+    AbortReason,
+    PduType,
+    command_data,
+)
 from dicom_node.peers import Peer
 from dicom_node.statuses import PENDING, Status
 from dicom_node.tls import Secure, called, context_for
@@ -32,7 +38,6 @@ from dicom_node.transport import Released, Transport
 from kernel.errors import EngineError
 
 _MAX_PDU = 131_072
-_COMMAND, _LAST = 1, 2
 MAX_ANSWER_LENGTH = 4 << 20
 """Bytes of the longest data set of an answer that is read."""
 
@@ -169,7 +174,7 @@ class Call:
         if not self.is_open or not self._transport.has_more(patience):
             return None
         try:
-            request = parse_request(self._parts(_COMMAND, MAX_COMMAND_LENGTH))
+            request = parse_request(self._parts(COMMAND_FRAGMENT, MAX_COMMAND_LENGTH))
             return (
                 self._last_context,
                 request,
@@ -230,7 +235,7 @@ class Call:
         return self._answer()[0]
 
     def _answer(self) -> tuple[Response, bytes]:
-        found = parse_response(self._parts(_COMMAND, MAX_COMMAND_LENGTH))
+        found = parse_response(self._parts(COMMAND_FRAGMENT, MAX_COMMAND_LENGTH))
         if found.responded_to != self._last_message_id:
             raise ProtocolBroken(
                 AbortReason.UNEXPECTED_PARAMETER, "an answer came to what was never asked"
@@ -242,10 +247,10 @@ class Call:
         whole = bytearray()
         while True:
             control, part = self._value()
-            if control & _COMMAND != kind or len(whole) + len(part) > longest:
+            if control & COMMAND_FRAGMENT != kind or len(whole) + len(part) > longest:
                 raise ProtocolBroken(AbortReason.UNEXPECTED_PARAMETER, "no answer came")
             whole += part
-            if control & _LAST:
+            if control & LAST_FRAGMENT:
                 return bytes(whole)
 
     def _value(self) -> tuple[int, bytearray]:

@@ -31,7 +31,7 @@ from dicom_node.errors import ProtocolBroken
 from dicom_node.in_flight import InFlight
 from dicom_node.intake import Answer, Intake
 from dicom_node.messages import Pieces, send_message
-from dicom_node.pdu import AbortReason, ExtendedNegotiation
+from dicom_node.pdu import COMMAND_FRAGMENT, LAST_FRAGMENT, AbortReason, ExtendedNegotiation
 from dicom_node.peers import Peer
 from dicom_node.receive import Agreed, ReceiveLimits, StorageAssociation
 from dicom_node.statuses import Status
@@ -40,7 +40,6 @@ from kernel.errors import EngineError, Refused
 
 MAX_IDENTIFIER_LENGTH = 4 << 20
 _MAX_PDU = 131_072
-_COMMAND, _LAST = 1, 2
 _NO_TIME = timedelta(0)
 
 log = structlog.get_logger()
@@ -278,14 +277,14 @@ class ServiceAssociation(StorageAssociation):
         while True:
             context_id, control, length, _ = self._transport.next_pdv(limit=self._limits.max_pdu)
             context = self._agreed.contexts.get(context_id)
-            if context is None or not control & _COMMAND:
+            if context is None or not control & COMMAND_FRAGMENT:
                 raise ProtocolBroken(AbortReason.UNEXPECTED_PARAMETER, "no command set came")
             if len(command) + length > MAX_COMMAND_LENGTH:
                 raise ProtocolBroken(AbortReason.INVALID_PARAMETER, "a command set is too long")
             part = bytearray(length)
             self._transport.fill(memoryview(part))
             command += part
-            if control & _LAST:
+            if control & LAST_FRAGMENT:
                 return context, command
 
 

@@ -24,7 +24,8 @@ MAX_CONTEXTS = 128
 _ASSOCIATE_FIXED = 68
 _PDV_OVERHEAD = 6
 _MIN_FRAGMENT = 64  # nobody means a smaller one
-_LAST_FRAGMENT = 2
+COMMAND_FRAGMENT, LAST_FRAGMENT = 1, 2
+"""Bits of the message control header of a presentation data value (PS3.8 section E.2)."""
 _DATA_HEAD = struct.Struct(">BBIIBB")
 AT_ONCE_PARTS = 512
 """So many parts are given to the kernel at once; it takes 1024."""
@@ -265,7 +266,7 @@ class Fragments:
             parts[1::2] = [view[start : start + size] for start in starts]
             yield parts
         if len(view):
-            head = self._head(len(view) - end, _LAST_FRAGMENT if last else 0)
+            head = self._head(len(view) - end, LAST_FRAGMENT if last else 0)
             yield [head, view[end:]]
 
     def _head(self, length: int, control: int) -> bytes:

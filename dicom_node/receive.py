@@ -19,14 +19,19 @@ from dicom_node.dimse import MAX_COMMAND_LENGTH, Command, Request, parse_request
 from dicom_node.errors import PeerGone, ProtocolBroken
 from dicom_node.in_flight import InFlight
 from dicom_node.intake import Answer, Intake
-from dicom_node.pdu import AbortReason, command_data, release_response
+from dicom_node.pdu import (
+    COMMAND_FRAGMENT,
+    LAST_FRAGMENT,
+    AbortReason,
+    command_data,
+    release_response,
+)
 from dicom_node.statuses import Outcome, word_for
 from dicom_node.transport import Released, Transport
 from dicom_node.uids import VERIFICATION
 from storage.frame import Frame
 from storage.journal import ALIGNMENT
 
-_COMMAND, _LAST = 1, 2
 _USUAL_COMMAND = 512
 
 log = structlog.get_logger()
@@ -125,7 +130,7 @@ class StorageAssociation:
             context_id, control, length, came = self._transport.next_pdv(
                 limit=self._limits.max_pdu, room=scratch
             )
-            if not control & _COMMAND:
+            if not control & COMMAND_FRAGMENT:
                 raise ProtocolBroken(AbortReason.UNEXPECTED_PARAMETER, "a data set came first")
             first = context_id if first < 0 else first
             if context_id != first or len(command) + length > MAX_COMMAND_LENGTH:
@@ -137,7 +142,7 @@ class StorageAssociation:
                 part = bytearray(length - came)
                 self._transport.fill(memoryview(part))
                 command += part
-            if control & _LAST:
+            if control & LAST_FRAGMENT:
                 break
         context = self._agreed.contexts.get(first)
         if context is None:

@@ -37,10 +37,8 @@ def of(
     )
 
 
-def learnt_quiet(pauses: Pauses | None, policy: CompletenessPolicy) -> timedelta | None:
+def learnt_quiet(pauses: Pauses, policy: CompletenessPolicy) -> timedelta | None:
     """Return the quiet time that a device has taught, within the bounds of the policy."""
-    if pauses is None:
-        return None
     return pauses.quiet(
         floor=min(policy.quiet, policy.shortest_learnt),
         ceiling=max(policy.quiet, policy.longest_learnt),

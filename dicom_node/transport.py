@@ -18,13 +18,19 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from dicom_node.errors import PeerGone, ProtocolBroken
-from dicom_node.pdu import HEADER_LENGTH, AbortReason, PduType, abort
+from dicom_node.pdu import (
+    COMMAND_FRAGMENT,
+    HEADER_LENGTH,
+    LAST_FRAGMENT,
+    AbortReason,
+    PduType,
+    abort,
+)
 from kernel.clock import monotonic_s
 
 _PDU_HEAD = struct.Struct(">BxI")
 _PDV_HEAD = struct.Struct(">IBB")
 _PDV_HEAD_LENGTH = 6
-_COMMAND, _LAST = 1, 2  # bits of the message control header (PS3.8 section E.2)
 _SHORTEST_PDU = 10  # release and abort; P-DATA has at least 12 with its first PDV header
 _TIMEVAL = struct.Struct("ll")
 # Waits of a sender whose Nagle algorithm meets our delayed acknowledgement (Linux: 40 ms).
@@ -170,14 +176,14 @@ class Transport:
         while filled <= enough:
             view = room[filled : filled + limit]
             context, control, length, came = self.next_pdv(limit=limit, room=view)
-            if control & _COMMAND or context != context_id:
+            if control & COMMAND_FRAGMENT or context != context_id:
                 raise ProtocolBroken(
                     AbortReason.UNEXPECTED_PARAMETER, "another message begins within a data set"
                 )
             if came < length:
                 self.fill(view[came:length])
             filled += length
-            if control & _LAST:
+            if control & LAST_FRAGMENT:
                 return filled, True
         return filled, False
 

@@ -145,7 +145,8 @@ DUE_SIGNS = (_SIGN, Sign(lambda _at: _just_came()))
 
 def due(tx: Transaction) -> list[str]:
     """Return the notes to apply now: those that are due, and those that name what just came."""
-    late = tx.execute(_just_came().distinct().limit(_DUE_LIMIT)).scalars()
+    # All of them: what cannot be applied yet stays among these, and must not hide another.
+    late = tx.execute(_just_came().distinct()).scalars()
     return sorted({*_due(tx, read=True), *late})
 
 

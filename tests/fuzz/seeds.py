@@ -1,12 +1,11 @@
 """Where fuzzing starts from: one good message of each kind, and the odd files that are at hand."""
 
-import struct
-
+from dicom_node.pdu import PduType, release_request
 from dicom_node.uids import DEFLATED_LITTLE, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from tests.dicom_node.samples import a_slice, as_file, as_sent
 from tests.fuzz.targets import STORED_CLASS
 from tests.wire.odd import ROWS
-from tests.wire.speaker import associate_request, command, element
+from tests.wire.speaker import associate_request, command, element, pdu, pdv
 
 MAX_SEED = 8192
 
@@ -40,16 +39,13 @@ def _commands() -> list[bytes]:
 def _stores() -> list[bytes]:
     request = command(1, sop_class=STORED_CLASS, instance="1.2.3", has_data=True)
     cut = b"".join(_p_data((0, b"pixels" * 20)) for _ in range(4)) + _p_data((2, b"end"))
-    together = _p_data((3, request), (0, b"in one"), (2, b" PDU")) + _RELEASE
-    return [_p_data((3, request)) + cut + _RELEASE, together, _p_data((3, request), (2, b"")) * 2]
+    together = _p_data((3, request), (0, b"in one"), (2, b" PDU")) + release_request()
+    two_empty = _p_data((3, request), (2, b"")) * 2
+    return [_p_data((3, request)) + cut + release_request(), together, two_empty]
 
 
 def _p_data(*values: tuple[int, bytes]) -> bytes:
-    items = b"".join(struct.pack(">IBB", len(f) + 2, 1, control) + f for control, f in values)
-    return struct.pack(">BBI", 4, 0, len(items)) + items
-
-
-_RELEASE = struct.pack(">BBII", 5, 0, 4, 0)
+    return pdu(PduType.P_DATA, b"".join(pdv(1, *value) for value in values))
 
 
 def _messages() -> list[bytes]:

@@ -30,11 +30,11 @@ def room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Room]:
     database.dispose()
 
 
-def entered(room: Room) -> None:
+def entered(room: Room, *notes: str) -> None:
     with room.database.transaction() as tx:
-        for _ in range(2):
+        for note in notes or (NOTE, NOTE):
             rejections.enter(
-                tx, NOTE, STUDY, actor="ae:VAN1", organisation_id="o-1", received_at=AT
+                tx, note, STUDY, actor="ae:VAN1", organisation_id="o-1", received_at=AT
             )
 
 
@@ -69,6 +69,21 @@ def test_what_comes_after_its_note_is_due_while_it_arrives(room: Room) -> None:
     with room.database.reading() as tx:
         assert rejections.due(tx) == [NOTE]
         assert rejections.awaited(tx, STUDY)
+    room.freeze(STUDY)
+    with room.database.reading() as tx:
+        assert rejections.due(tx) == []  # its study is at rest
+
+
+def test_no_number_of_notes_that_wait_hides_another(room: Room) -> None:
+    notes = [f"1.2.3.9.{number}" for number in range(120)]
+    entered(room, *notes)
+    with room.database.transaction() as tx:
+        for note in notes:
+            rejections.note_read(tx, note, "113001", {STUDY: ["1.2.3.1.3"]})
+            rejections.note_outcome(tx, note, code="", sentence="", due_at=None)
+    room.receive("1.2.3.1.3", b"third")
+    with room.database.reading() as tx:
+        assert rejections.due(tx) == sorted(notes)
 
 
 def test_a_refused_note_is_listed_with_its_rule_until_it_is_not(room: Room) -> None:
