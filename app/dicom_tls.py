@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from dicom_node.doors import TlsDoor
     from dicom_node.peers import Peer
     from dicom_node.receive import ReceiveLimits
+    from dicom_node.revocation import Revocations
     from dicom_node.tls import Secure, TlsFiles
 
 SOON = timedelta(days=30)
@@ -33,6 +35,26 @@ def files_of(settings: "Settings") -> "TlsFiles":
         key=settings.data / told.tls_key,
         client_ca=authorities,
     )
+
+
+def revocations(settings: "Settings") -> "Revocations | None":
+    """Return what the authorities took back, None where no lists are set.
+
+    Raises
+    ------
+    Misconfigured
+        There are lists, and no authorities whose signature they could bear.
+    """
+    told = settings.dicom
+    if not told.tls_crl:
+        return None
+    if not told.tls_client_ca:
+        raise Misconfigured(
+            "dicom.tls_crl needs dicom.tls_client_ca: a list counts by its authority's signature"
+        )
+    from dicom_node.revocation import Revocations
+
+    return Revocations(settings.data / told.tls_client_ca, settings.data / told.tls_crl)
 
 
 def door(settings: "Settings", database: Database, limits: "ReceiveLimits") -> "TlsDoor | None":
@@ -61,11 +83,16 @@ def door(settings: "Settings", database: Database, limits: "ReceiveLimits") -> "
 
     contexts = ServerContexts(files_of(settings), fingerprints=fingerprints, bindings=bindings)
     contexts.current()
-    return TlsDoor(database, contexts, silence=limits.silence, idle=limits.idle)
+    revoked = revocations(settings)
+    if revoked is not None:
+        revoked.current()
+    return TlsDoor(
+        database, contexts, silence=limits.silence, idle=limits.idle, revocations=revoked
+    )
 
 
 def require_usable(settings: "Settings") -> None:
-    """Require that certificate, key and authorities can be used.
+    """Require that certificate, key, authorities and their lists can be used.
 
     Raises
     ------
@@ -75,6 +102,8 @@ def require_usable(settings: "Settings") -> None:
     from dicom_node.tls import ServerContexts
 
     ServerContexts(files_of(settings), fingerprints=list, bindings=list).current()
+    if (revoked := revocations(settings)) is not None:
+        revoked.current()
 
 
 def secure(settings: "Settings", database: Database) -> "Secure":
@@ -82,12 +111,15 @@ def secure(settings: "Settings", database: Database) -> "Secure":
     from dicom_node import commands
     from dicom_node.tls import client_context
 
-    files = files_of(settings)
+    files, lists = files_of(settings), cache(partial(revocations, settings))
 
     def context_of(peer: "Peer") -> ssl.SSLContext:
         with database.reading() as tx:
-            bound = commands.list_bindings(tx, peer.ae_title)
-        return client_context(files, bound)
+            bound, at = commands.list_bindings(tx, peer.ae_title), tx.at
+        revoked = lists()
+        if revoked is None:
+            return client_context(files, bound)
+        return client_context(files, bound, refusal=lambda held: revoked.refusal(held.pem, at=at))
 
     return context_of
 
@@ -112,6 +144,8 @@ def require_current(settings: "Settings", *, at: "datetime") -> str:
     ------
     Misconfigured, CertificateUnreadable
         It is not valid now, or there is none.
+    NotProven
+        A revocation list that is wanted does not hold now.
     """
     held = own_certificate(settings)
     if not held.not_before <= at < held.not_after:
@@ -119,7 +153,9 @@ def require_current(settings: "Settings", *, at: "datetime") -> str:
             f"the certificate of the node is valid {held.not_before:%Y-%m-%d} to"
             f" {held.not_after:%Y-%m-%d}, not now"
         )
-    return f"{held.subject} until {held.not_after:%Y-%m-%d}{_warning(held, at)}"
+    valid = f"{held.subject} until {held.not_after:%Y-%m-%d}{_warning(held, at)}"
+    revoked = revocations(settings)
+    return "; ".join([valid, *(revoked.in_words(at=at) if revoked is not None else ())])
 
 
 def in_words(settings: "Settings", *, at: "datetime") -> str:
@@ -130,15 +166,19 @@ def in_words(settings: "Settings", *, at: "datetime") -> str:
         return error.sentence
 
 
-def expiring(database: Database) -> Iterator[str]:
-    """Yield a sentence for each bound certificate that expires soon or has expired."""
+def expiring(settings: "Settings", database: Database) -> Iterator[str]:
+    """Yield a sentence for each bound certificate that expires soon, or is not good any more."""
     from dicom_node import commands
 
+    revoked = revocations(settings)
     with database.reading() as tx:
         for binding in commands.list_bindings(tx):
             held = binding.certificate
             if binding.revoked_at is None and held.not_after <= tx.at + SOON:
                 yield f"that of {binding.ae_title} ends on {held.not_after:%Y-%m-%d}"
+            why = revoked.refusal(held.pem, at=tx.at) if revoked is not None else None
+            if binding.revoked_at is None and why is not None:
+                yield f"that of {binding.ae_title} is refused: {why.sentence}"
 
 
 def _warning(held: "Certificate", at: "datetime") -> str:

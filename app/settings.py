@@ -98,6 +98,9 @@ class DicomSettings(_Section):
     """Its key (PEM, without passphrase), readable by the node alone."""
     tls_client_ca: str = ""
     """Authorities (PEM) whose certificates peers may show; empty: just those bound to peers."""
+    tls_crl: str = ""
+    """Revocation lists (PEM) of those authorities; empty: nobody is asked. A certificate whose
+    authority has no list there that holds now is refused."""
     plain_networks: tuple[str, ...] = PRIVATE_NETWORKS
     """From where calls without TLS are answered; a title alone proves nothing (ADR 16)."""
     quiet_s: float = 20.0

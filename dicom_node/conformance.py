@@ -241,10 +241,15 @@ _SECURITY = """\
 | node authentication | both sides by certificate, as acceptor and as requestor |
 | identity of a caller | its certificate, bound to calling AE title and site; else (1, 1, 3) |
 | identity of who is called | a certificate bound to its AE title; else nothing is sent |
+| revocation lists | asked for each certificate where they are set (RFC 9325 7.5), both roles |
 | plain port | answered from trusted networks alone; a peer may be kept off it, else (1, 1, 3) |
 
 Bindings are looked up for each association, so that one that is taken back, or has expired, is
 refused at the next. Refusals for lack of proof are in the audit chain with their rule.
+
+Of each authority above a certificate the newest whole list counts that its key signed (RFC 5280
+6.3). Named on one, or without one that holds now, the certificate is refused: (1, 1, 3), or nothing
+is sent. Certificates that stand for themselves are on no list. OCSP is not asked.
 """
 _CHARACTER_SETS = """\
 ## 13. Character sets (PS3.2 section 6)

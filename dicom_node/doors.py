@@ -15,6 +15,7 @@ import structlog
 from dicom_node import identity, store
 from dicom_node.errors import NotProven, PeerGone
 from dicom_node.peers import Peer
+from dicom_node.revocation import Revocations
 from dicom_node.tls import ServerContexts, TlsTransport
 from dicom_node.transport import Transport
 from kernel.errors import EngineError, Misconfigured
@@ -100,13 +101,26 @@ class PlainDoor:
 
 
 class TlsDoor:
-    """With TLS: a title belongs to the certificate that is bound to it."""
+    """With TLS: a title belongs to the certificate that is bound to it.
+
+    Parameters
+    ----------
+    revocations
+        What the authorities took back; None: nobody is asked.
+    """
 
     def __init__(
-        self, database: Database, contexts: ServerContexts, *, silence: timedelta, idle: timedelta
+        self,
+        database: Database,
+        contexts: ServerContexts,
+        *,
+        silence: timedelta,
+        idle: timedelta,
+        revocations: Revocations | None = None,
     ) -> None:
         self._database = database
         self._contexts = contexts
+        self._revocations = revocations
         self._silence = silence
         self._idle = idle
 
@@ -141,6 +155,8 @@ class TlsDoor:
             found, at = store.bindings_of(tx, fingerprint), tx.at
         try:
             identity.require_proven(peer, found, at=at)
+            if self._revocations is not None:
+                self._revocations.require_good(found[0].certificate.pem, at=at)
         except NotProven as refusal:
             with self._database.transaction() as tx:
                 audit.record(

@@ -288,6 +288,32 @@ class CertificateExpired(NotProven):
     code = "dicom_node.certificate_expired"
 
 
+class RevocationUnknown(NotProven):
+    """Whether the authority took the certificate back cannot be known now."""
+
+    code = "dicom_node.revocation_unknown"
+    clause = "RFC 9325 section 7.5, RFC 5280 section 6.3"
+
+
+class RevocationListMissing(RevocationUnknown):
+    """There is no revocation list of who issued the certificate."""
+
+    code = "dicom_node.revocation_list_missing"
+
+
+class RevocationListExpired(RevocationUnknown):
+    """The revocation list of who issued the certificate has run out, or is of the future."""
+
+    code = "dicom_node.revocation_list_expired"
+
+
+class CertificateRevokedByIssuer(NotProven):
+    """The authority that issued the certificate took it back."""
+
+    code = "dicom_node.certificate_revoked_by_issuer"
+    clause = "RFC 9325 section 7.5, RFC 5280 section 5.3"
+
+
 class AnnouncementInvalid(Refused):
     """What a sender announces does not say of what."""
 

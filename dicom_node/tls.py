@@ -18,8 +18,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from dicom_node.certificates import Binding
-from dicom_node.errors import NoTlsSession, PeerGone
+from dicom_node.certificates import Binding, Certificate
+from dicom_node.errors import NoTlsSession, NotProven, PeerGone
 from dicom_node.peers import Peer
 from dicom_node.transport import Transport
 from kernel.digest import sha256_of
@@ -192,13 +192,13 @@ def context_for(peer: Peer, secure: Secure | None) -> ssl.SSLContext:
     Raises
     ------
     PeerGone
-        There is none: this node has no certificate, or none is bound to the peer.
+        There is none: this node has no certificate, or none that is good is bound to the peer.
     """
     if secure is None:
         raise PeerGone("the peer is called over TLS, and this node has no certificate")
     try:
         return secure(peer)
-    except Misconfigured as error:
+    except (Misconfigured, NotProven) as error:
         raise PeerGone(error.sentence) from error
 
 
@@ -224,13 +224,25 @@ def called(
     return transport
 
 
-def client_context(files: TlsFiles, bindings: Sequence[Binding]) -> ssl.SSLContext:
+def client_context(
+    files: TlsFiles,
+    bindings: Sequence[Binding],
+    *,
+    refusal: Callable[[Certificate], NotProven | None] = lambda _: None,
+) -> ssl.SSLContext:
     """Return the context for calling a peer: exactly its bound certificates are trusted.
+
+    Parameters
+    ----------
+    refusal
+        Says why a certificate is not good any more though it is bound, None if it is good.
 
     Raises
     ------
     Misconfigured
         A file cannot be read, key and certificate do not belong together, or nothing is bound.
+    NotProven
+        All that is bound is refused; why the last one is.
     """
     context = PinnedContext(ssl.PROTOCOL_TLS_CLIENT)
     _harden(context, files)
@@ -238,6 +250,10 @@ def client_context(files: TlsFiles, bindings: Sequence[Binding]) -> ssl.SSLConte
     good = [each for each in bindings if each.revoked_at is None]
     if not good:
         raise Misconfigured("no certificate is bound to the peer, which is called over TLS")
+    refused = [refusal(each.certificate) for each in good]
+    good = [each for each, why in zip(good, refused, strict=True) if why is None]
+    if not good and (why := refused[-1]) is not None:
+        raise why
     context.pinned = frozenset(each.certificate.fingerprint for each in good)
     _trust(context, good)
     return context

@@ -275,7 +275,7 @@ def _dicom_tls(parts: Parts) -> str:
         return "off: titles are taken at their word, from " + ", ".join(told.dicom.plain_networks)
     valid = dicom_tls.require_current(told, at=parts.clock())
     dicom_tls.require_usable(told)
-    ending = list(dicom_tls.expiring(parts.database)) if is_made(parts) else []
+    ending = list(dicom_tls.expiring(told, parts.database)) if is_made(parts) else []
     return "; ".join([valid, *ending])
 
 

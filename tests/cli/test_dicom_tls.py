@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.cli.command import listed, refused, running, telerad
-from tests.wire.pki import make
+from tests.wire.pki import Pair, make, revoke
 
 AE_TITLE = "HOUSE"
 NETWORK = """
@@ -106,3 +106,66 @@ def test_an_expired_certificate_of_the_node_is_named(tmp_path: Path) -> None:
     done = telerad("doctor", "--data", tmp_path, environment={"TELERAD_DICOM__TLS_PORT": "0"})
     assert done.returncode == 1
     assert "FAIL dicom tls: the certificate of the node is valid" in done.stdout
+
+
+def test_a_revocation_list_is_asked_while_it_holds(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    authority = make(data / "tls", "authority", authority=True)
+    make(data / "tls", "node", issuer=authority)
+    ct1 = make(tmp_path, "ct1", issuer=authority)
+    lists = revoke(data / "tls", authority)
+    environment = {"TELERAD_DICOM__TLS_PORT": "0", "TELERAD_DICOM__TLS_CRL": "tls/revoked.crl"}
+    told = refused("up", "--data", data, environment=environment)
+    assert "dicom.tls_crl needs dicom.tls_client_ca" in told
+    environment["TELERAD_DICOM__TLS_CLIENT_CA"] = "tls/authority.pem"
+
+    def doctor() -> tuple[bool, str]:
+        done = telerad("doctor", "--data", data, "--json", environment=environment)
+        (told,) = [c for c in json.loads(done.stdout)["checks"] if c["check"] == "dicom tls"]
+        return told["ok"], told["detail"]
+
+    with running(data, "--ae-title", AE_TITLE, **environment) as up:
+        port = int(up.ready["dicom_tls_port"])
+        added = telerad(
+            *("peer", "add", "--data", data, "--ae", "CT1", "--host", "h", "--port", 104),
+            *("--certificate", ct1.certificate_file),
+        )
+        assert added.returncode == 0, added.stderr
+        assert echo(port, "CT1", *ct1.dcmtk(authority)).returncode == 0
+        ok, detail = doctor()
+        assert (ok, "revocation list of CN=authority until" in detail) == (True, True), detail
+
+        openssl_revokes(tmp_path, authority, ct1, lists)
+
+        refusal = echo(port, "CT1", *ct1.dcmtk(authority))
+        assert "Calling AE Title Not Recognized" in refusal.stdout + refusal.stderr
+        ok, detail = doctor()
+        assert ok
+        assert "that of CT1 is refused: the revocation list of CN=authority names" in detail
+        revoke(data / "tls", authority, valid=(timedelta(days=-7), timedelta(hours=-1)))
+        assert echo(port, "CT1", *ct1.dcmtk(authority)).returncode != 0
+        health = httpx.get(f"{up.ready['http']}/health").json()
+        (check,) = [each for each in health["checks"] if each["name"] == "dicom tls"]
+        assert "holds from" in check["sentence"]
+    assert doctor()[0] is False
+
+
+def openssl_revokes(folder: Path, authority: Pair, revoked: Pair, lists: Path) -> None:
+    """Have OpenSSL write the list, as a hospital's authority does, with its text above."""
+    ca = folder / "ca"
+    ca.mkdir()
+    (ca / "index.txt").touch()
+    (ca / "crlnumber").write_text("01\n")
+    (ca / "ca.cnf").write_text(
+        f"[ca]\ndefault_ca = own\n[own]\ndatabase = {ca}/index.txt\ncrlnumber = {ca}/crlnumber\n"
+        "default_md = sha256\ndefault_crl_days = 7\n"
+    )
+    own = ["-config", ca / "ca.cnf", "-cert", authority.certificate_file]
+    signing = ["openssl", "ca", *own, "-keyfile", authority.key_file]
+    made = ca / "list.pem"
+    for command in (
+        [*signing, "-revoke", revoked.certificate_file],
+        [*signing, "-gencrl", "-out", made],
+        ["openssl", "crl", "-in", made, "-text", "-out", lists],
+    ):
+        subprocess.run(command, check=True, capture_output=True, timeout=60)

@@ -16,6 +16,7 @@ from dicom_node.listener import Listener, ListenerSettings
 from dicom_node.peers import Peer
 from dicom_node.receive import ReceiveLimits
 from dicom_node.recovery import admit_record
+from dicom_node.revocation import Revocations
 from dicom_node.send import SendSettings
 from dicom_node.services import Offers, ServiceSettings
 from dicom_node.tls import ServerContexts, TlsFiles
@@ -142,7 +143,9 @@ def start(folder: Path, *, kind: str = "storage") -> Node:
     )
 
 
-def tls_door(database: Database, node: Pair, authority: Path | None = None) -> TlsDoor:
+def tls_door(
+    database: Database, node: Pair, authority: Path | None = None, lists: Path | None = None
+) -> TlsDoor:
     def fingerprints() -> list[str]:
         with database.reading() as tx:
             return store.bound_fingerprints(tx)
@@ -153,7 +156,10 @@ def tls_door(database: Database, node: Pair, authority: Path | None = None) -> T
 
     files = TlsFiles(certificate=node.certificate_file, key=node.key_file, client_ca=authority)
     contexts = ServerContexts(files, fingerprints=fingerprints, bindings=bindings)
-    return TlsDoor(database, contexts, silence=LIMITS.silence, idle=LIMITS.idle)
+    revocations = Revocations(authority, lists) if authority and lists else None
+    return TlsDoor(
+        database, contexts, silence=LIMITS.silence, idle=LIMITS.idle, revocations=revocations
+    )
 
 
 @pytest.fixture(scope="module", params=["storage", "mixed", "tls"])

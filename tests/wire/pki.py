@@ -92,3 +92,40 @@ def make(
     pair.certificate_file.write_bytes(certificate.public_bytes(Encoding.PEM))
     pair.key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return pair
+
+
+def revoke(
+    folder: Path,
+    issuer: Pair,
+    *revoked: Pair,
+    valid: tuple[timedelta, timedelta] = (-timedelta(hours=1), timedelta(days=7)),
+    marked: x509.ExtensionType | None = None,
+    signer: Pair | None = None,
+) -> Path:
+    """Write the revocation list of an authority; return where.
+
+    Parameters
+    ----------
+    marked
+        A critical extension, such as those of lists that are parts of one.
+    signer
+        Signs it in place of the authority in whose name it is.
+    """
+    now = system_clock()
+    told = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.certificate.subject)
+        .last_update(now + valid[0])
+        .next_update(now + valid[1])
+    )
+    for pair in revoked:
+        serial = pair.certificate.serial_number
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now)
+        told = told.add_revoked_certificate(entry.build())
+    if marked is not None:
+        told = told.add_extension(marked, critical=True)
+    signed = told.sign((signer or issuer).key, hashes.SHA256())
+    path = folder / "revoked.crl"
+    written = folder / "revoked.new"
+    written.write_bytes(signed.public_bytes(Encoding.PEM))
+    return written.replace(path)
