@@ -30,6 +30,7 @@ from storage.engine import Database, Transaction
 from storage.hidden import INSTANCE_SHOWN
 from storage.journal import Journal, NoSuchPlace, Place
 from storage.objects import ObjectDiffers, ObjectMissing, ObjectStore, verified
+from storage.series_queries import held
 from storage.tables.archive import ARRIVALS, INSTANCES, MANIFESTS, SERIES, STUDIES
 
 # As the index has it, word for word: "IS 1" would go through all studies.
@@ -328,14 +329,9 @@ class Archive:
             return self._read(self._row(row["instance_uid"]))
 
     def instances_of(self, study_uid: str, series_uid: str | None = None) -> list[str]:
-        """Return the instance UIDs of a study, or of one series, in instance number order."""
+        """Return the instance UIDs of a study, or of one series, in reading order."""
         with self.database.reading() as tx:
-            query = select(INSTANCES.c.instance_uid, INSTANCES.c.number, INSTANCES.c.series_uid)
-            query = query.where(INSTANCES.c.study_uid == study_uid, INSTANCE_SHOWN)
-            if series_uid is not None:
-                query = query.where(INSTANCES.c.series_uid == series_uid)
-            found = tx.execute(query).all()
-        return [row.instance_uid for row in sorted(found, key=_in_series_order)]
+            return [each.instance_uid for each in held(tx, study_uid, series_uid)]
 
     def verify(self) -> Iterable[str]:
         """Re-read every instance and yield one sentence for each that is damaged or missing."""
@@ -423,8 +419,3 @@ def _entries(tx: Transaction, study_uid: str) -> list[ManifestEntry]:
 def _by_frequency(values: Iterable[str]) -> tuple[str, ...]:
     counted = Counter(value for value in values if value)
     return tuple(value for value, _ in sorted(counted.items(), key=lambda kv: (-kv[1], kv[0])))
-
-
-def _in_series_order(row: Any) -> tuple[str, int, str]:
-    number = row.number.strip()
-    return row.series_uid, int(number) if number.lstrip("-").isdigit() else 0, row.instance_uid

@@ -10,10 +10,10 @@ from sqlalchemy.engine import RowMapping
 from storage.archive import InstanceUnknown
 from storage.engine import Transaction
 from storage.hidden import INSTANCE_SHOWN, SERIES_SHOWN, STUDY_SHOWN
+from storage.like import ESCAPE, like
+from storage.series_queries import number_of
 from storage.tables.archive import INSTANCES, SERIES, STUDIES
 from storage.tables.patients import PATIENTS
-
-_ESCAPE = "\\"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,13 +104,13 @@ def series_of(tx: Transaction, study_uid: str) -> list[SeriesRow]:
             instances=tuple(
                 sorted(
                     held.get(row["series_uid"], []),
-                    key=lambda i: (_number(i.number), i.instance_uid),
+                    key=lambda i: (number_of(i.number), i.instance_uid),
                 )
             ),
         )
         for row in found
     ]
-    return sorted(series, key=lambda s: (_number(s.number), s.series_uid))
+    return sorted(series, key=lambda s: (number_of(s.number), s.series_uid))
 
 
 def instance(tx: Transaction, instance_uid: str) -> InstanceRow:
@@ -188,12 +188,7 @@ def _matches(column: ColumnElement[str], text: str, dialect: str) -> ColumnEleme
         return column == text
     if dialect == "sqlite":
         return column.op("GLOB", is_comparison=True)(text.replace("[", "[[]"))
-    pattern = "".join({"*": "%", "?": "_"}.get(c, _literal(c)) for c in text)
-    return column.like(pattern, escape=_ESCAPE)
-
-
-def _literal(character: str) -> str:
-    return f"{_ESCAPE}{character}" if character in f"%_{_ESCAPE}" else character
+    return column.like(like(text), escape=ESCAPE)
 
 
 def _series_counts(
@@ -223,7 +218,3 @@ def _instance_counts(tx: Transaction, uids: Sequence[str]) -> dict[str, int]:
 
 def _instance(row: RowMapping) -> InstanceRow:
     return InstanceRow(**{name: row[name] for name in InstanceRow.__dataclass_fields__})
-
-
-def _number(text: str) -> int:
-    return int(text) if text.lstrip("+-").isdecimal() else 0

@@ -1,5 +1,6 @@
 """Instances of a study, a series or one alone, in reading order, with where their bytes lie."""
 
+import re
 from dataclasses import dataclass
 from itertools import product
 
@@ -41,6 +42,7 @@ class Held:
         return Place(self.segment or "", self.offset, self.length, self.sha256)
 
 
+_INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
 _FIELDS = tuple(Held.__dataclass_fields__)
 _OF_STUDY = select(
     *(INSTANCES.c[name] for name in _FIELDS), SERIES.c.number.label("series_number")
@@ -76,14 +78,20 @@ def held(
     for values in tx.rows(statement, uids):
         each = Held(*values[:-1])
         found.setdefault((values[-1], each.series_uid), []).append(each)
-    series = sorted(found.items(), key=lambda item: (_number(item[0][0]), item[0][1]))
+    series = sorted(found.items(), key=lambda item: (number_of(item[0][0]), item[0][1]))
     return [each for _, group in series for each in sorted(group, key=_place_in_series)]
 
 
+def number_of(text: str) -> int:
+    """Return what a sender numbered a series or an instance with; 0 where that is no number.
+
+    References
+    ----------
+    DICOM PS3.5 table 6.2-1, VR IS: digits with a sign, 12 characters at most.
+    """
+    digits = text.strip()
+    return int(digits) if _INTEGER.fullmatch(digits) else 0
+
+
 def _place_in_series(each: Held) -> tuple[int, str]:
-    return _number(each.number), each.instance_uid
-
-
-def _number(text: str) -> int:
-    digits = text.strip().lstrip("+-")
-    return int(text) if digits.isascii() and digits.isdigit() else 0
+    return number_of(each.number), each.instance_uid
