@@ -7,7 +7,7 @@ import structlog
 
 from app.bootstrap import Parts
 from kernel.clock import monotonic_s
-from kernel.errors import EngineError
+from kernel.errors import Corrupt, EngineError, Transient
 from storage import outbox
 from storage.courtesy import Courtesy
 from storage.flights import Watch
@@ -17,6 +17,8 @@ from storage.scrub import Pace, Scrub, keep_on
 UPKEEP_PAUSE_S = 0.5
 LOOK_ANYWAY_S = 10.0
 """A change of what is kept, such as a withdrawal, may settle a study without a fact."""
+LEFT_ALONE_S = 600.0
+"""So long a study is not tried again that could not be packed, such as one that is damaged."""
 _SLOWEST_MB_PER_S = 0.001
 FAULT_PAUSE_S = 5.0
 
@@ -33,6 +35,7 @@ class Upkeep:
         self._looked = False
         self._idle_since: int | None = None
         self._looked_at_s = 0.0
+        self._left_alone: dict[str, float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
 
@@ -54,15 +57,31 @@ class Upkeep:
         if self._courtesy.steps_aside():
             return 0
         due = self._due()
+        packed = 0
         for study_uid in due:
             if self._stop.is_set() or self._courtesy.steps_aside():
                 break
-            self._packer.pack(study_uid)
+            packed += self._pack(study_uid)
         self._packer.move_quarantine()
-        if due or not self._looked:
+        if packed or not self._looked:
             self._packer.free_segments()
             self._looked = True
-        return len(due)
+        return packed
+
+    def _pack(self, study_uid: str) -> bool:
+        """Pack one study; one that cannot be is left alone for a time, and keeps no other."""
+        try:
+            self._packer.pack(study_uid)
+        except Transient:
+            raise  # the store or a disk: the next study would fare no better
+        except Corrupt as error:
+            log.error("upkeep.not_packed", study=study_uid, code=error.code, reason=error.sentence)
+        except Exception:
+            log.exception("upkeep.not_packed", study=study_uid)
+        else:
+            return True
+        self._left_alone[study_uid] = monotonic_s() + LEFT_ALONE_S
+        return False
 
     def _due(self) -> list[str]:
         """Look where a fact was told since nothing was due: that a study settled is one."""
@@ -71,7 +90,8 @@ class Upkeep:
             newest = outbox.newest(tx)
             if newest == self._idle_since and now - self._looked_at_s < LOOK_ANYWAY_S:
                 return []
-            due = self._packer.due(tx)
+            self._left_alone = {uid: s for uid, s in self._left_alone.items() if s > now}
+            due = self._packer.due(tx, besides=self._left_alone)
         self._idle_since, self._looked_at_s = None if due else newest, now
         return due
 

@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,9 +78,13 @@ class PackCache:
         if _PACK.fullmatch(checked_key(key)) is None:
             return self.inner.get(key, start=start, length=length)
         for _ in range(_TRIES):
-            with suppress(FileNotFoundError):
+            try:
                 return _read(self._path(key), start, length)
-            if not self.fetch(key):
+            except FileNotFoundError:
+                if not self.fetch(key):
+                    break
+            except OSError as error:
+                log.warning("cache.unreadable", key=key, error=error.strerror)
                 break
         return self.inner.get(key, start=start, length=length)
 
@@ -166,9 +170,9 @@ class PackCache:
     def _reserved(self, path: Path, part: Path, size: int) -> int | None:
         """Make room and begin a copy; None if it is there, or on its way by another."""
         with self._locked():
-            if path.exists():
-                return None
             if part.exists() and not _abandoned(part):
+                return None
+            if path.exists():  # asked last: the part takes this name at any moment
                 return None
             self._make_room(size)
             fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)

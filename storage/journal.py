@@ -18,6 +18,7 @@ from kernel.clock import Clock, system_clock
 from kernel.errors import Corrupt, NotFound, Transient
 from kernel.ids import fresh_at
 from kernel.pulse import Pulse
+from storage.disk import is_lost
 from storage.frame import Frame
 from storage.incoming import Incoming
 from storage.record import (
@@ -169,7 +170,7 @@ class Journal:
         NoSuchPlace
             The segment was freed; ask the archive index again.
         PlaceLost
-            The whole was read and is not what was stored.
+            The disk does not give it back, or the whole was read and is not what was stored.
         """
         if not place.segment.startswith(f"{self.node}-"):
             raise SegmentElsewhere("the bytes still lie in the journal of another node")
@@ -185,6 +186,10 @@ class Journal:
                 if not more:
                     raise PlaceLost("a journal segment is shorter than its index says")
                 data += more
+        except OSError as error:
+            if not is_lost(error):
+                raise
+            raise PlaceLost("the disk does not give back what the journal holds") from error
         finally:
             os.close(fd)
         if wanted == place.length and hashlib.sha256(data).hexdigest() != place.sha256:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from kernel.errors import Corrupt, NotFound, Refused, Transient
 from kernel.ids import fresh
+from storage.disk import is_lost
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 _MAX_KEY_LENGTH = 512
@@ -32,6 +33,12 @@ class ObjectDiffers(Corrupt):
     """The bytes are not those that the digest, or an earlier object of the key, says."""
 
     code = "storage.object_differs"
+
+
+class ObjectUnreadable(Corrupt):
+    """The disk does not give back what was stored."""
+
+    code = "storage.object_unreadable"
 
 
 class BadKey(Refused):
@@ -71,6 +78,10 @@ class ObjectStore(Protocol):
         ------
         ObjectMissing
             No object has this key.
+        ObjectUnreadable
+            What was stored is lost.
+        ObjectStoreUnavailable
+            The store does not answer.
         """
 
     def get_into(self, key: str, room: memoryview, *, start: int = 0) -> int:
@@ -78,8 +89,8 @@ class ObjectStore(Protocol):
 
         Raises
         ------
-        ObjectMissing
-            No object has this key.
+        ObjectMissing, ObjectUnreadable, ObjectStoreUnavailable
+            See `get`.
         """
 
     def size(self, key: str) -> int | None:
@@ -174,7 +185,7 @@ class LocalObjects:
         try:
             self._write(target, data)
         except OSError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         """See `ObjectStore.get`."""
@@ -182,15 +193,15 @@ class LocalObjects:
             with self._path(key).open("rb") as file:
                 file.seek(start)
                 return file.read() if length is None else file.read(length)
-        except FileNotFoundError as error:
-            raise ObjectMissing("no object has this key", key=key) from error
+        except OSError as error:
+            raise _unreadable(error, key) from error
 
     def get_into(self, key: str, room: memoryview, *, start: int = 0) -> int:
         """See `ObjectStore.get_into`."""
         try:
             return read_into(f"{self._prefix}{checked_key(key)}", room, start)
-        except FileNotFoundError as error:
-            raise ObjectMissing("no object has this key", key=key) from error
+        except OSError as error:
+            raise _unreadable(error, key) from error
 
     def size(self, key: str) -> int | None:
         """See `ObjectStore.size`."""
@@ -291,7 +302,16 @@ class MemoryObjects:
         return StoreAbilities("memory", versioning=False, object_lock=False, conditional_put=True)
 
 
-def _unavailable(error: OSError) -> Exception:
+def unavailable(error: OSError) -> Exception:
+    """Return what a failed write means to whom it concerns."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ObjectStoreUnavailable("the disk of the object store is full: nothing was stored")
     return ObjectStoreUnavailable(f"the object store could not write: {error.strerror}")
+
+
+def _unreadable(error: OSError, key: str) -> Exception:
+    if isinstance(error, FileNotFoundError):
+        return ObjectMissing("no object has this key", key=key)
+    if is_lost(error):
+        return ObjectUnreadable("the disk does not give an object back", key=key)
+    return ObjectStoreUnavailable(f"the object store could not read: {error.strerror}")

@@ -7,13 +7,14 @@ instance in it has its digest does the index point to it, and only then is journ
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import structlog
 from sqlalchemy import not_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -23,7 +24,7 @@ from storage.archive import Admission
 from storage.engine import Database, Transaction
 from storage.journal import Journal, NoSuchPlace, Place, PlaceLost
 from storage.like import begins
-from storage.objects import ObjectStore, digest_of
+from storage.objects import ObjectStore, ObjectUnreadable, digest_of, unavailable
 from storage.tables.archive import ARRIVALS, INSTANCES, PACKS, STUDIES
 from storage.tables.withdrawals import WITHDRAWALS
 
@@ -33,6 +34,8 @@ _DUE_LIMIT = 50
 _VERIFIED_AT_ONCE = 16 << 20
 _PIECE_BYTES = 4 << 20
 _READ_AT_ONCE = 1 << 20
+
+log = structlog.get_logger()
 
 
 class PackDamaged(Corrupt):
@@ -105,16 +108,22 @@ class Packer:
         self._objects = objects
         self._stored = stored or objects
         self._scratch = scratch
+        self._lost: set[Place] = set()
         scratch.mkdir(parents=True, exist_ok=True)
 
-    def due(self, tx: Transaction) -> list[str]:
-        """Return settled studies that have instances in this node's journal."""
+    def due(self, tx: Transaction, *, besides: Collection[str] = ()) -> list[str]:
+        """Return settled studies that have instances in this node's journal, but for some."""
         mine = begins(INSTANCES.c.segment, f"{self._journal.node}-", tx.dialect)
         return list(
             tx.execute(
                 select(INSTANCES.c.study_uid)
                 .join(STUDIES, STUDIES.c.study_uid == INSTANCES.c.study_uid)
-                .where(INSTANCES.c.segment.is_not(None), *mine, not_(STUDIES.c.unsettled))
+                .where(
+                    INSTANCES.c.segment.is_not(None),
+                    *mine,
+                    not_(STUDIES.c.unsettled),
+                    INSTANCES.c.study_uid.not_in(besides),
+                )
                 .distinct()
                 .limit(_DUE_LIMIT)
             ).scalars()
@@ -165,10 +174,15 @@ class Packer:
         ------
         PackDamaged
             The stored pack is not what was put.
+        ObjectStoreUnavailable
+            The disk has no room to build it, or the store does not answer.
         """
         with TemporaryDirectory(dir=self._scratch) as scratch:
             path = Path(scratch) / "pack.zip"
-            offsets = _build(path, members, pieces)
+            try:
+                offsets = _build(path, members, pieces)
+            except OSError as error:
+                raise unavailable(error) from error
             sha256, length = digest_of(path)
             key = f"packs/{digest_of_value(study_uid)[:32]}/{sha256}.zip"
             begun(key)
@@ -186,7 +200,7 @@ class Packer:
         return freed
 
     def move_quarantine(self) -> None:
-        """Move quarantined bytes of settled segments to the object store, where they stay."""
+        """Move quarantined bytes of this node's journal to the object store, where they stay."""
         with self._database.reading() as tx:
             mine = ARRIVALS.c.segment.startswith(f"{self._journal.node}-", autoescape=True)
             rows = tx.execute(
@@ -196,18 +210,30 @@ class Packer:
                     ARRIVALS.c.object_key.is_(None),
                     mine,
                 )
-                .limit(_DUE_LIMIT)
+                .order_by(ARRIVALS.c.received_at)
+                .limit(_DUE_LIMIT + len(self._lost))
             ).all()
         for row in rows:
             place = Place(row.segment, row.offset, row.length, row.sha256)
-            key = f"quarantine/{row.sha256}"
-            self._objects.put(key, self._journal.read(place), row.sha256)
-            with self._database.transaction() as tx:
-                tx.execute(
-                    update(ARRIVALS)
-                    .where(ARRIVALS.c.segment == row.segment, ARRIVALS.c.offset == row.offset)
-                    .values(object_key=key)
-                )
+            if place not in self._lost:
+                self._move_quarantined(place)
+
+    def _move_quarantined(self, place: Place) -> None:
+        """Move one; bytes that are lost are said to be once, and keep no others."""
+        try:
+            body = self._journal.read(place)
+        except (PlaceLost, NoSuchPlace) as error:
+            self._lost.add(place)
+            log.error("quarantine.not_moved", segment=place.segment, code=error.code)
+            return
+        key = f"quarantine/{place.sha256}"
+        self._objects.put(key, body, place.sha256)
+        with self._database.transaction() as tx:
+            tx.execute(
+                update(ARRIVALS)
+                .where(ARRIVALS.c.segment == place.segment, ARRIVALS.c.offset == place.offset)
+                .values(object_key=key)
+            )
 
     def _members(self, study_uid: str) -> list[Member]:
         mine = INSTANCES.c.segment.startswith(f"{self._journal.node}-", autoescape=True)
@@ -338,6 +364,8 @@ def pack_problem(
             hasher.update(objects.get(key, start=start, length=_READ_AT_ONCE))
     except NotFound:
         return f"pack {key} is missing"
+    except ObjectUnreadable:
+        return f"pack {key} cannot be read"
     whole = size == length and hasher.hexdigest() == sha256
     return None if whole else f"pack {key} is not what was stored"
 

@@ -1,7 +1,8 @@
 """Re-reading what is kept against its digests, slowly, for ever: a disk tells late that it forgot.
 
 The position is durable, so a restart goes on where the last one ended.  Nothing is ever deleted
-or mended: what does not match is noted, alarms once, and is noted as whole again when it is.
+or mended: what does not match is noted, alarms once, and is noted as whole again when it is, or as
+gone once it is kept no more.
 """
 
 import threading
@@ -24,6 +25,7 @@ from storage.tables.archive import INSTANCES, PACKS
 from storage.tables.scrub import DAMAGES, SCRUBS
 
 AT_ONCE = 100
+_STRUCK_OFF_AT_ONCE = 1000
 _PACK, _INSTANCE = "1 pack ", "2 instance "
 """Packs come before instances of the journal, by the order of the names."""
 _LOOK_AGAIN_S = 0.5
@@ -138,6 +140,7 @@ class Scrub:
 
     def _end(self) -> None:
         with self._database.transaction() as tx:
+            _strike_off(tx, self._node)
             tx.execute(
                 update(SCRUBS)
                 .where(SCRUBS.c.node == self._node)
@@ -230,11 +233,33 @@ def _note(tx: Transaction, node: str, name: str, problem: str | None) -> None:
         values = {"name": name, "node": node, "sentence": problem[:300], "found_at": tx.at}
         insert = sqlite.insert if tx.dialect == "sqlite" else postgresql.insert
         tx.execute(insert(DAMAGES).values(**values).on_conflict_do_nothing())
+    _tell(tx, node, name, "storage.damaged" if problem else "storage.whole_again")
+
+
+def _strike_off(tx: Transaction, node: str) -> None:
+    """Strike off damage of what is kept no more: packed since, or purged."""
+    named = select(DAMAGES.c.name).where(DAMAGES.c.node == node).order_by(DAMAGES.c.found_at)
+    for name in tx.execute(named.limit(_STRUCK_OFF_AT_ONCE)).scalars().all():
+        if not _is_kept(tx, node, name):
+            tx.execute(delete(DAMAGES).where(DAMAGES.c.name == name))
+            _tell(tx, node, name, "storage.damage_gone")
+
+
+def _is_kept(tx: Transaction, node: str, name: str) -> bool:
+    key = name.removeprefix(_PACK).removeprefix(_INSTANCE)
+    pack = select(PACKS.c.pack_key).where(PACKS.c.pack_key == key)
+    instance = select(INSTANCES.c.instance_uid).where(
+        INSTANCES.c.instance_uid == key, *begins(INSTANCES.c.segment, f"{node}-", tx.dialect)
+    )
+    return tx.execute(pack if name.startswith(_PACK) else instance).first() is not None
+
+
+def _tell(tx: Transaction, node: str, name: str, action: str) -> None:
     audit.record(
         tx,
         actor=ENGINE,
-        action="storage.damaged" if problem else "storage.whole_again",
+        action=action,
         subject=name.split(" ", 1)[1].replace(" ", ":", 1),
-        outcome="failed" if problem else "success",
+        outcome="failed" if action == "storage.damaged" else "success",
         detail={"node": node},
     )

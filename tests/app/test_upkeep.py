@@ -1,7 +1,11 @@
 """The upkeep of a node: packing makes way for instances that arrive, within a bound."""
 
+from sqlalchemy import select
+
 from app.upkeep import Upkeep
+from storage import archive
 from storage.courtesy import ASIDE_S, Courtesy
+from storage.tables.archive import ARRIVALS, INSTANCES
 from tests.app.clinic import Clinic
 
 
@@ -25,3 +29,65 @@ def test_a_study_is_packed_once_no_instances_arrive_or_the_bound_is_reached(
     busy[0] = False
     assert upkeep.turn() == 1
     assert upkeep.turn() == 0
+
+
+def test_a_study_that_cannot_be_packed_keeps_no_other_from_its_pack(clinic: Clinic) -> None:
+    upkeep = Upkeep(clinic.parts.packer, clinic.parts, Courtesy(lambda: False))
+    studies = [f"A-{number}" for number in (1, 2)]
+    for number, accession in enumerate(studies, start=1):
+        clinic.send(accession, f"P-{number}")
+    clinic.settle()
+    for damaged in sorted(_in_journal(clinic))[:1]:
+        _damage(clinic, damaged)
+    upkeep.turn()
+    upkeep.turn()
+    assert len(_in_journal(clinic)) == 1
+    clinic.send("A-3", "P-3")
+    clinic.settle()
+    upkeep.turn()
+    assert _in_journal(clinic) == {damaged}
+
+
+def test_quarantined_bytes_that_are_lost_keep_no_others_from_being_moved(clinic: Clinic) -> None:
+    upkeep = Upkeep(clinic.parts.packer, clinic.parts, Courtesy(lambda: False))
+    for number in range(3):
+        _quarantined(clinic, f"odd {number}".encode())
+    with clinic.parts.database.reading() as tx:
+        first = min(archive.quarantined(tx), key=lambda each: each.offset)
+    _overwrite(clinic, first.segment, first.offset)
+    upkeep.turn()
+    upkeep.turn()
+    with clinic.parts.database.reading() as tx:
+        moved = tx.execute(select(ARRIVALS.c.offset).where(ARRIVALS.c.object_key.is_not(None)))
+        offsets = set(moved.scalars())
+    assert len(offsets) == 2
+    assert first.offset not in offsets
+
+
+def _in_journal(clinic: Clinic) -> set[str]:
+    with clinic.parts.database.reading() as tx:
+        lying = select(INSTANCES.c.instance_uid).where(INSTANCES.c.segment.is_not(None))
+        return set(tx.execute(lying).scalars())
+
+
+def _damage(clinic: Clinic, instance_uid: str) -> None:
+    with clinic.parts.database.reading() as tx:
+        lies = select(INSTANCES.c.segment, INSTANCES.c.offset).where(
+            INSTANCES.c.instance_uid == instance_uid
+        )
+        row = tx.execute(lies).one()
+    _overwrite(clinic, row.segment, row.offset)
+
+
+def _overwrite(clinic: Clinic, segment: str, offset: int) -> None:
+    with (clinic.parts.journal.directory / segment).open("r+b") as file:
+        file.seek(offset)
+        file.write(b"\xff\xfe")
+
+
+def _quarantined(clinic: Clinic, body: bytes) -> None:
+    place = clinic.parts.journal.append({}, body)
+    with clinic.parts.database.transaction() as tx:
+        archive.quarantine(
+            tx, place, source="VAN1", code="t", reason="odd", received_at=clinic.clock()
+        )

@@ -181,3 +181,15 @@ def test_killed_while_fetching_leaves_nothing_that_counts(tmp_path: Path) -> Non
     cache = PackCache(remote, tmp_path / "cache", limit=60_000)
     assert cache.get(key) == data
     assert (cache.held().packs, cache.held().bytes) == (1, 50_000)
+
+
+def test_a_copy_that_the_disk_does_not_give_back_is_read_from_the_store(tmp_path: Path) -> None:
+    remote = Counting()
+    key, data, sha256 = pack(5000)
+    remote.put(key, data, sha256)
+    cache = PackCache(remote, tmp_path, limit=LIMIT)
+    assert cache.fetch(key)
+    (copy,) = tmp_path.glob("*.zip")
+    copy.unlink()
+    copy.mkdir()  # to read it is an error of the file system, as a bad sector is
+    assert cache.get(key, start=100, length=50) == data[100:150]

@@ -5,10 +5,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete, select, update
 
 from storage import audit, scrub
 from storage.engine import Database
+from storage.objects import LocalObjects
 from storage.scrub import Pace, Scrub
+from storage.tables.archive import INSTANCES, PACKS
 from tests.storage.test_archive import Room
 
 DAY = timedelta(days=1)
@@ -135,3 +138,51 @@ def test_it_waits_while_others_need_the_disk() -> None:
     busy[0] = True
     stop.set()
     assert not pace.go(1)
+
+
+def test_what_the_disk_does_not_give_back_is_damage_and_the_pass_goes_on(
+    room: Kept, tmp_path: Path
+) -> None:
+    stored = LocalObjects(tmp_path / "objects")
+    with room.database.reading() as tx:
+        keys = list(tx.execute(select(PACKS.c.pack_key)).scalars())
+    for key in keys:
+        stored.put(key, room.objects.get(key), key.rsplit("/", 1)[1].removesuffix(".zip"))
+    lost = tmp_path / "objects" / keys[0]
+    lost.unlink()
+    lost.mkdir()  # to read it is an error of the file system, as a bad sector is
+    scrubber = Scrub(room.database, room.archive, stored, period=DAY)
+    while scrubber.step(room.pace()):
+        pass
+    assert room.held().ended_at is not None
+    assert room.damages() == [f"pack {keys[0]} cannot be read"]
+
+
+def test_a_record_that_the_disk_does_not_give_back_is_damage(room: Kept) -> None:
+    (segment,) = room.journal.segments()
+    room.journal.close()
+    segment.unlink()
+    segment.mkdir()
+    whole(room)
+    assert room.held().ended_at is not None
+    assert room.damages() == ["the disk does not give back what the journal holds"]
+
+
+def test_damage_of_what_is_kept_no_more_alarms_no_more(room: Kept) -> None:
+    with room.database.reading() as tx:
+        old = tx.execute(select(PACKS.c.pack_key).order_by(PACKS.c.pack_key)).scalars().all()[0]
+    room.objects.delete(old)
+    place = room.archive._row("1.2.3.1.1")
+    with (room.journal.directory / place["segment"]).open("r+b") as file:
+        file.seek(place["offset"])
+        file.write(b"X")
+    whole(room)
+    assert len(room.damages()) == 2
+    with room.database.transaction() as tx:  # as a purge leaves it
+        tx.execute(delete(PACKS).where(PACKS.c.pack_key == old))
+        tx.execute(update(INSTANCES).values(segment=None))
+    _again(room)
+    assert room.damages() == []
+    with room.database.reading() as tx:
+        told = [e.action for e in audit.latest(tx) if e.action.startswith("storage.")]
+    assert told[:2] == ["storage.damage_gone"] * 2
