@@ -104,8 +104,7 @@ class GroupCommit:
 
     def run(self, act: Callable[[Transaction], None]) -> None:
         """Run something else in a transaction of its own."""
-        with self._database.transaction() as tx:
-            act(tx)
+        self._database.run(act)
 
     def _lead(self) -> None:
         """Commit for all that wait, give the turn on, and wake those who are done.

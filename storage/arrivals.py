@@ -19,7 +19,7 @@ from kernel.ids import InstanceUID, PatientRef, SeriesUID, StudyUID
 from storage.engine import Transaction
 from storage.journal import Place
 from storage.patients import may_be_one
-from storage.prepared import Prepared, Row
+from storage.prepared import UIDS, Prepared, Row, among
 from storage.tables.archive import ARRIVALS, INSTANCE_PATIENTS, INSTANCES, SERIES, STUDIES
 from storage.tables.patients import PATIENTS
 
@@ -166,6 +166,7 @@ def admit_many(
     known = known or Known()
     known.begin()
     begun = _with_studies(tx, arrivals, known, newcomers)
+    _in_order(tx, arrivals)
     others = _naming_others(arrivals, known)
     misfiled = _misfiled(tx, others, known) if others else others
     fitting = [each for each in arrivals if each[0] not in misfiled] if misfiled else arrivals
@@ -293,6 +294,15 @@ _OWNER = (
 _OWNER_OF = Prepared(
     {"sqlite": _OWNER, "postgresql": _OWNER.with_for_update(read=True, of=PATIENTS)}, ["uid"]
 )
+_LOCKED = Prepared(
+    {
+        "postgresql": select(STUDIES.c.study_uid)
+        .where(among(STUDIES.c.study_uid, "postgresql"))
+        .order_by(STUDIES.c.study_uid.collate("C"))  # as ours are sorted, whatever the locale
+        .with_for_update(key_share=True)
+    },
+    [UIDS],
+)
 _WHERE_STORED = select(
     INSTANCES.c.instance_uid,
     INSTANCES.c.segment,
@@ -303,10 +313,11 @@ _WHERE_STORED = select(
     INSTANCES.c.pack_key,
 ).where(INSTANCES.c.instance_uid.in_(bindparam("uids", expanding=True)))
 _GREW = update(STUDIES).where(STUDIES.c.study_uid == bindparam("uid"))
-# What a study is already is not written again: an index of those that are open would be, too.
+# What a study is already is not written again: SQLite would write the index of those that are
+# open, too.  PostgreSQL sees that it is the same, and takes the rows in one order this way.
 _LATER = _GREW.where(STUDIES.c.unsettled == true()).values(last_arrival_at=bindparam("at"))
 _OPENED = _GREW.values(unsettled=True, last_arrival_at=bindparam("at"))
-_GROWN = Prepared.on_both(lambda _: _LATER, ["uid", "at"])
+_GROWN = Prepared({"sqlite": _LATER, "postgresql": _OPENED}, ["uid", "at"])
 _OPEN_AGAIN = Prepared.on_both(lambda _: _OPENED, ["uid", "at"])
 _NOTHING_CAME = (
     update(STUDIES)
@@ -341,6 +352,15 @@ def _with_studies(
     }
     known.note(patients=owners, series=())
     return {uid: row.received_at if all_new else None for uid, row in unknown.items()}
+
+
+def _in_order(tx: Transaction, arrivals: Sequence[Arrived]) -> None:
+    """Lock the studies of a group as corrections do, in the order of their keys.
+
+    Else PostgreSQL locks them one by one as instances come that point to them.
+    """
+    if tx.dialect == "postgresql" and len(uids := {row.study_uid for row, _ in arrivals}) > 1:
+        tx.rows(_LOCKED, (sorted(uids),))
 
 
 def _owner(tx: Transaction, uid: str) -> str:
@@ -443,7 +463,7 @@ def _mark_grown(
     later = [(uid, at) for uid, at in sorted(grown.items()) if begun.get(uid) != at]
     if later and tx.run(_GROWN, later) < len(later):
         tx.run(_OPEN_AGAIN, later)
-    for uid in begun.keys() - grown.keys():
+    for uid in sorted(begun.keys() - grown.keys()):
         tx.execute(_NOTHING_CAME, {"uid": uid})
 
 

@@ -380,11 +380,13 @@ def hold(tx: Transaction) -> None:
 
 
 def _study(tx: Transaction, study_uid: str) -> Mapping[str, Any]:
-    row = (
-        tx.execute(select(STUDIES).where(STUDIES.c.study_uid == study_uid).with_for_update())
-        .mappings()
-        .first()
-    )
+    """Lock a study as an update does: instances that point to it may come meanwhile.
+
+    Several are locked here one after the other, as their keys are ordered; instances come in the
+    order of their own keys.
+    """
+    wanted = select(STUDIES).where(STUDIES.c.study_uid == study_uid)
+    row = tx.execute(wanted.with_for_update(key_share=True)).mappings().first()
     if row is None:
         raise StudyUnknown("no instance of this study was ever admitted", study_uid=study_uid)
     return dict(row)

@@ -2,16 +2,18 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Dialect, Engine, create_engine, event
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from kernel.clock import Clock, system_clock
 from kernel.errors import Misconfigured, Transient
+from storage.contention import SQLSTATES as _CONTENDED
+from storage.contention import Contended, made_anew
 from storage.transaction import Transaction as Transaction
 from storage.writer import Writer
 
@@ -20,6 +22,9 @@ POSTGRESQL_LOCK_TIMEOUT_MS = 15_000
 POSTGRESQL_STATEMENT_TIMEOUT_MS = 120_000
 _KEPT = 4
 _MAPPED_BYTES = 1 << 30  # of addresses, not of memory; what lies behind is read as without
+_READ_ONLY = "25006"  # a standby, or a primary that was told to write no more
+
+_Found = TypeVar("_Found")
 
 
 class DatabaseUnavailable(Transient):
@@ -65,6 +70,8 @@ class Database:
         ------
         DatabaseUnavailable
             The database cannot be reached, or stayed locked.
+        Contended
+            Others locked it up: it may be made anew, as `run` does.
         """
         if self._keeps:
             with self._one_writer, self._kept() as kept, kept.transaction() as tx:
@@ -74,6 +81,23 @@ class Database:
             tx = Transaction(connection, self.clock())
             yield tx
             tx.finish()
+
+    def run(self, act: Callable[[Transaction], _Found]) -> _Found:
+        """Return what `act` does in a transaction; it is made anew where others lock it up.
+
+        Raises
+        ------
+        DatabaseUnavailable
+            The database cannot be reached, or stayed locked.
+        Contended
+            Others locked it up, time after time.
+        """
+
+        def once() -> _Found:
+            with self.transaction() as tx:
+                return act(tx)
+
+        return made_anew(once)
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
@@ -145,8 +169,11 @@ def _named(failure: BaseException, dialect: Dialect) -> Exception | None:
     That of a prepared statement comes as it is, for it goes past the database layer.
     """
     driver: Any = dialect.loaded_dbapi
-    error = failure.orig if isinstance(failure, DatabaseError) else failure
-    if isinstance(error, driver.OperationalError):
+    error: Any = failure.orig if isinstance(failure, DatabaseError) else failure
+    state = getattr(error, "sqlstate", None)
+    if state in _CONTENDED:
+        return Contended("other transactions locked this one up: nothing was stored")
+    if isinstance(error, driver.OperationalError) or state == _READ_ONLY:
         if _is_full(error):
             return DatabaseFull("the disk of the database is full: nothing was stored")
         return DatabaseUnavailable(f"the database did not answer: {error}")

@@ -286,6 +286,9 @@ class Packer:
 
     def _point(self, study_uid: str, packed: Packed) -> None:
         with self._database.transaction() as tx:
+            # Before its instances: who takes some of them away locks the study first, too.
+            study = select(STUDIES.c.study_uid).where(STUDIES.c.study_uid == study_uid)
+            tx.execute(study.with_for_update(read=True, key_share=True))
             dialect = sqlite if tx.dialect == "sqlite" else postgresql
             row = packed.row(study_uid, self._journal.node, tx.at)
             tx.execute(dialect.insert(PACKS).on_conflict_do_nothing(), row)

@@ -64,8 +64,8 @@ def _recovered(database: Database, journal: Journal, record: Record, admit: Admi
     if not journal.is_whole(record.place):
         return False
     try:
-        with database.transaction() as tx:
-            admit(tx, record.note, journal.read(record.place), record.place)
+        data = journal.read(record.place)
+        database.run(lambda tx: admit(tx, record.note, data, record.place))
     except EngineError:
         raise
     except Exception:

@@ -153,7 +153,9 @@ class _OfStudy:
         self.received: str = row["received_patient_ref"] or row["patient_ref"]
         self._whole = get(tx, row["patient_ref"])
         said = of_subjects(tx, [row["study_uid"]])
-        self._moved = any(each.in_force and each.kind is Kind.STUDY_PATIENT for each in said)
+        moves = [each for each in said if each.kind is Kind.STUDY_PATIENT]
+        self._moved = any(each.in_force for each in moves)
+        self._moved_at = [each.withdrawn_at or each.made_at for each in moves]
 
     def shown_for(self, named: str) -> Shown | None:
         """Return how those are shown that name a patient; None if as they were received."""
@@ -203,6 +205,7 @@ class _OfStudy:
         """Return when the last was said, or taken back, that bears on what is shown."""
         said = of_subjects(self._tx, [*_merged_on(self._tx, named), patient.ref])
         moments = [each.withdrawn_at or each.made_at for each in said if each.kind in _REWRITES]
+        moments += self._moved_at  # of a study that was moved back nothing else may be left
         derived: datetime | None = self._row["corrected_at"]
         return max(moments if derived is None else [derived, *moments])
 

@@ -154,6 +154,10 @@ def restore(tx: Transaction, number: int, *, actor: Actor) -> Withdrawal:
     WithdrawalUnknown
         There is none of this number that can be undone.
     """
+    of_it = select(WITHDRAWALS.c.study_uid).where(WITHDRAWALS.c.number == number)
+    study_uid = tx.execute(of_it).scalar()
+    if study_uid is not None:
+        _lock(tx, study_uid)  # before the withdrawal, as a purge does
     done = tx.execute(
         update(WITHDRAWALS)
         .where(
@@ -167,7 +171,6 @@ def restore(tx: Transaction, number: int, *, actor: Actor) -> Withdrawal:
         raise WithdrawalUnknown("there is no such withdrawal, or it is restored or purged")
     tx.execute(update(INSTANCES).where(INSTANCES.c.withdrawn == number).values(withdrawn=None))
     made = _one(tx, number)
-    _lock(tx, made.study_uid)
     _changed(tx, made, "study.restored", actor)
     outbox.append(
         tx,

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine
 
 from kernel.clock import Clock, monotonic_s
+from storage.contention import made_anew
 from storage.transaction import Transaction
 
 KEPT_S = 5.0
@@ -54,9 +55,13 @@ class Writer:
         self._used_at = 0.0
 
     def run(self, act: Callable[[Transaction], _Found]) -> _Found:
-        """Return what `act` does in a transaction; as `Database.transaction`."""
-        with self.transaction() as tx:
-            return act(tx)
+        """Return what `act` does in a transaction; as `Database.run`."""
+
+        def once() -> _Found:
+            with self.transaction() as tx:
+                return act(tx)
+
+        return made_anew(once)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:

@@ -1,13 +1,12 @@
 """Corrections: what is shown follows from what came and what is in force, and nothing else."""
 
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
 
 from kernel.facts import StudyCorrected
 from kernel.ids import fresh
@@ -18,6 +17,7 @@ from storage.engine import Database, Transaction
 from storage.journal import Place
 from storage.shown import Shown, of_others, study_shown
 from tests.services.migrated import migrate
+from tests.storage.lock_waits import until_waiting
 from tests.storage.test_archive import new_instance
 
 BY = Actor("user:clerk", Role.ADMINISTRATOR)
@@ -130,6 +130,24 @@ def test_a_moved_study_still_takes_what_its_device_sends_and_no_other(base: Data
     assert shown.another_person
     assert whole is not None
     assert whole.of("1.2.4.1.4") is None
+
+
+def test_an_image_of_another_in_a_study_that_was_moved_back_has_its_moment(base: Database) -> None:
+    with base.transaction() as tx:
+        one, two = a_patient(tx, "P1"), a_patient(tx, "P2")
+        a_study(tx, "1.2.5", "P1")
+        corrections.move_study(tx, "1.2.5", two, reason=WHY, actor=BY)
+        assert a_study(tx, "1.2.5", "P2", instance=2) is archive.Admission.STORED
+        corrections.move_study(tx, "1.2.5", one, reason=WHY, actor=BY)
+
+        shown = study_shown(tx, "1.2.5")
+
+        assert shown is not None
+        assert shown.most is None
+        late = shown.of("1.2.5.1.2")
+        assert late is not None
+        assert late.patient is not None
+        assert (late.patient.ref, late.at) == (one, tx.at)
 
 
 def test_who_reads_is_told_of_images_that_are_another_patients_again(base: Database) -> None:
@@ -352,20 +370,13 @@ def test_a_study_that_begins_during_a_merge_is_the_survivors_too(blank_postgresq
         with database.transaction() as tx:
             corrections.merge(tx, goes, stays, reason=WHY, actor=BY)
 
-    merging = threading.Thread(target=merge)
-    with database.transaction() as tx:
+    with ThreadPoolExecutor(1) as pool, database.transaction() as tx:
         a_study(tx, "1.2.6", "P2")
-        merging.start()
-        while merging.is_alive() and not _somebody_waits(database):
-            merging.join(0.01)
-    merging.join()
+        merging = pool.submit(merge)
+        until_waiting(database, merging)
+    merging.result()
     with database.transaction() as tx:
         assert seen(tx, "1.2.6")[0] == stays
         shown = most(tx, "1.2.6")
     assert shown is not None
     database.dispose()
-
-
-def _somebody_waits(database: Database) -> bool:
-    with database.reading() as tx:
-        return bool(tx.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar())
