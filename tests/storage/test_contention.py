@@ -9,6 +9,7 @@ from sqlalchemy import Select, select, text
 
 from kernel.people import Actor, Role
 from storage import archive, corrections, withdrawals
+from storage.arrivals import Arrived
 from storage.contention import ATTEMPTS, Contended, made_anew
 from storage.engine import Database, Transaction
 from storage.journal import Place
@@ -29,7 +30,7 @@ def base(postgresql_url: str) -> Iterator[Database]:
     database.dispose()
 
 
-def group(tx: Transaction, *instances: tuple[str, str]) -> list[archive.Arrived]:
+def group(tx: Transaction, *instances: tuple[str, str]) -> list[Arrived]:
     """Return pairs of instance and study as one group of arrivals."""
     return [
         (
