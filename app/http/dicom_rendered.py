@@ -5,9 +5,7 @@ References
 DICOM PS3.18 sections 8.3.5 (rendering parameters), 10.4.1.1.3 (rendered), 10.4.1.1.4 (thumbnail).
 """
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -21,7 +19,8 @@ from app.http.body import TheEngine
 from app.http.dicom_address import INSTANCE, SERIES, STUDY, Named
 from app.http.dicom_frames import MAX_FRAMES, BulkUnknown, frame_numbers
 from app.http.dicom_opened import opened
-from app.http.errors import BodyMalformed, NotAcceptable
+from app.http.dicom_shown import MAX_SIDE, Shown, remarks_on, shown_as
+from app.http.errors import NotAcceptable
 from app.http.headers import AS_DOWNLOAD
 from app.http.multipart import joined
 from dicom_node.errors import PictureRefused
@@ -34,22 +33,8 @@ if TYPE_CHECKING:
     from dicom_node.pictures import Picture
 
 router = APIRouter(prefix="/dicomweb")
-MAX_SIDE = 4096
 THUMBNAIL_SIDE = 128
 MAX_INSTANCE_BYTES = 1 << 30
-_DEFAULT_QUALITY = 90
-_VIEWPORT_SIZES = (2, 6)
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """How a picture is asked for: all that its address says of it."""
-
-    size: tuple[int, int] | None
-    region: tuple[int, int, int, int] | None
-    window: tuple[float, float] | None
-    curve: str
-    quality: int
 
 
 @router.get(INSTANCE + "/rendered")
@@ -111,7 +96,7 @@ def thumbnail(
     made = picture_of(
         engine, row, frame=frame, media_type=media_type, shown=shown, side=THUMBNAIL_SIDE
     )
-    return Response(made.data, media_type=media_type)
+    return Response(made.data, headers=remarks_on(request.query_params), media_type=media_type)
 
 
 def picture_of(
@@ -146,80 +131,15 @@ def picture_of(
         raise NotAcceptable(refusal.sentence) from refusal
 
 
-def shown_as(parameters: Mapping[str, str]) -> Shown:
-    """Return how a picture is asked for by ``viewport``, ``window`` and ``quality``.
-
-    Raises
-    ------
-    BodyMalformed
-        A parameter is not what PS3.18 section 8.3.5 says it is.
-    """
-    viewport = _numbers("viewport", parameters.get("viewport"), _VIEWPORT_SIZES, _whole)
-    size, region = None, None
-    if viewport is not None:
-        size = (viewport[0], viewport[1])
-        if not all(1 <= side <= MAX_SIDE for side in size):
-            raise BodyMalformed(f"a viewport has sides of 1 to {MAX_SIDE} pixels")
-        if len(viewport) > len(size):
-            left, top, width, height = viewport[2:]
-            if min(left, top) < 0 or min(width, height) < 1:
-                raise BodyMalformed("the region of a viewport lies within the image")
-            region = (left, top, width, height)
-    window, curve = _window(parameters.get("window"))
-    quality = _whole(parameters.get("quality", str(_DEFAULT_QUALITY)))
-    if not 1 <= quality <= 100:
-        raise BodyMalformed("quality is a number from 1 to 100")
-    return Shown(size, region, window, curve, quality)
-
-
-def _window(text: str | None) -> tuple[tuple[float, float] | None, str]:
-    if text is None:
-        return None, "linear"
-    *pair, curve = text.split(",")
-    if len(pair) != 2 or curve.lower() not in {"linear", "linear-exact", "sigmoid"}:
-        raise BodyMalformed("window is a center, a width and linear, linear-exact or sigmoid")
-    center, width = (_real(each) for each in pair)
-    if width <= 0 or (curve.lower() == "linear" and width < 1):
-        raise BodyMalformed("a window has a width above 0, a linear one of at least 1")
-    return (center, width), curve.lower()
-
-
-def _numbers(
-    name: str, text: str | None, sizes: tuple[int, ...], read: Callable[[str], int]
-) -> list[int] | None:
-    if text is None:
-        return None
-    found = [read(each) for each in text.split(",")]
-    if len(found) not in sizes:
-        raise BodyMalformed(f"{name} is a list of {' or '.join(map(str, sizes))} numbers")
-    return found
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text[:12])
-    except ValueError as error:
-        raise BodyMalformed("a rendering parameter is not a whole number") from error
-
-
-def _real(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise BodyMalformed("a rendering parameter is not a number") from error
-    if not math.isfinite(value):
-        raise BodyMalformed("a rendering parameter is not a finite number")
-    return value
-
-
 def _pictures(request: Request, engine: Engine, wanted: Sequence[tuple[Held, int]]) -> Response:
     """Give pictures of frames of instances: one alone, or as many as can be made in parts."""
     accept = accept_of(request)
     media_type, shown = asked_picture(accept), shown_as(request.query_params)
+    remarks = remarks_on(request.query_params)
     if len(wanted) == 1 and not takes_parts(accept):
         (row, number), *_ = wanted
         made = picture_of(engine, row, frame=number, media_type=media_type, shown=shown)
-        return Response(made.data, media_type=media_type)
+        return Response(made.data, headers=remarks, media_type=media_type)
     if accept and not takes_parts(accept) and "*/*" not in accept:
         raise NotAcceptable("several pictures come as multipart/related")
     boundary, whole = f"telerad-{fresh()}", len({row.instance_uid for row, _ in wanted}) > 1
@@ -240,6 +160,7 @@ def _pictures(request: Request, engine: Engine, wanted: Sequence[tuple[Held, int
         raise NotAcceptable("nothing of this can be shown as a picture")
     return StreamingResponse(
         joined(boundary, chain((first,), pieces)),
+        headers=remarks,
         media_type=f'multipart/related; type="{media_type}"; boundary="{boundary}"',
     )
 

@@ -5,7 +5,9 @@ References
 DICOM PS3.18 section 9.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -15,13 +17,16 @@ from app.http.access import ReadsDicom
 from app.http.body import TheEngine
 from app.http.dicom_frames import BulkUnknown, frame_numbers
 from app.http.dicom_opened import opened_instance
-from app.http.dicom_rendered import MAX_SIDE, Shown, picture_of
+from app.http.dicom_rendered import picture_of
+from app.http.dicom_shown import MAX_SIDE, Shown, remarks_on, whole_number
 from app.http.dicom_wado import alone
 from app.http.errors import BodyMalformed, NotAcceptable
+from storage.series_queries import Held
 
 router = APIRouter(prefix="/dicomweb")
 _UIDS = ("studyUID", "seriesUID", "objectUID")
 _PICTURES = (JPEG, PNG)
+_EDGES = ("left", "top", "right", "bottom")
 
 
 @router.get("/wado")
@@ -34,8 +39,9 @@ def wado_uri(request: Request, engine: TheEngine, caller: ReadsDicom) -> Respons
         raise BodyMalformed("studyUID, seriesUID and objectUID name what is asked for")
     from dicom_node.outgoing import shown_of
 
+    _refuse_what_is_not_done(asked)
     media_type = _media_type(asked.get("contentType") or accept_of(request))
-    shown = _shown(asked)
+    shown, region = _shown(asked), _region(asked.get("region"))
     row = opened_instance(engine, caller, *(asked[name] for name in _UIDS))
     if media_type == DICOM or (media_type == "*/*" and not row.rows):
         form = Form(False, (asked.get("transferSyntax") or EXPLICIT_LITTLE,))
@@ -44,8 +50,21 @@ def wado_uri(request: Request, engine: TheEngine, caller: ReadsDicom) -> Respons
     if frame > (row.frames or 1):
         raise BulkUnknown(f"the instance has {row.frames or 1} frames")
     media_type = JPEG if media_type == "*/*" else media_type
+    if region is not None:
+        shown = _cropped(shown, region, row)
     made = picture_of(engine, row, frame=frame, media_type=media_type, shown=shown)
-    return Response(made.data, media_type=media_type)
+    return Response(made.data, headers=remarks_on(asked), media_type=media_type)
+
+
+def _refuse_what_is_not_done(asked: Mapping[str, str]) -> None:
+    """Refuse what would be given otherwise than it is asked for, and be taken for it.
+
+    Who asks for an instance without the patient in it must not get it with the patient.
+    """
+    if asked.get("anonymize"):
+        raise NotAcceptable("instances are not given without the patient here")
+    if asked.get("presentationUID") or asked.get("presentationSeriesUID"):
+        raise NotAcceptable("presentation states are not applied here: pictures come without")
 
 
 def _media_type(asked: str) -> str:
@@ -63,13 +82,10 @@ def _media_type(asked: str) -> str:
 
 def _shown(asked: Mapping[str, str]) -> Shown:
     """Return how a picture is asked for (section 9.1.2.2)."""
-    width = _number(asked, "columns", whole=True)
-    height = _number(asked, "rows", whole=True)
+    width, height = (_side(asked, name) for name in ("columns", "rows"))
     size = None
     if width is not None or height is not None:
-        size = (int(width or MAX_SIDE), int(height or MAX_SIDE))
-        if not all(1 <= side <= MAX_SIDE for side in size):
-            raise BodyMalformed(f"rows and columns are from 1 to {MAX_SIDE}")
+        size = (width or MAX_SIDE, height or MAX_SIDE)
     center, spread = _number(asked, "windowCenter"), _number(asked, "windowWidth")
     if (center is None) != (spread is None):
         raise BodyMalformed("windowCenter and windowWidth go together")
@@ -78,18 +94,53 @@ def _shown(asked: Mapping[str, str]) -> Shown:
         if spread < 1:
             raise BodyMalformed("windowWidth is at least 1")
         window = (center, spread)
-    quality = int(_number(asked, "imageQuality", whole=True) or 90)
+    quality = whole_number("imageQuality", asked.get("imageQuality") or "90")
     if not 1 <= quality <= 100:
         raise BodyMalformed("imageQuality is a number from 1 to 100")
     return Shown(size, None, window, "linear", quality)
 
 
-def _number(asked: Mapping[str, str], name: str, *, whole: bool = False) -> float | None:
+def _side(asked: Mapping[str, str], name: str) -> int | None:
+    if not asked.get(name):
+        return None
+    side = whole_number(name, asked[name])
+    if not 1 <= side <= MAX_SIDE:
+        raise BodyMalformed(f"rows and columns are from 1 to {MAX_SIDE}")
+    return side
+
+
+def _region(text: str | None) -> tuple[float, ...] | None:
+    """Return (left, top, right, bottom) of the part that is shown, as shares of the image."""
+    if not text:
+        return None
+    try:
+        edges = tuple(float(each[:32]) for each in text.split(",", 4))
+    except ValueError as error:
+        raise BodyMalformed("region is four numbers") from error
+    if len(edges) != len(_EDGES) or not all(0 <= edge <= 1 for edge in edges):
+        raise BodyMalformed("region is left, top, right and bottom, each from 0 to 1")
+    left, top, right, bottom = edges
+    if left >= right or top >= bottom:
+        raise BodyMalformed("a region has its left and top before its right and bottom")
+    return edges
+
+
+def _cropped(shown: Shown, region: Sequence[float], row: Held) -> Shown:
+    """Return how a picture of a part of an image is shown: each pixel that the part touches."""
+    columns, rows = row.columns or 1, row.rows or 1
+    left, top = int(region[0] * columns), int(region[1] * rows)
+    width = max(1, math.ceil(region[2] * columns) - left)
+    height = max(1, math.ceil(region[3] * rows) - top)
+    size = shown.size or (min(width, MAX_SIDE), min(height, MAX_SIDE))
+    return replace(shown, size=size, region=(left, top, width, height))
+
+
+def _number(asked: Mapping[str, str], name: str) -> float | None:
     text = asked.get(name)
     if not text:
         return None
     try:
-        value = int(text[:12]) if whole else float(text[:32])
+        value = float(text[:32])
     except ValueError as error:
         raise BodyMalformed(f"{name} is not a number") from error
     if not abs(value) < 1e12:

@@ -445,6 +445,9 @@ def test_pictures_of_a_whole_come_in_parts_or_not_at_all(
         "viewport=a,b",
         "viewport=10,10,-1,0,5,5",
         "viewport=10,10,0,0,0,5",
+        "viewport=,10",
+        "viewport=1_0,10",
+        "viewport=١,10",
         "window=1,2",
         "window=1,0,linear",
         "window=nan,5,linear",
@@ -453,10 +456,44 @@ def test_pictures_of_a_whole_come_in_parts_or_not_at_all(
         "quality=0",
         "quality=101",
         "quality=best",
+        "quality=1_0",
     ],
 )
 def test_a_parameter_that_cannot_be_is_refused(stocked: Stocked, query: str):
     assert stocked.get(f"{SLICE}/rendered?{query}").status_code == 400
+
+
+def test_what_of_a_viewport_is_left_open_is_the_whole_image(stocked: Stocked):
+    path = f"{SLICE}/rendered?viewport=32,32"
+
+    whole = stocked.get(path, "image/png").content
+    right = stocked.get(f"{path},16,0,16,32", "image/png").content
+
+    assert stocked.get(f"{path},,,,", "image/png").content == whole
+    assert stocked.get(f"{path},16", "image/png").content == right
+    assert stocked.get(f"{path},16,,16,", "image/png").content == right
+    assert right != whole
+
+
+@pytest.mark.parametrize(
+    ("query", "word"),
+    [
+        ("annotation=patient,technique", "Annotations"),
+        ("iccprofile=srgb", "ICC profiles"),
+        ("annotation=patient&iccprofile=yes", "Annotations"),
+        ("iccprofile=no", ""),
+        ("annotation=", ""),
+        ("quality=50", ""),
+    ],
+)
+def test_what_a_picture_is_given_without_is_said(stocked: Stocked, query: str, word: str):
+    for path in (f"{SLICE}/rendered", f"{FILM}/frames/1,2/rendered", f"{SLICE}/thumbnail"):
+        answer = stocked.get(f"{path}?{query}")
+
+        assert answer.status_code == 200
+        warning = answer.headers.get("warning", "")
+        assert word in warning
+        assert warning.startswith("299 ") if word else not warning
 
 
 def wado(stocked: Stocked, accept: str = "*/*", **more: str) -> httpx.Response:
@@ -482,6 +519,23 @@ def test_wado_uri_gives_the_instance_or_a_picture(stocked: Stocked):
     assert picture(windowed).size == (32, 32)
 
 
+def test_wado_uri_gives_the_region_asked_for(stocked: Stocked):
+    whole = np.asarray(picture(wado(stocked, "image/png")))
+
+    corner = wado(stocked, "image/png", region="0.5,0.25,1.0,0.75")
+    small = wado(stocked, "image/png", region="0.5,0.25,1.0,0.75", rows="8")
+    thin = wado(stocked, "image/png", region="0.999,0,1,1")
+
+    assert np.array_equal(np.asarray(picture(corner)), whole[8:24, 16:32])
+    assert picture(small).size == (8, 8)
+    assert np.array_equal(np.asarray(picture(thin)), whole[:, 31:])
+
+
+def test_wado_uri_says_what_a_picture_is_given_without(stocked: Stocked):
+    assert "Annotations" in wado(stocked, annotation="patient").headers["warning"]
+    assert "warning" not in wado(stocked).headers
+
+
 @pytest.mark.parametrize(
     ("query", "status"),
     [
@@ -497,6 +551,17 @@ def test_wado_uri_gives_the_instance_or_a_picture(stocked: Stocked):
         ({"windowCenter": "40"}, 400),
         ({"windowCenter": "40", "windowWidth": "nan"}, 400),
         ({"imageQuality": "200"}, 400),
+        ({"imageQuality": "0"}, 400),
+        ({"rows": "0"}, 400),
+        ({"columns": "1_0"}, 400),
+        ({"region": "0,0,1"}, 400),
+        ({"region": "0,0,1.1,1"}, 400),
+        ({"region": "0.5,0,0.5,1"}, 400),
+        ({"region": "nan,0,1,1"}, 400),
+        ({"anonymize": "yes"}, 406),
+        ({"contentType": "application/dicom", "anonymize": "yes"}, 406),
+        ({"presentationUID": "1.2.3"}, 406),
+        ({"presentationSeriesUID": "1.2.3", "presentationUID": "1.2.3"}, 406),
     ],
 )
 def test_wado_uri_refuses_what_it_cannot_give(stocked: Stocked, query: dict[str, str], status: int):
