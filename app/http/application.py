@@ -10,6 +10,7 @@ from starlette.types import Scope
 from app.engine import Engine
 from app.http import dicomweb, fhir, health, metrics, problems
 from app.http import requests as request_files
+from app.http.head import HeadAsGet
 from app.http.headers import RequestLog, SecurityHeaders
 from app.http.metrics import Metrics
 from app.pages import case, desk, notices, pictures, queue, reading, sign_in
@@ -36,8 +37,8 @@ class _Static(StaticFiles):
 
 def create_app(engine: Engine, *, web: Path = WEB) -> FastAPI:
     """Return the web application of an engine."""
-    app = FastAPI(title="telerad", version=engine.version, docs_url=None, redoc_url=None)
-    app.openapi_url = None  # the standards it speaks describe themselves
+    # The standards it speaks describe themselves.
+    app = FastAPI(title="telerad", version=engine.version, openapi_url=None)
     app.state.engine = engine
     app.state.templates = environment()
     app.state.static = static_files(web)
@@ -49,6 +50,7 @@ def create_app(engine: Engine, *, web: Path = WEB) -> FastAPI:
         app.router.routes.extend(module.router.routes)
     app.add_api_route("/", _home, include_in_schema=False)
     app.mount("/static", _Static(directory=web), name="static")
+    app.add_middleware(HeadAsGet)
     app.add_middleware(SecurityHeaders, secure=engine.web.secure_cookies)
     app.add_middleware(RequestLog)
     return app

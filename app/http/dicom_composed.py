@@ -55,6 +55,8 @@ def files_of(spool: Spool, parts: Sequence[Part], kind: str) -> Iterator[bytes]:
         raise BodyTooLarge(f"metadata have at most {MAX_METADATA_BYTES} bytes")
     read = _of_xml if kind == DICOM_XML else _of_json
     models = [model for part in documents for model in read(spool.read(part))]
+    if not models:
+        raise BodyMalformed("the metadata hold no data set")
     if len(models) > MAX_DATA_SETS:
         raise BodyTooLarge(f"one request has at most {MAX_DATA_SETS} data sets")
     for model in models:

@@ -2,7 +2,8 @@
 
 References
 ----------
-RFC 9110 sections 13.1.5 (If-Range) and 14 (range requests), DICOM PS3.18 section 8.4.
+RFC 9110 sections 13.1.2 (If-None-Match), 13.1.5 (If-Range) and 14 (range requests), DICOM PS3.18
+section 8.4.
 """
 
 import re
@@ -38,9 +39,11 @@ def ranged(
     whole
         Yields the resource; better than one large `read` where it is verified on the way.
     tag
-        Names these very bytes, for If-Range.
+        Names these very bytes, for If-None-Match and If-Range.
     """
     told = {"Accept-Ranges": "bytes", "ETag": f'"{tag}"', **(headers or {})}
+    if _is_held(request, tag):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=told)
     asked = _asked(request, tag)
     if asked is None:
         told["Content-Length"] = str(size)
@@ -64,6 +67,12 @@ _PIECE = 4 << 20
 def _pieces(read: Callable[[int, int], bytes], start: int, end: int) -> Iterable[bytes]:
     for at in range(start, end, _PIECE):
         yield read(at, min(_PIECE, end - at))
+
+
+def _is_held(request: Request, tag: str) -> bool:
+    """Say whether the client has these bytes already; weak tags are compared as any others."""
+    held = request.headers.get("if-none-match", "").split(",")
+    return any(each.strip().removeprefix("W/") in {f'"{tag}"', "*"} for each in held)
 
 
 def _asked(request: Request, tag: str) -> tuple[str, str] | None:

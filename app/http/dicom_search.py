@@ -27,7 +27,8 @@ _PAGING = frozenset({"limit", "offset", "includefield", "accept", *_FLAGS})
 _MAX_VALUE = 4096
 _COUNT_DIGITS = 9
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# U+FFFD stands for what was no UTF-8 (PS3.18 section 8.3.1).
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ufffd]")
 _DAY = r"\d{8}"
 _TIME = r"\d{2}(:?\d{2}(:?\d{2}(\.\d{1,6})?)?)?"
 _DATES = re.compile(rf"{_DAY}|{_DAY}-|-{_DAY}|{_DAY}-{_DAY}")
@@ -111,7 +112,7 @@ def parsed(
     keys = {keyword: attribute(keyword, uid) for keyword, uid in within.items()}
     for name, value in parameters:
         if _CONTROL.search(value) or len(value) > _MAX_VALUE:
-            raise QueryRefused("a value is too long or holds a control character")
+            raise QueryRefused("a value is too long, no UTF-8 or holds a control character")
         if name == "includefield":
             included += value.split(",")
         elif name in _PAGING:

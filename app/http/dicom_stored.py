@@ -20,6 +20,8 @@ from dicom_node.stow import store_read
 from storage.patients import unstated_issuer
 
 _STORED = frozenset({Outcome.STORED, Outcome.DUPLICATE})
+MAX_KEPT_ASIDE = 100
+"""Of the parts of one request that are no instances; each that is kept is written to disk."""
 _NO_ROOM = frozenset({Outcome.NO_ROOM, Outcome.UNAVAILABLE})
 
 
@@ -101,12 +103,19 @@ def source_of(caller: Caller) -> Source:
 def store_all(
     intake: Intake, files: Iterable[bytes], source: Source, *, base: str, study_uid: str | None
 ) -> StoreReport:
-    """Store the instances of a request whose end was seen, one after the other."""
-    report = StoreReport(base)
+    """Store the instances of a request whose end was seen, one after the other.
+
+    Of what cannot be read `MAX_KEPT_ASIDE` are kept: a small request may have parts without number.
+    """
+    report, odd = StoreReport(base), 0
     for data in files:
         try:
             header, file = read_file(data, source.defaults)
         except Unreadable as refusal:
+            odd += 1
+            if odd > MAX_KEPT_ASIDE:
+                report.refuse(int(Status.CANNOT_UNDERSTAND), None)
+                continue
             report.note(intake.keep_unreadable(source, data, refusal), None)
             continue
         named = Announced(header.sop_class_uid, header.instance_uid, header.transfer_syntax_uid)

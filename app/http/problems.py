@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from app.http.errors import (
     BodyMalformed,
@@ -196,7 +197,18 @@ async def _http_exception(request: Request, error: Exception) -> Response:
         HTTPStatus.METHOD_NOT_ALLOWED: "this address does not take this method",
     }
     sentence = sentences.get(status, status.phrase.lower())
-    return _plain(request, status, "http.refused", sentence, dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods(request))
+    return _plain(request, status, "http.refused", sentence, headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return the methods that an address takes, at whichever of the routes to it."""
+    routes = [route for route in request.app.router.routes if isinstance(route, Route)]
+    found = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    taken = {method for route in found for method in route.methods or ()}
+    return sorted(taken | {"HEAD"} if "GET" in taken else taken)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

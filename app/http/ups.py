@@ -276,12 +276,12 @@ def _model(item: "Workitem", asked: Search) -> dict[str, object]:
 
 
 def _named(request: Request, *names: str) -> str:
-    """Return a UID of the query: by a name, or standing there alone."""
+    """Return the UID that a query names, or that stands there alone, whatever it is."""
     for name in names:
         if request.query_params.get(name):
             return request.query_params[name]
     query = request.url.query
-    return query if query and not set(query) - set("0123456789.") else ""
+    return "" if "=" in query else query
 
 
 def _located(request: Request, uid: str) -> dict[str, str]:

@@ -30,7 +30,8 @@ _COUNT_DIGITS = 9
 _JSON = frozenset({DICOM_JSON, "application/json"})
 _PAGING = frozenset({"limit", "offset", "includefield", "fuzzymatching", "accept"})
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# U+FFFD stands for what was no UTF-8 (PS3.18 section 8.3.1).
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ufffd]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,8 @@ def search_of(parameters: Iterable[tuple[str, str]]) -> Search:
         if name == "includefield":
             included += value.split(",")
         elif name in _PAGING:
-            paging[name] = value
+            if paging.setdefault(name, value) != value:
+                raise BodyMalformed(f"{name} is given twice")
         else:
             keys.append((name, value))
     everything = "all" in included or not included
@@ -105,7 +107,7 @@ def search_of(parameters: Iterable[tuple[str, str]]) -> Search:
         included=None if everything else frozenset(_tags(name.strip())[0] for name in included),
         limit=min(_count(paging, "limit", MAX_FOUND), MAX_FOUND),
         offset=_count(paging, "offset", 0),
-        fuzzy=paging.get("fuzzymatching", "false") == "true",
+        fuzzy=flag(paging.get("fuzzymatching", "false")),
     )
 
 
@@ -124,7 +126,7 @@ def keys_of(pairs: Iterable[tuple[str, str]]) -> "Attributes":
         if number == MAX_KEYS:
             raise BodyMalformed(f"a query has at most {MAX_KEYS} keys")
         if len(value) > _MAX_VALUE or _CONTROL.search(value):
-            raise BodyMalformed("a value is too long or holds a control character")
+            raise BodyMalformed("a value is too long, no UTF-8 or holds a control character")
         _place(model, _tags(name), value)
     return from_model(model)
 

@@ -37,6 +37,11 @@ def routes(of: Any) -> Iterator[tuple[str, str]]:
                 yield method, each.path.removeprefix("/dicomweb")
 
 
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/redoc"])
+def test_the_addresses_of_the_engine_are_told_to_nobody(stocked: Stocked, path: str) -> None:
+    assert stocked.program.get(path).status_code == 404
+
+
 def test_every_route_is_a_transaction_and_each_transaction_a_route() -> None:
     served = {(method, path) for method, path in routes(dicomweb.router) if method != "OPTIONS"}
 

@@ -183,6 +183,57 @@ def test_a_range_that_cannot_be_given_is_refused_or_the_whole(
     assert answer.status_code == status
 
 
+@pytest.mark.parametrize("path", [SLICE, f"{PAPER}/bulkdata/00420011"])
+def test_who_has_it_already_is_not_sent_it_again(stocked: Stocked, path: str):
+    accept = "application/dicom; transfer-syntax=*, application/octet-stream"
+    tag = stocked.get(path, accept).headers["etag"]
+
+    def asked(header: str, **more: str) -> httpx.Response:
+        return stocked.get(path, accept, headers={"If-None-Match": header, **more})
+
+    for same in (tag, f"W/{tag}", "*", f'"other", {tag}'):
+        answer = asked(same, Range="bytes=0-3")
+        assert (answer.status_code, answer.content) == (304, b"")
+        assert answer.headers["etag"] == tag
+    assert asked('"other"').status_code == 200
+    assert asked(tag[1:-1]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "accept"),
+    [
+        ("studies", "*/*"),
+        (f"studies/{ROOT}.3", "*/*"),
+        (f"studies/{ROOT}.1/metadata", "*/*"),
+        (SLICE, "application/dicom; transfer-syntax=*"),
+        (f"{SLICE}/rendered", "image/png"),
+        (f"{SLICE}/frames/1", "text/html"),
+        ("studies/1.2.3", "*/*"),
+    ],
+)
+def test_the_head_of_an_answer_can_be_asked_for_alone(stocked: Stocked, path: str, accept: str):
+    whole = stocked.get(path, accept)
+
+    head = stocked.program.head(f"/dicomweb/{path}", headers={"Accept": accept})
+
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    names = {"content-type", "content-length", "etag", "accept-ranges"}
+    for name in names & whole.headers.keys():
+        assert head.headers[name].split("boundary")[0] == whole.headers[name].split("boundary")[0]
+
+
+def test_a_method_that_an_address_does_not_take_is_told_those_that_it_does(stocked: Stocked):
+    def allowed(path: str) -> set[str]:
+        answer = stocked.program.put(f"/dicomweb/{path}")
+        assert answer.status_code == 405
+        return set(answer.headers["allow"].split(", "))
+
+    assert allowed("studies") == {"GET", "HEAD", "POST"}
+    assert allowed(f"studies/{ROOT}.1") == {"GET", "HEAD", "POST", "DELETE"}
+    assert allowed("workitems") == {"GET", "HEAD", "POST"}
+    assert allowed("workitems/1.2.3/cancelrequest") == {"POST"}
+
+
 def test_metadata_are_those_of_every_instance_in_reading_order(stocked: Stocked):
     study = f"studies/{ROOT}.1"
     found = stocked.get(f"{study}/metadata").json()

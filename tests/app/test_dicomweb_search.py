@@ -238,6 +238,7 @@ def test_fuzzy_matching_finds_words_by_their_beginnings_in_any_order(
         "StudyInstanceUID=x",
         "StudyInstanceUID=../../etc/passwd",
         "PatientID=P1%00",
+        "PatientName=%C0%F5%EC*",  # windows-1251
         "PatientID=1&PatientID=2",
         f"PatientID={'9' * 5000}",
         "00400275.00400009=1",

@@ -18,7 +18,9 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 
+from app.http.dicom_stored import MAX_KEPT_ASIDE
 from dicom_node.dicom_xml import native_model
+from storage.archive import quarantined
 from storage.archive_queries import series_of
 from tests.app.clinic import Clinic, multipart
 from tests.app.stocked import ROOT, compressed, slices
@@ -47,6 +49,11 @@ def in_parts(*parts: tuple[dict[str, str], bytes], root: str = JSON) -> dict[str
         body += f"--edge\r\n{lines}\r\n".encode() + data + b"\r\n"
     kind = f'multipart/related; type="{root}"; boundary=edge'
     return {"content": body + b"--edge--\r\n", "headers": {"Content-Type": kind}}
+
+
+def set_aside(shared: Clinic) -> list[object]:
+    with shared.engine.database.reading() as tx:
+        return list(quarantined(tx, limit=1000))
 
 
 def composed(study: int, pixels: bytes | None = None, **bulk: str) -> dict[str, Any]:
@@ -213,6 +220,30 @@ def test_a_hundred_thousand_empty_parts_are_refused(program: httpx.Client):
 
     assert answer.status_code == 413
     assert "parts" in answer.json()["detail"]
+
+
+def test_of_many_parts_that_are_nothing_the_first_are_kept_and_all_are_told(
+    shared: Clinic, program: httpx.Client
+):
+    before = len(set_aside(shared))
+    good = as_file(a_slice(study=28))
+
+    answer = program.post(
+        "/dicomweb/studies", **multipart(*[b"", b"none"] * (2 * MAX_KEPT_ASIDE), good)
+    )
+
+    assert answer.status_code == 202
+    assert len(answer.json()["00081199"]["Value"]) == 1
+    reasons = [each["00081197"]["Value"] for each in answer.json()["0008119A"]["Value"]]
+    assert reasons == [[0xC000]] * (4 * MAX_KEPT_ASIDE)
+    assert len(set_aside(shared)) - before == MAX_KEPT_ASIDE
+
+
+@pytest.mark.parametrize("models", [b"[]", b" [ ] "])
+def test_metadata_of_nothing_are_no_success(program: httpx.Client, models: bytes):
+    answer = program.post("/dicomweb/studies", **in_parts(({"Content-Type": JSON}, models)))
+
+    assert answer.status_code == 400
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,16 @@ def test_a_uid_is_taken_once_and_what_is_not_there_is_not_found(program: httpx.C
     assert send(program, "POST", f"/workitems/{nothing}/subscribers/ONE").status_code == 404
 
 
+@pytest.mark.parametrize("uid", ["abc", "1.2.3/4", "workitem=1.2.x", "%2A"])
+def test_a_workitem_is_not_created_under_another_uid_than_was_asked(
+    program: httpx.Client, uid: str
+) -> None:
+    answer = send(program, "POST", f"/workitems?{uid}", [a_model()])
+
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "workitems.value_invalid"
+
+
 def test_the_way_of_a_workitem_and_the_warnings_on_it(program: httpx.Client) -> None:
     uid = created(program)
 
@@ -200,6 +210,9 @@ def test_a_search_finds_by_attributes_items_and_ranges_and_pages(program: httpx.
         "offset=9223372036854775808",
         "ScheduledProcedureStepStartDateTime=soon",
         "PatientID=%00",
+        "PatientName=%C8%E2*",  # windows-1251
+        "limit=1&limit=2",
+        "fuzzymatching=maybe",
         "&".join(f"004010{at:02d}.00080100=x" for at in range(64)),
     ],
 )
