@@ -23,11 +23,24 @@ _WEB = """\
 
 Addresses stand below `/dicomweb` of the web server, those of event channels below its root. Every
 request needs a token with the right to read or to write, or the session of a person who may; what
-an organisation does not see is not found. A form that is not offered is answered with 406, a key
-that cannot be matched with 400. Frames come as they are stored, decoded, or compressed without
-loss; pictures of frames as JPEG or PNG. `limit` and `offset` page through what is found. What is
-corrected leaves corrected; `?original=true` gives the bytes as they came to those who correct.
-Deletion withdraws, within bounds that are the node's, and can be undone for a time.
+an organisation does not see is not found. A form that is not offered is answered with 406. HEAD is
+taken wherever GET is. Cross-origin requests of browsers are not served.
+
+Searches match the keys of section 5 of this level and those above; another key, one that is given
+twice, and a value that cannot be one are answered with 400 rather than left out. Attributes that
+are not in the index are not included, whatever asks for them. `limit` (at most 1000) and `offset`
+page through what is found, with a Warning as long as there is more; nothing found is an empty list.
+
+Frames come as they are stored, decoded, or compressed without loss; pictures of frames as JPEG or
+PNG, without annotations and ICC profiles, which is said in a Warning where they are asked for, and
+without presentation states. WADO-URI refuses to anonymize. Instances, alone and as they are stored,
+and bulk data have an ETag and are given in ranges. Of a study or series that is asked for in
+another transfer syntax, an instance whose pixels are damaged goes in its own, which its part names.
+What is corrected leaves corrected; `?original=true` gives the bytes as they came to those who
+correct. Deletion withdraws, within bounds that are the node's, and can be undone for a time.
+
+Stored are instances of requests that came whole; parts that are no instances are told as failures,
+and the first 100 of a request kept aside. Compressed bodies are not taken.
 
 {transactions}
 """

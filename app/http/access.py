@@ -6,6 +6,7 @@ row in the audit chain before it is shown or refused.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -31,6 +32,8 @@ from worklist.organisation import Organisation, OrganisationKind
 SESSION_COOKIE = "telerad_session"
 FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field
 FORM_TOKEN_HEADER = "x-form-token"  # noqa: S105 - the name of a header
+# What proxies say of whom they ask for (RFC 7239 and what was in use before it).
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +273,34 @@ def socket_caller(connection: HTTPConnection, engine: Engine, scope: Scope) -> C
     return Caller(None, visitor)
 
 
+def watcher(request: Request, engine: TheEngine) -> None:
+    """Let in who watches over the engine: this machine, a token for that, who has the desk.
+
+    What came through a proxy is not of this machine, whoever hands it on; a scrape from here asks
+    no database, which may be what is wrong.
+
+    Raises
+    ------
+    TokenRefused, AccessRefused
+        It is somebody else.
+    """
+    if _is_of_this_machine(request):
+        return
+    caller = caller_with(Scope.METRICS_READ)(request, engine)
+    if caller.visitor is not None and not caller.visitor.is_dispatcher:
+        record_refusal(engine, caller.actor, "metrics")
+        raise AccessRefused("these numbers are for administrators of consulting organisations")
+
+
+def _is_of_this_machine(request: Request) -> bool:
+    if any(name in request.headers for name in _FORWARDED) or request.client is None:
+        return False
+    try:
+        return ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False
+
+
 ReadsCases = Annotated[OpenedCase, Depends(case_for(Right.SEE_CASE, "case.viewed"))]
 SeesImages = Annotated[OpenedCase, Depends(case_for(Right.SEE_IMAGES, None))]
 SeesReport = Annotated[OpenedCase, Depends(case_for(Right.SEE_REPORT, "report.viewed"))]
@@ -284,6 +315,7 @@ ReadsDicom = Annotated[Caller, Depends(caller_with(Scope.DICOMWEB_READ))]
 WritesDicom = Annotated[Caller, Depends(caller_with(Scope.DICOMWEB_WRITE))]
 DeletesDicom = Annotated[Caller, Depends(caller_with(Scope.DICOMWEB_DELETE))]
 ReadsFhir = Annotated[Caller, Depends(caller_with(Scope.FHIR_READ))]
+WatchesEngine = Depends(watcher)
 
 
 def _machine(engine: Engine, token: str, scope: Scope) -> Machine:

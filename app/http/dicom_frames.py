@@ -98,7 +98,10 @@ def retrieve_bulk(
         form, pieces = _frames(engine, row, forms, count)
         return _given(form, pieces)
     shown = shown_of(engine.archive, row.study_uid)
-    media_type, data = _bulk(engine, row, path, shown)
+    try:
+        media_type, data = _bulk(engine, row, path, shown)
+    except Unreadable as refusal:
+        raise NotAcceptable(refusal.sentence) from refusal
     for form in forms:
         if form.media_type in {media_type, OCTETS, "*/*", "application/*"}:
             name = media_type if form.media_type != OCTETS else OCTETS

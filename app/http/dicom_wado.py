@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from storage.shown import StudyShown
 
 router = APIRouter(prefix="/dicomweb")
+log = structlog.get_logger()
 
 
 @router.get(STUDY)
@@ -197,7 +199,8 @@ def _parts(
     """Yield the body in batches; of a large instance one is read behind the other."""
     end = b""
     for batch in _batches(rows, targets):
-        pieces = _pieces(engine, boundary, batch, shown, end)
+        found = _of_batch(engine, boundary, batch, shown, several=len(rows) > 1)
+        pieces = _pieces(found, end)
         if batch[0][0].length > instance_file.WHOLE:
             yield from in_turn(pieces)
         else:
@@ -207,30 +210,42 @@ def _parts(
 
 
 def _pieces(
-    engine: Engine,
-    boundary: str,
-    batch: Sequence[tuple[Held, str]],
-    shown: "StudyShown | None",
-    end: bytes,
+    parts: Iterable[tuple[bytes, Iterator[bytes | memoryview]]], end: bytes
 ) -> Iterator[bytes | memoryview]:
     """Yield the parts of a batch; `end` ends what stands before."""
-    for head, pieces in _of_batch(engine, boundary, batch, shown):
+    for head, pieces in parts:
         yield end + head
         yield from pieces
         end = b"\r\n"
 
 
 def _of_batch(
-    engine: Engine, boundary: str, batch: Sequence[tuple[Held, str]], shown: "StudyShown | None"
+    engine: Engine,
+    boundary: str,
+    batch: Sequence[tuple[Held, str]],
+    shown: "StudyShown | None",
+    *,
+    several: bool,
 ) -> Iterator[tuple[bytes, Iterator[bytes | memoryview]]]:
-    """Yield head and bytes of each part; what is kept as it is asked for is read at once."""
+    """Yield head and bytes of each part; what is kept as it is asked for is read at once.
+
+    One of several that cannot be brought into another transfer syntax, as its pixels are damaged,
+    goes as it is kept, and its part says so: the others are none the worse for it, and no reader
+    takes a study for whole that lacks an image.
+    """
     from dicom_node.outgoing import all_outgoing
 
     row, target = batch[0]
     if target != row.transfer_syntax_uid:
-        data = _in_syntax(engine, row, target, shown)
-        yield _part_head(boundary, target, len(data)), iter((data,))
-        return
+        try:
+            data = _in_syntax(engine, row, target, shown)
+        except NotAcceptable:
+            if not several:
+                raise
+            log.warning("retrieve.given_as_kept", instance=row.instance_uid)
+        else:
+            yield _part_head(boundary, target, len(data)), iter((data,))
+            return
     for row, leaving in all_outgoing(engine.archive, [row for row, _ in batch], lambda _: shown):
         if isinstance(leaving, EngineError):
             raise leaving

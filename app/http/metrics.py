@@ -10,6 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from app.engine import Engine
+from app.http.access import WatchesEngine
 from kernel.errors import EngineError
 from storage import outbox, scrub
 from worklist import queries
@@ -74,8 +75,8 @@ class _Backlog(Collector):
         yield from (cases, facts, parked, damaged, up)
 
 
-@router.get("/metrics")
+@router.get("/metrics", dependencies=[WatchesEngine])
 def metrics(request: Request) -> Response:
-    """Give the numbers; protect this address by the proxy where the network is not trusted."""
+    """Give the numbers to who watches over the engine."""
     kept: Metrics = request.app.state.metrics
     return Response(kept.text(), media_type=CONTENT_TYPE_LATEST)

@@ -25,6 +25,7 @@ class Scope(StrEnum):
     DICOMWEB_WRITE = "dicomweb:write"
     DICOMWEB_DELETE = "dicomweb:delete"
     FHIR_READ = "fhir:read"
+    METRICS_READ = "metrics:read"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

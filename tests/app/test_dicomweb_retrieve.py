@@ -35,6 +35,7 @@ FILM, PAPER = instance_path(3, 2, 1), instance_path(3, 3, 1)
 SLICE_UID = f"{ROOT}.1.1.1"
 OCTETS = "application/octet-stream"
 JPEG_LS, JPEG_2000 = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90"
+EXPLICIT = "1.2.840.10008.1.2.1"
 PARTS = 'multipart/related; type="application/dicom"'
 
 
@@ -133,6 +134,47 @@ def test_what_cannot_be_given_is_not_acceptable(stocked: Stocked, path: str, acc
 
     assert answer.status_code == 406
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_damaged_image_goes_as_it_is_kept_and_keeps_no_other_from_leaving(stocked: Stocked):
+    study = f"{ROOT}.41"
+    files = []
+    for number in range(1, 4):
+        data_set = a_slice(number, study=41)
+        if number == 2:
+            data_set.PixelData = encapsulate([b"\xff\xd8 no picture \xff\xd9"])
+            data_set["PixelData"].VR = "OB"
+        files.append(as_file(data_set, JPEG_LS if number == 2 else EXPLICIT))
+    stored = stocked.clinic.program("dicomweb:write").post("/dicomweb/studies", **multipart(*files))
+    assert stored.status_code == 200
+
+    parts = parts_of(stocked.get(f"studies/{study}", PARTS))
+    alone = stocked.get(f"studies/{study}/series/{study}.1/instances/{study}.1.2", PARTS)
+
+    given = {dcmread(BytesIO(p.get_payload(decode=True))).SOPInstanceUID: p for p in parts}
+    assert len(given) == 3
+    syntaxes = {uid: part.get_param("transfer-syntax") for uid, part in given.items()}
+    damaged = f"{study}.1.2"
+    assert syntaxes == dict.fromkeys(given, EXPLICIT) | {damaged: JPEG_LS}
+    assert given[damaged].get_payload(decode=True) == kept(stocked, damaged)
+    assert alone.status_code == 406
+
+
+def test_bulk_of_an_instance_that_cannot_be_walked_is_not_acceptable(stocked: Stocked):
+    data_set = a_slice(study=42)
+    inner = Dataset()
+    for _ in range(70):
+        outer = Dataset()
+        outer.ContentSequence = [inner]
+        inner = outer
+    data_set.ContentSequence = inner.ContentSequence
+    request = multipart(as_file(data_set))
+    assert stocked.clinic.program("dicomweb:write").post("/dicomweb/studies", **request).is_success
+
+    answer = stocked.get(f"{instance_path(42, 1, 1)}/bulkdata/7FE00010")
+
+    assert answer.status_code == 406
+    assert "deep" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(

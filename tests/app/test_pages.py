@@ -206,6 +206,26 @@ def test_metrics_count_answers_and_name_nobody(clinic: Clinic):
         assert secret not in text
 
 
+@pytest.mark.parametrize(
+    "header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Forwarded-Host", "Via"]
+)
+def test_metrics_are_for_this_machine_and_for_those_who_may_watch(clinic: Clinic, header: str):
+    through = {header: "127.0.0.1"}
+
+    def asked(client: httpx.Client) -> int:
+        return client.get("/metrics", headers=through).status_code
+
+    nobody = clinic.browser().client
+    assert nobody.get("/metrics").status_code == 200
+    assert asked(nobody) == 401
+    assert asked(clinic.program("fhir:read dicomweb:read")) == 403
+    assert asked(clinic.program("metrics:read")) == 200
+    assert clinic.browser("one").client.get("/metrics", headers=through).status_code == 403
+    assert clinic.browser("eastadmin").client.get("/metrics", headers=through).status_code == 403
+    assert clinic.browser("head").client.get("/metrics", headers=through).status_code == 200
+    assert asked(clinic.program("metrics:read", "east")) == 200
+
+
 def test_no_patient_data_reaches_the_log(
     clinic: Clinic, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ):
