@@ -30,6 +30,8 @@ class WebTerms:
     sign_in_limits: Limits = field(default_factory=Limits)
     form_bytes: int = 512 * 1024
     """The longest report is 60 000 characters, at most four bytes each, some escaped."""
+    form_idle: timedelta = timedelta(seconds=15)
+    """Silence after which a half-sent form is given up: who sends one need not be signed in."""
     instance_bytes: int = 512 * 1024 * 1024
     """One instance is held in memory while it is stored: bounds what one sender can take."""
     upload_bytes: int = 8 * 1024 * 1024 * 1024

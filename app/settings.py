@@ -161,6 +161,8 @@ class WebSettings(_Section):
     """0 takes a free one."""
     secure_cookies: bool = False
     """Set where the proxy serves HTTPS: cookies are then never sent in clear."""
+    max_connections: int = Field(default=512, ge=16)
+    """Open at once, event channels among them; who waits without a request makes room first."""
 
 
 class SupervisorSettings(_Section):

@@ -53,6 +53,7 @@ class WebServer:
         """
         import uvicorn
 
+        from app.bounded_http import HttpBounds, bounded
         from app.http.application import create_app
         from app.ticking import TickingServer
 
@@ -62,7 +63,7 @@ class WebServer:
         self._server = TickingServer(
             uvicorn.Config(
                 create_app(engine),
-                http="h11",  # bounds the head of a request, which httptools does not
+                http=bounded(HttpBounds(connections=told.max_connections)),
                 log_config=None,
                 access_log=False,
                 server_header=False,

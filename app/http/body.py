@@ -6,11 +6,14 @@ from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request
 
-from app.engine import Engine
-from app.http.errors import BodyMalformed, BodyTooLarge, MediaTypeRefused
+from app.engine import Engine, WebTerms
+from app.http.errors import BodyMalformed, MediaTypeRefused
+from app.http.limits import Limits, within
 
 FORM = "application/x-www-form-urlencoded"
 _MAX_FIELDS = 60
+_PACE = 1024
+"""Bytes a second: the longest report comes in a minute over a link of 9 600 bit/s."""
 
 
 async def engine_of(request: Request) -> Engine:
@@ -34,16 +37,16 @@ async def form(request: Request, engine: TheEngine) -> Mapping[str, str]:
         It is not a form.
     BodyTooLarge
         It is longer than any form of ours can be.
+    UploadStalled
+        Its sender fell silent, or dribbles: whoever fills a form has all of it.
     BodyMalformed
         It is not UTF-8, or has a field twice or far too many of them.
     """
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != FORM:
         raise MediaTypeRefused(f"this address takes {FORM} only")
     body = bytearray()
-    async for chunk in request.stream():
+    async for chunk in within(request.stream(), _limits(engine.web)):
         body += chunk
-        if len(body) > engine.web.form_bytes:
-            raise BodyTooLarge(f"a form has at most {engine.web.form_bytes} bytes")
     try:
         pairs = parse_qsl(
             body.decode("ascii"),
@@ -61,3 +64,8 @@ async def form(request: Request, engine: TheEngine) -> Mapping[str, str]:
 
 
 Fields = Annotated[Mapping[str, str], Depends(form)]
+
+
+def _limits(web: WebTerms) -> Limits:
+    most = web.form_bytes
+    return Limits(most, most, web.form_idle, grace=web.form_idle, pace=_PACE)

@@ -18,7 +18,8 @@ from app.http.access import FORM_TOKEN_HEADER, Caller, Visitor, WritesDicom, rec
 from app.http.body import TheEngine
 from app.http.dicom_model import base_of, given
 from app.http.errors import BodyMalformed, BodyTooLarge, MediaTypeRefused
-from app.http.multipart import Limits, Part, Spool, media_type
+from app.http.limits import Limits
+from app.http.multipart import Part, Spool, media_type
 from app.identity import secret
 from app.identity.errors import AccessRefused, FormForged
 from storage import audit

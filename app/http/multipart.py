@@ -11,13 +11,12 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from email.message import Message
 from pathlib import Path
 from typing import IO
 
-from app.http.errors import BodyMalformed, BodyTooLarge, NoRoom, UploadStalled
-from kernel.clock import monotonic_s
+from app.http.errors import BodyMalformed, BodyTooLarge, NoRoom
+from app.http.limits import Limits, within
 
 _MAX_PART_HEADERS = 8192
 _MAX_BOUNDARY = 70
@@ -33,21 +32,6 @@ class Part:
     length: int
     location: str = ""
     """Content-Location, by which another part names this one (RFC 2557 section 4.2)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of one request (bytes), and how long its sender may be silent or slow.
-
-    After `grace` the whole must have come at `pace` (bytes/s) at least: a sender who dribbles is
-    never silent, and holds a place all the same.
-    """
-
-    whole: int
-    part: int
-    idle: timedelta
-    grace: timedelta = timedelta(minutes=10)
-    pace: int = 128
 
 
 def media_type(header: str) -> tuple[str, dict[str, str]]:
@@ -71,7 +55,6 @@ class Spool:
         except OSError as error:
             raise _room_or(error) from error
         self._splitter = _Splitter(boundary.encode("ascii", "replace"))
-        self._received = 0
 
     async def take(self, stream: AsyncIterator[bytes]) -> list[Part]:
         """Take the whole request in; return its parts.
@@ -83,28 +66,9 @@ class Spool:
         BodyTooLarge, NoRoom, UploadStalled
             It is beyond its bounds, there is no room for it, or its sender fell silent.
         """
-        chunks, began = aiter(stream), monotonic_s()
-        while True:
-            try:
-                async with asyncio.timeout(self._limits.idle.total_seconds()):
-                    chunk = await anext(chunks)
-            except StopAsyncIteration:
-                break
-            except TimeoutError as error:
-                raise UploadStalled("the sender fell silent; nothing was stored") from error
-            if not chunk:
-                continue
-            self._received += len(chunk)
-            if self._received > self._limits.whole:
-                raise BodyTooLarge(f"one request has at most {self._limits.whole} bytes")
-            self._require_pace(monotonic_s() - began)
+        async for chunk in within(stream, self._limits):
             await asyncio.to_thread(self._write, chunk)
         return self._splitter.parts()
-
-    def _require_pace(self, elapsed_s: float) -> None:
-        slow = self._received < self._limits.pace * elapsed_s
-        if slow and elapsed_s > self._limits.grace.total_seconds():
-            raise UploadStalled("the sender is too slow to come to an end; nothing was stored")
 
     def read(self, part: Part) -> bytes:
         """Return the bytes of a part."""

@@ -21,7 +21,8 @@ from app.http.access import (
     record_refusal,
 )
 from app.http.body import TheEngine
-from app.http.errors import BodyMalformed, BodyTooLarge, UploadStalled
+from app.http.errors import BodyMalformed, BodyTooLarge
+from app.http.limits import Limits, within
 from app.identity import secret
 from app.identity.errors import AccessRefused, FormForged
 from worklist.request import Request as ReadingRequest
@@ -87,28 +88,14 @@ async def _spooled(request: Request, engine: Engine, spool: IO[bytes]) -> None:
     """Take the whole body in, bounded, before anything looks at it."""
     from dicom_node.imported import MAX_BYTES
 
-    length, taken = request.headers.get("content-length", "0"), 0
+    length, idle = request.headers.get("content-length", "0"), engine.web.upload_idle
     if length.isdecimal() and int(length) > MAX_BYTES:
-        raise _too_large(MAX_BYTES)
-    chunks = aiter(request.stream())
+        raise BodyTooLarge(f"a file has at most {MAX_BYTES >> 20} MiB")
     try:
-        while True:
-            async with asyncio.timeout(engine.web.upload_idle.total_seconds()):
-                chunk = await anext(chunks)
-            taken += len(chunk)
-            if taken > MAX_BYTES:
-                raise _too_large(MAX_BYTES)
+        async for chunk in within(request.stream(), Limits(MAX_BYTES, MAX_BYTES, idle)):
             await asyncio.to_thread(spool.write, chunk)
-    except StopAsyncIteration:
-        return
-    except TimeoutError as error:
-        raise UploadStalled("the sender fell silent; nothing was stored") from error
     except ClientDisconnect as gone:
         raise BodyMalformed("the file was cut short; nothing was stored") from gone
-
-
-def _too_large(most: int) -> BodyTooLarge:
-    return BodyTooLarge(f"a file has at most {most >> 20} MiB")
 
 
 def _import(

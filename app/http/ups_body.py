@@ -9,19 +9,22 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from app.http.accept import DICOM_JSON, DICOM_XML
-from app.http.errors import BodyMalformed, BodyTooLarge, MediaTypeRefused
+from app.http.errors import BodyMalformed, MediaTypeRefused
+from app.http.limits import Limits, within
 from app.http.multipart import media_type
 
 if TYPE_CHECKING:
     from dicom_node.data_sets import Attributes
 
 MAX_BODY = 1 << 20
+_LIMITS = Limits(MAX_BODY, MAX_BODY, timedelta(seconds=30), grace=timedelta(seconds=30), pace=1024)
 MAX_FOUND = 1000
 MAX_OFFSET = 1_000_000
 MAX_KEYS = 60
@@ -50,17 +53,15 @@ async def body_of(request: Request) -> bytes:
 
     Raises
     ------
-    BodyTooLarge, BodyMalformed, MediaTypeRefused
-        It is longer than any workitem, was cut short, or is compressed.
+    BodyTooLarge, BodyMalformed, MediaTypeRefused, UploadStalled
+        It is longer than any workitem, was cut short, is compressed, or does not come to its end.
     """
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise MediaTypeRefused("a compressed request body is not taken")
     body = bytearray()
     try:
-        async for chunk in request.stream():
+        async for chunk in within(request.stream(), _LIMITS):
             body += chunk
-            if len(body) > MAX_BODY:
-                raise BodyTooLarge(f"a workitem has at most {MAX_BODY} bytes")
     except ClientDisconnect as gone:
         raise BodyMalformed("the request was cut short") from gone
     return bytes(body)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.http.errors import BodyMalformed, BodyTooLarge, UploadStalled
-from app.http.multipart import Limits, Spool, media_type
+from app.http.limits import Limits
+from app.http.multipart import Spool, media_type
 
 LIMITS = Limits(whole=100_000, part=50_000, idle=timedelta(seconds=30))
 BOUNDARY = "bo--unds"
