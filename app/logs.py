@@ -10,8 +10,9 @@ import threading
 import traceback
 import warnings
 from collections.abc import MutableMapping
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -49,7 +50,7 @@ def configure(*, as_json: bool, quiet: bool = False) -> None:
             last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Unfailing(sys.stderr))),
         cache_logger_on_first_use=True,
     )
 
@@ -68,6 +69,24 @@ def places_of(error: BaseException) -> str:
         parts.append("".join(frames) + type(seen).__name__ + said)
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return "\n\nwhich came of\n\n".join(parts)
+
+
+class _Unfailing:
+    """Where lines of the log go: into a file on a full disk or a pipe that nobody reads, perhaps.
+
+    What is told is lost then, and nothing of what it tells of; as in `logging.Handler`.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 class _Discreet(logging.Formatter):

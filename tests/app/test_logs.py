@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,29 @@ def test_an_exception_that_is_its_own_cause_is_told_and_ends() -> None:
     error.__cause__ = error
 
     assert "ValueError" in places_of(error)
+
+
+FULL = """
+    import structlog
+    from app import logs
+
+    logs.configure(as_json=True)
+    for number in range(1000):  # more than any buffer holds
+        structlog.get_logger().info("study.stored", study=f"1.2.3.{number}")
+    print("went on", flush=True)
+"""
+
+
+def test_a_log_on_a_full_disk_fails_nothing_that_it_tells_of() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(FULL)],
+            stdout=subprocess.PIPE,
+            stderr=full,
+            text=True,
+        )
+
+    assert done.stdout == "went on\n"
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
