@@ -11,7 +11,7 @@ from typing import Protocol
 from dicom_node.data_sets import Attributes
 from dicom_node.errors import AeTitleInvalid
 from dicom_node.peers import ae_title
-from dicom_node.workitems import events, identity, requirements, store, workitem
+from dicom_node.workitems import events, identity, requirements, search, store, workitem
 from dicom_node.workitems.errors import (
     ActionInappropriate,
     AttributeFixed,
@@ -383,6 +383,7 @@ def _subscribe_broadly(
         raise TooMany(f"a filter has at most {MAX_FILTER} keys")
     if keys is not None:
         require_storable(keys)
+        search.require_keys(keys)
     broad = replace(
         subscriber,
         breadth=Breadth.FILTERED if filtered else Breadth.ALL,

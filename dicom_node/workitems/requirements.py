@@ -15,6 +15,7 @@ from dicom_node.workitems.errors import (
     ValueInvalid,
     ValueMissing,
 )
+from dicom_node.workitems.search import is_moment
 
 OWN = ("SOPClassUID", "SOPInstanceUID", "ProcedureStepState", "TransactionUID")
 """Kept beside the attributes, not among them."""
@@ -131,7 +132,7 @@ def require(given: Attributes, keywords: Iterable[str]) -> None:
 
 
 def require_values(given: Attributes) -> None:
-    """Check that attributes with a fixed set of values have one of these.
+    """Check that attributes with a fixed set of values have one of these, and moments are some.
 
     Raises
     ------
@@ -141,6 +142,21 @@ def require_values(given: Attributes) -> None:
     for keyword, allowed in _VALUES.items():
         if tag_of(keyword) in given.by_tag and given.value(keyword) not in allowed:
             raise ValueInvalid(f"{keyword} is one of {', '.join(sorted(allowed))}")
+    for each in given.by_tag.values():
+        if each.vr == "DT" and not all(map(is_moment, filter(None, each.values))):
+            raise ValueInvalid(f"{each.keyword} is a moment: YYYYMMDDHHMMSS with an offset")
+
+
+def require_not_emptied(given: Attributes) -> None:
+    """Check that what each workitem says is not set to nothing (type 1 of those who keep it).
+
+    Raises
+    ------
+    ValueMissing
+        It is.
+    """
+    told = [keyword for keyword in (*_NEEDED, "WorklistLabel") if tag_of(keyword) in given.by_tag]
+    require(given, told)
 
 
 def completed(given: Attributes) -> tuple[Attributes, bool]:

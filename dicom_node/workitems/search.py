@@ -22,8 +22,36 @@ _DATE, _SECONDS = 8, 14
 _EARLIEST, _LATEST = "00010101000000", "99991231235959"
 
 
+def require_keys(keys: Attributes) -> None:
+    """Check that what is asked for can be matched.
+
+    Raises
+    ------
+    ValueInvalid
+        A key asks for a moment that is none.
+    """
+    for key in keys.by_tag.values():
+        for item in key.items:
+            require_keys(item)
+        if key.vr == "DT" and not matching.is_universal(key.values):
+            for value in filter(None, key.values):
+                moments(value)
+
+
+def is_moment(value: str) -> bool:
+    """Say whether a value of VR DT is one moment."""
+    try:
+        return _is_moment(value.strip()) and bool(moments(value))
+    except ValueInvalid:
+        return False
+
+
 def matches(keys: Attributes, held: Attributes) -> bool:
-    """Say whether a data set has what each key asks for; an empty key asks for nothing."""
+    """Say whether a data set has what each key asks for; an empty key asks for nothing.
+
+    A moment that is none matches nothing and is never refused here: one odd workitem would else
+    end every query that meets it, and one odd filter would keep every workitem from being made.
+    """
     return all(
         _matches(key, held.by_tag.get(tag))
         for tag, key in keys.by_tag.items()
@@ -73,13 +101,16 @@ def _matches(key: Attribute, held: Attribute | None) -> bool:
 
 
 def _within(wanted: Sequence[str], held: Sequence[str]) -> bool:
-    for value in filter(None, wanted):
-        first, last = moments(value)
-        for each in filter(None, held):
-            begins, ends = moments(each)
-            if first <= ends and begins <= last:
-                return True
-    return False
+    spans = [span for value in filter(None, held) if (span := _span(value)) is not None]
+    asked = [span for value in filter(None, wanted) if (span := _span(value)) is not None]
+    return any(first <= ends and begins <= last for first, last in asked for begins, ends in spans)
+
+
+def _span(value: str) -> tuple[str, str] | None:
+    try:
+        return moments(value)
+    except ValueInvalid:
+        return None
 
 
 def _ends(value: str) -> tuple[str, str]:

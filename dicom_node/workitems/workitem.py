@@ -183,7 +183,8 @@ def update(item: Workitem, given: Attributes, transaction_uid: str, *, at: datet
 
     Raises
     ------
-    Ended, NotInProgress, TransactionMissing, TransactionWrong, AttributeFixed, ValueInvalid
+    Ended, NotInProgress, TransactionMissing, TransactionWrong, AttributeFixed, ValueMissing,
+    ValueInvalid
         The state does not allow it, or an attribute is not set in this way.
     """
     if item.state in FINAL:
@@ -199,6 +200,7 @@ def update(item: Workitem, given: Attributes, transaction_uid: str, *, at: datet
     fixed = sorted(each.keyword for each in wanted.by_tag.values() if requirements.is_fixed(each))
     if fixed:
         raise AttributeFixed(f"{fixed[0] or 'a private attribute'} is not changed by N-SET")
+    requirements.require_not_emptied(wanted)
     requirements.require_values(wanted)
     kept, dropped = requirements.writable(wanted)
     merged = Attributes(item.attributes.by_tag | kept.by_tag)

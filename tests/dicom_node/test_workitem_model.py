@@ -64,6 +64,8 @@ def test_any_data_set_is_read_or_refused_and_what_is_kept_can_be_told_on(model: 
         ("20260302093000+0200-20260302100000+0200", "20260302094500+0000", False),
         ("20260302093000-0500", "20260302143000+0000", True),
         ("2026", "20261231", True),
+        ("20260302", "tomorrow", False),  # kept before such values were refused
+        ("tomorrow", "20260302", False),
     ],
 )
 def test_moments_match_by_range_and_offset(key: str, held: str, found: bool) -> None:

@@ -76,8 +76,15 @@ def a_workitem(**changed: Any) -> Dataset:
         if value is ...:
             delattr(given, keyword)
         else:
-            setattr(given, keyword, value)
+            assign(given, keyword, value)
     return given
+
+
+def assign(given: Dataset, keyword: str, value: Any) -> None:
+    """Set what need not be a value of its VR: queries have ranges, and clients err."""
+    tag = tag_for_keyword(keyword)
+    assert tag is not None
+    given[tag] = DataElement(tag, dictionary_VR(tag), value, validation_mode=config.IGNORE)
 
 
 def performed() -> Dataset:
@@ -171,17 +178,14 @@ class Performer:
         if action == 3:
             told.DeletionLock = lock
         for keyword, value in keys.items():
-            setattr(told, keyword, value)
+            assign(told, keyword, value)
         return self.act(uid, action, told, through="watch")
 
     def find(self, through: str = "pull", **keys: Any) -> tuple[int, list[Dataset]]:
         asked = Dataset()
         asked.SpecificCharacterSet = "ISO_IR 192"
         for keyword, value in keys.items():
-            tag = tag_for_keyword(keyword)
-            assert tag is not None
-            # Ranges and worse are no values of their VR, and yet what queries have.
-            asked[tag] = DataElement(tag, dictionary_VR(tag), value, validation_mode=config.IGNORE)
+            assign(asked, keyword, value)
         found, last = [], -1
         with self.association() as association:
             for status, answer in association.send_c_find(asked, CLASSES[through]):

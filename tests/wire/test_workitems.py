@@ -22,6 +22,7 @@ from tests.wire.conftest import Node, start
 from tests.wire.performer import (
     Performer,
     a_workitem,
+    assign,
     coded,
     discontinued,
     performed,
@@ -105,6 +106,9 @@ def test_asked_for_some_attributes_those_come_and_what_is_not_kept_is_warned_of(
         ({"MedicalAlerts": ...}, 0xB300),
         ({"WorklistLabel": ""}, 0xB300),
         ({"UnifiedProcedureStepPerformedProcedureSequence": Sequence([Dataset()])}, 0x0106),
+        ({"ScheduledProcedureStepStartDateTime": "tomorrow"}, 0x0106),
+        ({"ScheduledProcedureStepStartDateTime": "20269999"}, 0x0106),
+        ({"ExpectedCompletionDateTime": "20260302-20260303"}, 0x0106),
     ],
 )
 def test_what_is_created_says_what_each_workitem_says(
@@ -232,6 +236,35 @@ def test_a_query_finds_by_what_workitems_say(client: Performer, through: str) ->
 def test_a_moment_that_is_none_is_no_query(client: Performer) -> None:
     created(client)
     assert client.find(ScheduledProcedureStepStartDateTime="20269999")[0] == 0xA900
+
+
+def test_a_filter_by_a_moment_that_is_none_is_refused_and_hinders_nobody(
+    client: Performer,
+) -> None:
+    when = "tomorrow"
+
+    assert client.watch(FILTERED, 3, "VAN1", ScheduledProcedureStepStartDateTime=when) == 0x0106
+    created(client)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "status"),
+    [
+        ("ProcedureStepLabel", "", 0x0121),
+        ("WorklistLabel", "", 0x0121),
+        ("ScheduledProcedureStepStartDateTime", "", 0x0121),
+        ("InputReadinessState", "", 0x0121),
+        ("ScheduledProcedureStepStartDateTime", "tomorrow", 0x0106),
+        ("CommentsOnTheScheduledProcedureStep", "", SUCCESS),
+    ],
+)
+def test_what_each_workitem_says_is_never_set_to_nothing(
+    client: Performer, keyword: str, value: str, status: int
+) -> None:
+    uid, change = created(client), Dataset()
+    assign(change, keyword, value)
+
+    assert client.set(uid, change) == status
 
 
 def test_another_site_sees_nothing_of_it_and_a_centre_for_all_does(node: Node) -> None:
