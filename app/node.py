@@ -1,6 +1,7 @@
 """One node of the engine: the listener, what tells of its associations, what it recovers."""
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -75,7 +76,7 @@ def listener(parts: Parts) -> "Listener":
             ServiceSettings(
                 ae_title=told.ae_title,
                 views=parts.views,
-                zone=_zone(told.zone),
+                zone_of=_zones(parts),
                 max_matches=told.max_matches,
                 secure=lambda: parts.secure,
                 performing=lambda: _performing(parts),
@@ -128,6 +129,26 @@ def _performing(parts: Parts) -> "Performing":
     from app.readings import Readings
 
     return Readings(parts.worklist)
+
+
+def _zones(parts: Parts) -> Callable[[str], ZoneInfo]:
+    """Return what says in which time a site's worklist is: the one that is set, else its own."""
+    if parts.settings.dicom.zone:
+        zone = _zone(parts.settings.dicom.zone)
+        return lambda _: zone
+
+    def of_site(organisation_id: str) -> ZoneInfo:
+        from app.pages.moments import zone_of
+        from worklist import store
+        from worklist.errors import OrganisationUnknown
+
+        with parts.database.reading() as tx:
+            try:
+                return zone_of(store.get_organisation(tx, organisation_id).zone)
+            except OrganisationUnknown:
+                return zone_of(None)
+
+    return of_site
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -107,8 +107,9 @@ class DicomSettings(_Section):
     """A study is complete when nothing of it came for so long (no other evidence is at hand)."""
     max_associations: int = 64
     """Associations served at once; a thread and at most some MB each."""
-    zone: str = "UTC"
-    """IANA time zone in which the modalities' worklist speaks of dates and times."""
+    zone: str = ""
+    """IANA time zone in which the modalities' worklist speaks of dates and times; empty: that of
+    the modality's own organisation."""
     views_all: tuple[str, ...] = ()
     """Organisations whose peers may find every study; others find their own (ADR 14)."""
     rejected_for_quality: Literal["hide", "show"] = "hide"

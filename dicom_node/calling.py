@@ -103,6 +103,7 @@ class Call:
         instance_uid: str,
         data: memoryview | Pieces,
         originator: tuple[str, int] | None = None,
+        priority: int = 0,
     ) -> Response | None:
         """Send one instance on an accepted context; None once the association is lost.
 
@@ -116,7 +117,11 @@ class Call:
             return None
         self._last_message_id = self._last_message_id % 0xFFFF + 1
         command = store_request(
-            context[0], instance_uid, message_id=self._last_message_id, originator=originator
+            context[0],
+            instance_uid,
+            message_id=self._last_message_id,
+            originator=originator,
+            priority=priority,
         )
         try:
             send_message(

@@ -138,7 +138,8 @@ _WORKLIST = """\
 
 The open requests of the organisation of the modality. A key whose attribute an item lacks matches:
 a request that names no station is for every station. Who was merged is told as who stays. Dates
-and times are those of the site.
+and times are those of the site. A range of dates and a range of times are one period, from the
+first time of the first day to the last time of the last.
 Attributes that are asked for and not held are answered empty.
 """
 _COMMITMENT = """\
@@ -157,9 +158,9 @@ is asked again each hour, for three days.
 _PERFORMED = """\
 ## 8. Modality performed procedure step (PS3.4 Annex F)
 
-N-CREATE needs the attributes of type 1 of table F.7.2-1 (else 0120) and the status IN PROGRESS
-(else 0106); told again in the same words it is the same answer, with other content 0111. Without
-an instance UID the node gives one. N-SET makes IN PROGRESS COMPLETED or DISCONTINUED, for which the
+N-CREATE needs the attributes of type 1 of table F.7.2-1 (else 0120, 0121 where one is empty) and
+the status IN PROGRESS (else 0106); told again in the same words it is the same answer, with other
+content 0111. Without an instance UID the node gives one. N-SET makes IN PROGRESS COMPLETED or DISCONTINUED, for which the
 end has to be told, and the series of what is completed; attributes that may not change are let pass
 where they are told unchanged (else 0106). A step that has ended is never changed: 0110 with error
 id A710. A device changes and reads (N-GET, retrieve SOP class) only steps of its own organisation

@@ -54,6 +54,7 @@ class Element(IntEnum):
     PRIORITY = 0x0700
     DATA_SET_TYPE = 0x0800
     STATUS = 0x0900
+    OFFENDING_ELEMENT = 0x0901
     ERROR_COMMENT = 0x0902
     ERROR_ID = 0x0903
     AFFECTED_SOP_INSTANCE = 0x1000
@@ -86,6 +87,7 @@ class Request(NamedTuple):
     action_type: int = 0
     event_type: int = 0
     attribute_tags: tuple[int, ...] = ()
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,7 @@ def parse_request(data: bytes | bytearray) -> Request:
         action_type=_number_if_told(elements, Element.ACTION_TYPE),
         event_type=_number_if_told(elements, Element.EVENT_TYPE),
         attribute_tags=_tags(elements.get(Element.ATTRIBUTE_IDENTIFIERS, b"")),
+        priority=_number_if_told(elements, Element.PRIORITY),
     )
 
 
@@ -200,19 +203,22 @@ def store_request(
     *,
     message_id: int,
     originator: tuple[str, int] | None = None,
+    priority: int = 0,
 ) -> bytes:
-    """Encode a C-STORE request of ours, medium priority; its data set follows.
+    """Encode a C-STORE request of ours; its data set follows.
 
     Parameters
     ----------
     originator
         AE title and message id of the C-MOVE that it belongs to.
+    priority
+        That of the C-MOVE or C-GET that it belongs to (PS3.4 section C.4.2.1.2); else medium.
     """
     parts = [
         _text_element(Element.AFFECTED_SOP_CLASS, sop_class_uid, b"\0"),
         _number_element(Element.COMMAND_FIELD, Command.C_STORE_RQ),
         _number_element(Element.MESSAGE_ID, message_id),
-        _number_element(Element.PRIORITY, 0),
+        _number_element(Element.PRIORITY, priority),
         _number_element(Element.DATA_SET_TYPE, _DATA_SET),
         _text_element(Element.AFFECTED_SOP_INSTANCE, sop_instance_uid, b"\0"),
     ]
@@ -230,6 +236,7 @@ def response(
     has_data_set: bool = False,
     counts: Mapping[Element, int] | None = None,
     sop_instance_uid: str = "",
+    offending: int = 0,
 ) -> bytes:
     """Encode the response to a request.
 
@@ -239,6 +246,8 @@ def response(
         Numbers of sub-operations, for C-GET and C-MOVE; the error id of an N service.
     sop_instance_uid
         The UID that was given to what an N-CREATE without one has created; else the request's.
+    offending
+        The tag of the attribute for which the request is refused (PS3.7 section C.5); 0 for none.
     """
     instance = sop_instance_uid or request.sop_instance_uid
     parts = [
@@ -248,13 +257,22 @@ def response(
         _number_element(Element.DATA_SET_TYPE, _DATA_SET if has_data_set else NO_DATA_SET),
         _number_element(Element.STATUS, status),
     ]
+    if offending:
+        parts.append(_tag_element(Element.OFFENDING_ELEMENT, offending))
     if comment:
         parts.append(_text_element(Element.ERROR_COMMENT, comment, b" "))
+    numbers = counts or {}
+    if Element.ERROR_ID in numbers:  # before those below, as all elements of a command set
+        parts.append(_number_element(Element.ERROR_ID, numbers[Element.ERROR_ID]))
     if instance:
         parts.append(_text_element(Element.AFFECTED_SOP_INSTANCE, instance, b"\0"))
     if request.action_type:
         parts.append(_number_element(Element.ACTION_TYPE, request.action_type))
-    parts += [_number_element(element, number) for element, number in (counts or {}).items()]
+    parts += [
+        _number_element(element, number)
+        for element, number in numbers.items()
+        if element is not Element.ERROR_ID
+    ]
     return _command_set(parts)
 
 
@@ -302,6 +320,10 @@ def _uid(elements: Mapping[int, bytes], element: Element) -> str:
 
 def _number_element(element: int, value: int) -> bytes:
     return _NUMBER.pack(0, element, 2, value)
+
+
+def _tag_element(element: int, tag: int) -> bytes:
+    return _HEAD.pack(0, element, 4) + struct.pack("<HH", tag >> 16, tag & 0xFFFF)
 
 
 def _text_element(element: int, text: str, padding: bytes) -> bytes:

@@ -119,11 +119,15 @@ class DataSetUnreadable(Refused):
 class QueryRefused(Refused):
     """The identifier of a query does not match its SOP class; `attribute` says where.
 
-    The answer is the status word A900.
+    The answer is the status word A900 with the attribute as its offending element.
     """
 
     code = "dicom_node.query_refused"
     clause = "DICOM PS3.4 sections C.4.1.1.4 and K.4.1.1.4"
+
+    def __init__(self, sentence: str, attribute: str) -> None:
+        super().__init__(sentence, attribute=attribute)
+        self.attribute = attribute
 
 
 class CommitmentInvalid(Refused):
@@ -141,13 +145,23 @@ class StepRefused(Refused):
 
 
 class StepAttributeMissing(StepRefused):
-    """An attribute of a performed step that has to have a value has none."""
+    """An attribute that a performed step has to have is not there."""
 
     code = "dicom_node.step_attribute_missing"
     clause = "DICOM PS3.4 table F.7.2-1"
 
     def __init__(self, keyword: str) -> None:
-        super().__init__(f"{keyword} is missing or empty", attribute=keyword)
+        super().__init__(f"{keyword} is missing", attribute=keyword)
+
+
+class StepValueMissing(StepRefused):
+    """An attribute of a performed step that has to have a value has none."""
+
+    code = "dicom_node.step_value_missing"
+    clause = "DICOM PS3.4 table F.7.2-1"
+
+    def __init__(self, keyword: str) -> None:
+        super().__init__(f"{keyword} is empty", attribute=keyword)
 
 
 class StepValueInvalid(StepRefused):

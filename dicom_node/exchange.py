@@ -27,7 +27,7 @@ from dicom_node.dimse import (
     response,
     store_request,
 )
-from dicom_node.errors import ProtocolBroken
+from dicom_node.errors import ProtocolBroken, QueryRefused
 from dicom_node.in_flight import InFlight
 from dicom_node.intake import Answer, Intake
 from dicom_node.messages import Pieces, send_message
@@ -104,6 +104,7 @@ class Exchange:
         attributes: Sequence[Attribute] = (),
         counts: Mapping[Element, int] | None = None,
         sop_instance_uid: str = "",
+        offending: int = 0,
     ) -> None:
         """Send one response, pending or final."""
         data = data_sets.encode(attributes, self.context.transfer_syntax)
@@ -114,6 +115,7 @@ class Exchange:
             has_data_set=bool(data),
             counts=counts,
             sop_instance_uid=sop_instance_uid,
+            offending=offending,
         )
         self._association.send_message(self.context.id, command, data)
 
@@ -141,7 +143,10 @@ class Exchange:
             that the peer does not take what it got for the whole.
         """
         message_id = self._association.next_message_id()
-        command = store_request(sop_class_uid, sop_instance_uid, message_id=message_id)
+        priority = self.request.priority
+        command = store_request(
+            sop_class_uid, sop_instance_uid, message_id=message_id, priority=priority
+        )
         try:
             self._association.send_message(context_id, command, data)
         except EngineError as error:
@@ -220,7 +225,12 @@ class ServiceAssociation(StorageAssociation):
             operation(exchange)
         except EngineError as error:
             log.warning("service.failed", association=self._agreed.id, code=error.code)
-            exchange.answer(_word_for(error), comment=error.sentence)
+            named = error.attribute if isinstance(error, QueryRefused) else ""
+            exchange.answer(
+                _word_for(error),
+                comment=error.sentence,
+                offending=data_sets.tag_of(named) if named else 0,
+            )
         return None
 
     def send_message(self, context_id: int, command: bytes, data: bytes | Pieces) -> None:

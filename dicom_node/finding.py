@@ -8,12 +8,14 @@ DICOM PS3.4 section C.4.1.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from dicom_node import query as queries
 from dicom_node import views
 from dicom_node.exchange import Exchange
 from dicom_node.query import Found, Query, Root
 from dicom_node.statuses import Status
+from dicom_node.trace import Trace, noted
 from dicom_node.views import Views
 from kernel.people import Actor, Role
 from storage import archive_find, audit, contents, shown
@@ -63,20 +65,19 @@ class Finder:
         )
         scope = views.scope_of(terms.peer, self._views)
         status = Status.PENDING if query.all_supported else Status.PENDING_KEYS_NOT_SUPPORTED
-        matched = 0
-        for found in self.matches(query, scope):
-            if exchange.should_stop():
-                exchange.answer(ended_early(exchange))
-                break
-            if matched == self._max_matches:
-                more = f"more than {self._max_matches} match: ask for less"
-                exchange.answer(Status.OUT_OF_RESOURCES, comment=more)
-                break
-            exchange.answer(status, attributes=query.answer(found, ae_title=self._ae_title))
-            matched += 1
-        else:
-            exchange.answer(Status.SUCCESS)
-        self._note(exchange, query, matched)
+        with noted(exchange, partial(self._note, exchange, query)) as trace:
+            for found in self.matches(query, scope):
+                if exchange.should_stop():
+                    exchange.answer(ended_early(exchange))
+                    break
+                if trace.matches == self._max_matches:
+                    more = f"more than {self._max_matches} match: ask for less"
+                    exchange.answer(Status.OUT_OF_RESOURCES, comment=more)
+                    break
+                exchange.answer(status, attributes=query.answer(found, ae_title=self._ae_title))
+                trace.matches += 1
+            else:
+                exchange.answer(Status.SUCCESS)
 
     def matches(
         self, query: Query, scope: Scope | None, *, offset: int = 0, limit: int | None = None
@@ -118,7 +119,7 @@ class Finder:
                 return archive_find.held(tx, query.narrowing(), scope)
         return (_held(found.row) for found in self.matches(query, scope))
 
-    def _note(self, exchange: Exchange, query: Query, matched: int) -> None:
+    def _note(self, exchange: Exchange, query: Query, trace: Trace) -> None:
         peer = exchange.terms.peer
         with self._database.transaction() as tx:
             audit.record(
@@ -126,8 +127,12 @@ class Finder:
                 actor=Actor(f"ae:{peer.ae_title}", Role.DEVICE, peer.organisation_id or None),
                 action="studies.queried",
                 subject=f"ae:{peer.ae_title}",
-                outcome="cancelled" if exchange.cancelled else "success",
-                detail={"level": query.level.value, "keys": sorted(query.keys), "matches": matched},
+                outcome=trace.outcome,
+                detail={
+                    "level": query.level.value,
+                    "keys": sorted(query.keys),
+                    "matches": trace.matches,
+                },
             )
 
 

@@ -9,16 +9,19 @@ DICOM PS3.4 Annex K, table K.6-1; IHE Scheduled Workflow.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
+from functools import partial
 
 from dicom_node import matching, store
 from dicom_node.data_sets import UTF_8, Attribute, Attributes, attribute, tag_of
 from dicom_node.exchange import Exchange
 from dicom_node.finding import ended_early
 from dicom_node.orders import ScheduledStep, StepsWanted, requested_study_uid
+from dicom_node.peers import Peer
 from dicom_node.statuses import Status
+from dicom_node.trace import Trace, noted
 from kernel.ids import UNIDENTIFIED
 from kernel.people import Actor, Role
 from storage import archive_find, audit
@@ -26,6 +29,7 @@ from storage.engine import Database
 from storage.patients import Patient
 
 STEP_SEQUENCE = "ScheduledProcedureStepSequence"
+_START = ("ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime")
 _UNSTATED = "unstated:"
 _DAY = timedelta(days=1)
 _MAX_SHORT = 16
@@ -96,14 +100,30 @@ class Asked:
 
     def matches(self) -> Callable[[Item], bool]:
         """Return what says whether an item matches."""
-        rules = [*_rules(self.keys, KEYS), *_rules(self.step_keys, STEP_KEYS)]
+        at_once = self._period()
+        apart = [
+            each for each in self.step_keys.by_tag.values() if not (at_once and _tells_start(each))
+        ]
+        rules = [*_rules(self.keys.by_tag.values(), KEYS), *_rules(apart, STEP_KEYS)]
 
         def match(item: Item) -> bool:
-            return all(
+            return (at_once is None or item.start is None or at_once(item.start)) and all(
                 not held or matcher((held,)) for matcher, held in ((m, v(item)) for m, v in rules)
             )
 
         return match
+
+    def _period(self) -> Callable[[datetime], bool] | None:
+        """Return what says whether a step starts in the period asked for, if one is.
+
+        A range of dates and one of times are one period, from the first time of the first day to
+        the last of the last (table K.6-1, Scheduled Procedure Step Start Time).
+        """
+        days, times = (self.step_keys.value(keyword) for keyword in _START)
+        if "-" not in days or "-" not in times:
+            return None
+        within = matching.combined((days,), (times,))
+        return lambda start: within(f"{start:%Y%m%d}", f"{start:%H%M%S}")
 
     def answer(self, item: Item) -> list[Attribute]:
         """Return the item with each attribute that was asked for, empty where we have none."""
@@ -139,13 +159,15 @@ class Worklist:
 
     Parameters
     ----------
-    zone
-        The time of the sites: worklist times are local (PS3.3 section C.4.10).
+    zone_of
+        The time of a site, by its organisation: worklist times are local (PS3.3 section C.4.10).
     """
 
-    def __init__(self, database: Database, *, zone: tzinfo, max_matches: int) -> None:
+    def __init__(
+        self, database: Database, *, zone_of: Callable[[str], tzinfo], max_matches: int
+    ) -> None:
         self._database = database
-        self._zone = zone
+        self._zone_of = zone_of
         self._max_matches = max_matches
 
     def find(self, exchange: Exchange) -> None:
@@ -158,54 +180,62 @@ class Worklist:
         """
         asked, peer = read(exchange.identifier()), exchange.terms.peer
         status = Status.PENDING if asked.all_supported else Status.PENDING_KEYS_NOT_SUPPORTED
-        matched = 0
-        for item in self.matches(asked, peer.organisation_id):
-            if exchange.should_stop():
-                exchange.answer(ended_early(exchange))
-                break
-            if matched == self._max_matches:
-                exchange.answer(Status.OUT_OF_RESOURCES, comment="too many match: ask for less")
-                break
-            exchange.answer(status, attributes=asked.answer(item))
-            matched += 1
-        else:
-            exchange.answer(Status.SUCCESS)
-        with self._database.transaction() as tx:
-            audit.record(
-                tx,
-                actor=Actor(f"ae:{peer.ae_title}", Role.DEVICE, peer.organisation_id or None),
-                action="worklist.queried",
-                subject=f"ae:{peer.ae_title}",
-                detail={"matches": matched},
-            )
+        with noted(exchange, partial(self._note, peer)) as trace:
+            for item in self.matches(asked, peer.organisation_id):
+                if exchange.should_stop():
+                    exchange.answer(ended_early(exchange))
+                    break
+                if trace.matches == self._max_matches:
+                    exchange.answer(Status.OUT_OF_RESOURCES, comment="too many match: ask for less")
+                    break
+                exchange.answer(status, attributes=asked.answer(item))
+                trace.matches += 1
+            else:
+                exchange.answer(Status.SUCCESS)
 
     def matches(self, asked: Asked, organisation_id: str) -> Iterator[Item]:
         """Yield what matches, a page at a time."""
         wanted, matches = asked.wanted(organisation_id), asked.matches()
+        zone = self._zone_of(organisation_id)
         after = ""
         while True:
             with self._database.reading() as tx:
                 steps = store.open_steps(tx, wanted, after=after)
                 refs = sorted({step.patient_ref for step in steps})
                 patients = archive_find.patients_by_ref(tx, refs)
-            items = (self._item(step, patients) for step in steps)
+            items = (_item(step, patients, zone) for step in steps)
             yield from (item for item in items if item is not None and matches(item))
             if len(steps) < store.STEPS_PAGE:
                 return
             after = steps[-1].request_id
 
-    def _item(self, step: ScheduledStep, patients: Mapping[str, Patient]) -> Item | None:
-        patient = patients.get(step.patient_ref)
-        if patient is None:
-            return None
-        start = step.scheduled_at.astimezone(self._zone) if step.scheduled_at else None
-        return Item(step, patient, start)
+    def _note(self, peer: Peer, trace: Trace) -> None:
+        with self._database.transaction() as tx:
+            audit.record(
+                tx,
+                actor=Actor(f"ae:{peer.ae_title}", Role.DEVICE, peer.organisation_id or None),
+                action="worklist.queried",
+                subject=f"ae:{peer.ae_title}",
+                outcome=trace.outcome,
+                detail={"matches": trace.matches},
+            )
+
+
+def _item(step: ScheduledStep, patients: Mapping[str, Patient], zone: tzinfo) -> Item | None:
+    patient = patients.get(step.patient_ref)
+    if patient is None:
+        return None
+    return Item(step, patient, step.scheduled_at.astimezone(zone) if step.scheduled_at else None)
+
+
+def _tells_start(each: Attribute) -> bool:
+    return each.keyword in _START
 
 
 def _rules(
-    asked: Attributes, known: Mapping[str, Values]
+    asked: Iterable[Attribute], known: Mapping[str, Values]
 ) -> Iterator[tuple[matching.Matcher, Values]]:
-    for each in asked.by_tag.values():
+    for each in asked:
         found = matching.matcher(each.vr, each.values)
         if each.keyword in known and found is not None:
             yield found, known[each.keyword]

@@ -10,7 +10,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from dicom_node.data_sets import CHARACTER_SET, Attributes, tag_of
-from dicom_node.errors import StepAttributeMissing, StepEnded, StepValueInvalid
+from dicom_node.errors import (
+    StepAttributeMissing,
+    StepEnded,
+    StepValueInvalid,
+    StepValueMissing,
+)
 from dicom_node.plain_attributes import to_plain
 from kernel.digest import digest_of_value
 from kernel.ids import is_uid
@@ -124,21 +129,19 @@ def created(uid: str, told: Attributes, *, ae_title: str, organisation_id: str) 
 
     Raises
     ------
-    StepAttributeMissing
-        An attribute of type 1 is absent or empty.
+    StepAttributeMissing, StepValueMissing
+        An attribute of type 1 is absent, or empty.
     StepValueInvalid
         A value is none of its attribute, or the step is not in progress.
     """
     told = _without_nul(told)
     for keyword, longest in _REQUIRED.items():
-        if not told.value(keyword):
-            raise StepAttributeMissing(keyword)
+        _require(told, keyword)
         if len(told.value(keyword)) > longest:
             raise StepValueInvalid(keyword, f"is longer than {longest} characters")
     if told.value(STATUS) != StepState.IN_PROGRESS:
         raise StepValueInvalid(STATUS, "is IN PROGRESS when a step is created")
-    if not told.items(SCHEDULED):
-        raise StepAttributeMissing(SCHEDULED)
+    _require(told, SCHEDULED)
     for item in told.items(SCHEDULED):
         _require_study(item)
     _require_series(told)
@@ -208,6 +211,14 @@ def _state(text: str) -> StepState:
         raise StepValueInvalid(STATUS, "is no status of a performed step") from None
 
 
+def _require(told: Attributes, keyword: str) -> None:
+    found = told.by_tag.get(tag_of(keyword))
+    if found is None:
+        raise StepAttributeMissing(keyword)
+    if not any(found.values) and not found.items:
+        raise StepValueMissing(keyword)
+
+
 def _require_end(step: PerformedStep) -> None:
     for keyword in _ENDING:
         if not step.body.value(keyword):
@@ -219,8 +230,7 @@ def _require_end(step: PerformedStep) -> None:
 
 
 def _require_study(item: Attributes) -> None:
-    if not item.value("StudyInstanceUID"):
-        raise StepAttributeMissing("StudyInstanceUID")
+    _require(item, "StudyInstanceUID")
     if not is_uid(item.value("StudyInstanceUID")):
         raise StepValueInvalid("StudyInstanceUID", "is no UID")
     if len(item.value("AccessionNumber")) > _MAX_ACCESSION:
@@ -229,8 +239,9 @@ def _require_study(item: Attributes) -> None:
 
 def _require_series(told: Attributes) -> None:
     for item in told.items(SERIES):
+        _require(item, "SeriesInstanceUID")
         if not is_uid(item.value("SeriesInstanceUID")):
-            raise StepAttributeMissing("SeriesInstanceUID")
+            raise StepValueInvalid("SeriesInstanceUID", "is no UID")
     for uid in _referenced(told.items(SERIES)):
         if not is_uid(uid):
             raise StepValueInvalid("ReferencedSOPInstanceUID", "is no UID")

@@ -18,6 +18,7 @@ from dicom_node.errors import (
     StepEnded,
     StepRefused,
     StepValueInvalid,
+    StepValueMissing,
 )
 from dicom_node.exchange import Exchange
 from dicom_node.peers import Peer
@@ -34,6 +35,7 @@ from storage.engine import Database, Transaction
 
 _WORDS: dict[type[StepRefused], Status] = {
     StepAttributeMissing: Status.MISSING_ATTRIBUTE,
+    StepValueMissing: Status.MISSING_VALUE,
     StepValueInvalid: Status.INVALID_ATTRIBUTE_VALUE,
     StepContradicts: Status.DUPLICATE_INSTANCE,
     StepEnded: Status.PROCESSING_FAILURE,

@@ -235,11 +235,16 @@ def read(
     told = asked.value("QueryRetrieveLevel")
     level = next((each for each in LEVELS[root] if each.value == told), None)
     if level is None:
-        raise QueryRefused(f"the {root.value} root model has no query level of this name")
+        raise QueryRefused(
+            f"the {root.value} root model has no query level of this name", "QueryRetrieveLevel"
+        )
     if not relational:
         require_unique_keys(asked, root, level)
-    if any("\0" in value for each in asked.by_tag.values() for value in each.values):
-        raise QueryRefused("a value of a key has a NUL, which no text of DICOM has")
+    for each in asked.by_tag.values():
+        if any("\0" in value for value in each.values):
+            raise QueryRefused(
+                "a value of a key has a NUL, which no text of DICOM has", each.keyword
+            )
     return Query(root=root, level=level, asked=asked, combined_times=combined_times)
 
 
@@ -256,7 +261,8 @@ def require_unique_keys(asked: Attributes, root: Root, level: Level) -> None:
             return
         values = asked.values(UNIQUE[above])
         if len(values) != 1 or set(values[0]) & {"*", "?"}:
-            raise QueryRefused(f"a hierarchical query needs one value of {UNIQUE[above]}")
+            key = UNIQUE[above]
+            raise QueryRefused(f"a hierarchical query needs one value of {key}", key)
 
 
 def _is_no_attribute(tag: int) -> bool:

@@ -14,7 +14,7 @@ from typing import ClassVar
 import structlog
 
 from dicom_node.admission import Announced, Source
-from dicom_node.contexts import Answered
+from dicom_node.contexts import Answered, is_storage
 from dicom_node.dimse import MAX_COMMAND_LENGTH, Command, Request, parse_request, response
 from dicom_node.errors import PeerGone, ProtocolBroken
 from dicom_node.in_flight import InFlight
@@ -165,7 +165,7 @@ class StorageAssociation:
     def _store(self, context: Answered, request: Request) -> Answer:
         if not request.has_data_set:
             return Answer(Outcome.NO_DATA_SET, "the C-STORE has no data set")
-        if context.abstract_syntax == VERIFICATION or (
+        if not is_storage(context.abstract_syntax) or (
             request.sop_class_uid != context.abstract_syntax
         ):
             self._pass_over(context)

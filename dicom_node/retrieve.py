@@ -24,6 +24,7 @@ from dicom_node.reading_ahead import Opener, read_ahead
 from dicom_node.send import Delivered, Originator, SendSettings
 from dicom_node.statuses import Status
 from dicom_node.sub_operations import Back, Context, Tally, ToPeer, Way, context_of
+from dicom_node.trace import BROKEN_OFF, Trace, noted
 from dicom_node.views import Views
 from kernel.clock import monotonic_s
 from kernel.errors import EngineError
@@ -79,7 +80,8 @@ class Retriever:
             )
             return
         wanted = self._selected(exchange, root)
-        originator = Originator(exchange.terms.peer.ae_title, exchange.request.message_id)
+        request = exchange.request
+        originator = Originator(exchange.terms.peer.ae_title, request.message_id, request.priority)
         with ToPeer(destination, self._send, originator, wanted) as way:
             self._retrieve(exchange, wanted, way, destination.ae_title)
 
@@ -101,11 +103,15 @@ class Retriever:
         sent: Counter[str] = Counter()
         status: Status | None = None
         told_s = 0.0
-        with closing(read_ahead(wanted, self._opener())) as files:
+        with (
+            noted(exchange, partial(self._note, exchange, sent, destination)),
+            closing(read_ahead(wanted, self._opener())) as files,
+        ):
             for held, leaving in files:
                 if exchange.should_stop():
                     status = ended_early(exchange)
                     break
+                sent[held.study_uid] += 0  # who breaks off in the midst of it may have it
                 delivered = _delivered(held, leaving, way)
                 tally.note(delivered)
                 sent[held.study_uid] += delivered.ok
@@ -113,13 +119,12 @@ class Retriever:
                 if tally.remaining and now_s - told_s >= TELL_EVERY_S:
                     exchange.answer(Status.PENDING, counts=tally.counts(final=False))
                     told_s = now_s
-        failed = [attribute("FailedSOPInstanceUIDList", *tally.failed)] if tally.failed else []
-        exchange.answer(
-            status if status is not None else tally.status(),
-            attributes=failed,
-            counts=tally.counts(final=True),
-        )
-        self._note(exchange, sent, destination)
+            failed = [attribute("FailedSOPInstanceUIDList", *tally.failed)] if tally.failed else []
+            exchange.answer(
+                status if status is not None else tally.status(),
+                attributes=failed,
+                counts=tally.counts(final=True),
+            )
 
     def _opener(self) -> Opener:
         shown = cache(partial(shown_of, self._archive))
@@ -133,7 +138,7 @@ class Retriever:
         scope = views.scope_of(exchange.terms.peer, self._views)
         return sorted(self._finder.held(query, scope), key=_order)
 
-    def _note(self, exchange: Exchange, sent: Counter[str], destination: str) -> None:
+    def _note(self, exchange: Exchange, sent: Counter[str], destination: str, trace: Trace) -> None:
         peer = exchange.terms.peer
         actor = Actor(f"ae:{peer.ae_title}", Role.DEVICE, peer.organisation_id or None)
         with self._archive.database.transaction() as tx:
@@ -143,9 +148,15 @@ class Retriever:
                     actor=actor,
                     action="study.retrieved",
                     subject=f"study:{study_uid}",
-                    outcome="success" if instances else "failed",
+                    outcome=_outcome(trace, instances),
                     detail={"destination": destination, "instances": instances},
                 )
+
+
+def _outcome(trace: Trace, instances: int) -> str:
+    if trace.outcome == BROKEN_OFF:
+        return trace.outcome
+    return "success" if instances else "failed"
 
 
 def _order(held: Held) -> tuple[Context, str, int]:
@@ -180,14 +191,14 @@ def selection(asked: Attributes, root: Root, *, relational: bool = False) -> Att
     """
     level = queries.read(asked, root, relational=relational).level
     if not any(asked.values(UNIQUE[level])):
-        raise QueryRefused(f"a retrieval names what it wants by {UNIQUE[level]}")
+        raise QueryRefused(f"a retrieval names what it wants by {UNIQUE[level]}", UNIQUE[level])
     unique: dict[int, Attribute] = {}
     for each in LEVELS[Root.PATIENT]:
         tag = tag_of(UNIQUE[each])
         if tag in asked.by_tag:
             unique[tag] = asked.by_tag[tag]
         if set("".join(asked.values(UNIQUE[each]))) & {"*", "?"}:
-            raise QueryRefused("a retrieval names its unique keys without wild cards")
+            raise QueryRefused("a retrieval names its unique keys without wild cards", UNIQUE[each])
         if each is level:
             break
     told = attribute("QueryRetrieveLevel", Level.IMAGE.value)

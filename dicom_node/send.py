@@ -138,6 +138,7 @@ class Originator:
 
     ae_title: str
     message_id: int
+    priority: int = 0
 
 
 class Sender:
@@ -387,7 +388,8 @@ def _store(call: Call, part: _Part, originator: Originator | None = None) -> Del
     if not call.is_open:
         return Delivered(part.instance_uid, None, "the association was lost before")
     origin = (originator.ae_title, originator.message_id) if originator else None
-    answer = call.store(part.context, part.instance_uid, part.data_set, origin)
+    priority = originator.priority if originator else 0
+    answer = call.store(part.context, part.instance_uid, part.data_set, origin, priority)
     if answer is None:
         return Delivered(part.instance_uid, None, "the receiver did not answer")
     return Delivered(part.instance_uid, answer.status, answer.comment)

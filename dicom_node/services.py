@@ -56,8 +56,8 @@ class ServiceSettings:
     views: Views = field(default_factory=dict)
     """What the devices of an organisation see; its own studies where nothing is said."""
 
-    zone: tzinfo = UTC
-    """The time of the sites, in which the worklist names dates and times."""
+    zone_of: Callable[[str], tzinfo] = lambda _: UTC
+    """The time of a site, by its organisation, in which the worklist names dates and times."""
 
     performing: "Callable[[], Performing] | None" = None
     """Who decides whether a reading may be begun or given back through its workitem; None: no."""
@@ -158,7 +158,9 @@ class Offers(Mapping[str, "Offer"]):
         from dicom_node.modality_worklist import Worklist
 
         told = self._settings
-        worklist = Worklist(self._archive.database, zone=told.zone, max_matches=told.max_matches)
+        worklist = Worklist(
+            self._archive.database, zone_of=told.zone_of, max_matches=told.max_matches
+        )
         return {MODALITY_WORKLIST: Offer(Command.C_FIND_RQ, worklist.find)}
 
     def _commitment(self) -> "Mapping[str, Offer]":

@@ -6,6 +6,7 @@ DICOM PS3.4 section CC.2; table CC.2-1 says which class takes which operation.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from dicom_node import store as peers
 from dicom_node import views as sights
@@ -15,6 +16,7 @@ from dicom_node.exchange import Exchange, Offer, Operation
 from dicom_node.finding import ended_early
 from dicom_node.peers import Peer
 from dicom_node.statuses import Status
+from dicom_node.trace import Trace, noted
 from dicom_node.uids import UPS_PULL, UPS_PUSH, UPS_QUERY, UPS_WATCH
 from dicom_node.views import Views
 from dicom_node.workitems import commands, identity, search, store
@@ -157,29 +159,34 @@ class WorkitemDesk:
     def find(self, exchange: Exchange) -> None:
         """Answer one C-FIND with the workitems that match and that the peer sees."""
         keys, asker = exchange.identifier(), self._asker(exchange.terms.peer)
-        matched = 0
         try:
+            search.require_keys(keys)
+        except ValueInvalid as refusal:
+            exchange.answer(Status.DATA_SET_DOES_NOT_MATCH, comment=refusal.sentence)
+            return
+        with noted(exchange, partial(self._note_search, asker)) as trace:
             for item in matching_items(self._database, asker, keys):
                 if exchange.should_stop():
                     exchange.answer(ended_early(exchange))
                     break
-                if matched == self._max_matches:
+                if trace.matches == self._max_matches:
                     exchange.answer(Status.OUT_OF_RESOURCES, comment="too many match")
                     break
                 told = search.answer(keys, item.shown())
                 exchange.answer(Status.PENDING, attributes=told)
-                matched += 1
+                trace.matches += 1
             else:
                 exchange.answer(Status.SUCCESS)
-        except ValueInvalid as refusal:
-            exchange.answer(Status.DATA_SET_DOES_NOT_MATCH, comment=refusal.sentence)
+
+    def _note_search(self, asker: Asker, trace: Trace) -> None:
         with self._database.transaction() as tx:
             audit.record(
                 tx,
                 actor=asker.actor,
                 action="workitems.searched",
                 subject=f"ae:{asker.title}",
-                detail={"matches": matched},
+                outcome=trace.outcome,
+                detail={"matches": trace.matches},
             )
 
     def _watch(
@@ -257,6 +264,7 @@ def matching_items(database: Database, asker: Asker, keys: Attributes) -> Iterat
     ValueInvalid
         A key cannot be matched.
     """
+    search.require_keys(keys)
     narrowing = store.Narrowing(
         organisation_id=None if asker.sees_all else (asker.organisation_id or ""),
         uids=tuple(filter(None, keys.values("SOPInstanceUID"))),

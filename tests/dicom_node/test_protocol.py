@@ -153,6 +153,27 @@ def test_elements_and_comment_fit_their_value_representations() -> None:
 
 
 @pytest.mark.parametrize(
+    "counts",
+    [
+        {Element.ERROR_ID: 0xA710},
+        {Element.REMAINING: 1, Element.COMPLETED: 2, Element.FAILED: 3, Element.WARNING: 4},
+    ],
+)
+def test_the_elements_of_an_answer_are_in_the_order_of_their_tags(
+    counts: dict[Element, int],
+) -> None:
+    request = Request(Command.N_ACTION_RQ, 1, True, CT, "1.2", action_type=1)
+    sent = response(
+        request, Status.PROCESSING_FAILURE, comment="why", counts=counts, offending=0x0020000D
+    )
+    elements = dimse._elements(sent)
+
+    assert list(elements) == sorted(elements)
+    assert elements[Element.OFFENDING_ELEMENT] == b"\x20\x00\x0d\x00"
+    assert counts.keys() <= elements.keys()
+
+
+@pytest.mark.parametrize(
     ("abstract", "accepted"),
     [
         (CT, True),

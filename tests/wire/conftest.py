@@ -126,7 +126,7 @@ def start(folder: Path, *, kind: str = "storage") -> Node:
     told = ServiceSettings(
         ae_title=CALLED,
         views={"o-centre": View.ALL},
-        zone=ZoneInfo("Europe/Kyiv"),
+        zone_of=lambda _: ZoneInfo("Europe/Kyiv"),
         max_matches=MAX_MATCHES,
     )
     archive = Archive(database, journal, objects)

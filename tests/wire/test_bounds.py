@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dicom_node.exchange import ServiceAssociation
 from dicom_node.receive import StorageAssociation
-from dicom_node.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from dicom_node.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE, STUDY_ROOT_FIND
 from storage.archive_queries import StudyQuery, find_studies
 from tests.dicom_node.samples import CT, a_slice, as_file, as_sent
 from tests.wire.conftest import Node
@@ -185,6 +185,16 @@ def test_the_wrong_command_or_class_is_answered_and_the_association_lives(node: 
         assert speaker.status() == 0xC000  # a C-STORE without a data set
         assert speaker.echo(3) == 0
         assert speaker.store(announced, data) == 0
+
+
+def test_what_is_no_storage_class_is_not_stored_whatever_its_data_set_says(node: Node) -> None:
+    odd = a_slice(study=53)
+    odd.SOPClassUID = STUDY_ROOT_FIND
+    announced, data = as_sent(as_file(odd))
+    with node.speak() as speaker:
+        speaker.associate((STUDY_ROOT_FIND, EXPLICIT_LITTLE))
+        assert speaker.store(announced, data) == 0x0122
+    assert not node.archive.instances_of(str(odd.StudyInstanceUID))
 
 
 def test_duplicates_and_conflicts(node: Node) -> None:

@@ -220,6 +220,23 @@ def test_what_does_not_fit_the_model_is_refused(stocked: Node, root: str, asked:
     assert (final, found) == (REFUSED, [])
 
 
+@pytest.mark.parametrize(
+    ("asked", "tag"),
+    [
+        (identifier("PATIENT", PatientID="P-1"), 0x00080052),
+        (identifier("SERIES", SeriesInstanceUID=""), 0x0020000D),
+        (identifier("IMAGE", StudyInstanceUID="1.2", SOPInstanceUID=""), 0x0020000E),
+    ],
+)
+def test_a_refusal_names_the_attribute(stocked: Node, asked: Dataset, tag: int) -> None:
+    association = connect(stocked, STUDY_ROOT_FIND)
+    ((status, _),) = association.send_c_find(asked, STUDY_ROOT_FIND)
+    association.release()
+
+    assert (int(status.Status), status.OffendingElement) == (REFUSED, tag)
+    assert status.ErrorComment
+
+
 def test_relational_queries_need_no_key_above_once_negotiated(stocked: Node) -> None:
     asked = identifier("IMAGE", SOPInstanceUID="", PatientName="müller*", Modality="SR")
 
@@ -276,6 +293,22 @@ def test_a_query_leaves_a_trace_without_what_was_looked_for(stocked: Node) -> No
     entry = trace()[0]
     assert entry.action == "studies.queried"
     assert entry.detail == {"level": "STUDY", "keys": ["PatientName"], "matches": 1}
+
+
+def test_a_peer_that_breaks_a_query_off_leaves_a_trace_all_the_same(stocked: Node) -> None:
+    def trace() -> list[audit.Entry]:
+        with stocked.database.reading() as tx:
+            return [each for each in audit.latest(tx) if each.subject == "ae:READING"]
+
+    before = len(trace())
+    with stocked.speak("READING") as speaker:
+        speaker.associate((STUDY_ROOT_FIND, IMPLICIT_LITTLE))
+        say_find(speaker, identifier("STUDY", PatientName=""))
+        speaker.say(pdu(7, bytes(4)))
+    until(lambda: len(trace()) > before)
+
+    entry = trace()[0]
+    assert (entry.action, entry.outcome) == ("studies.queried", "broken_off")
 
 
 @pytest.fixture

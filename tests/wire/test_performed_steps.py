@@ -27,7 +27,7 @@ from tests.wire.test_worklist_query import STEP, told, wanted
 from tests.wire.victims import victim
 
 SUCCESS, INVALID_VALUE, FAILURE, DUPLICATE = 0x0000, 0x0106, 0x0110, 0x0111
-UNKNOWN, MISSING = 0x0112, 0x0120
+UNKNOWN, MISSING, EMPTY = 0x0112, 0x0120, 0x0121
 STUDY = "1.2.840.77.1"
 
 
@@ -225,6 +225,11 @@ def test_a_step_is_read_back_whole_or_in_part(planned: Node) -> None:
         (without("Modality"), MISSING),
         (without("PerformedProcedureStepStatus"), MISSING),
         (without("ScheduledStepAttributesSequence"), MISSING),
+        (begun(Modality=""), EMPTY),
+        (begun(ScheduledStepAttributesSequence=[]), EMPTY),
+        (begun(ScheduledStepAttributesSequence=[item(StudyInstanceUID="")]), EMPTY),
+        (begun(PerformedSeriesSequence=[item(SeriesInstanceUID="")]), EMPTY),
+        (begun(PerformedSeriesSequence=[item(SeriesInstanceUID="1.x")]), INVALID_VALUE),
         (begun(ScheduledStepAttributesSequence=[item(AccessionNumber="W-1")]), MISSING),
         (begun(PerformedSeriesSequence=[item(ProtocolName="X")]), MISSING),
         (begun(PerformedProcedureStepStatus="COMPLETED"), INVALID_VALUE),

@@ -66,6 +66,7 @@ class Receiver:
     originators: set[tuple[str, int]] = field(default_factory=set)
     syntaxes: set[str] = field(default_factory=set)
     refuses: set[str] = field(default_factory=set)
+    priorities: set[int] = field(default_factory=set)
 
     def keep(self, event: evt.Event) -> int:
         request = event.request
@@ -73,6 +74,7 @@ class Receiver:
         if uid in self.refuses:
             return 0xA700
         self.files[uid] = request.DataSet.getvalue()
+        self.priorities.add(request.Priority)
         self.syntaxes.add(str(event.context.transfer_syntax))
         if request.MoveOriginatorMessageID is not None:
             origin = (
@@ -126,11 +128,12 @@ def move(
     *,
     root: str = STUDY_ROOT_MOVE,
     calling: str = CALLING,
+    priority: int = 0,
 ) -> tuple[list[Dataset], Dataset | None]:
     """Return every response, and the identifier of the last."""
     association = opened(node, root, calling)
     responses, last = [], None
-    for status, answer in association.send_c_move(asked, destination, root):
+    for status, answer in association.send_c_move(asked, destination, root, priority=priority):
         responses.append(status)
         last = answer
     association.release()
@@ -263,6 +266,30 @@ def test_a_retrieval_leaves_a_trace(stocked: Node) -> None:
     assert entry.detail == {"destination": "ARCHIVE", "instances": 4}
 
 
+def test_a_peer_that_breaks_a_retrieval_off_leaves_a_trace_all_the_same(stocked: Node) -> None:
+    def trace() -> list[audit.Entry]:
+        with stocked.database.reading() as tx:
+            return [each for each in audit.latest(tx) if each.action == "study.retrieved"]
+
+    before = len(trace())
+    get(stocked, identifier("STUDY", StudyInstanceUID=HELD[1].uid), abort=True)
+    until(lambda: len(trace()) > before)
+
+    entry = trace()[0]
+    assert (entry.subject, entry.outcome) == (f"study:{HELD[1].uid}", "broken_off")
+    assert entry.detail == {"destination": CALLING, "instances": 0}
+
+
+@pytest.mark.parametrize("priority", [0, 1, 2])
+def test_what_a_retrieval_sends_has_its_priority(stocked: Node, priority: int) -> None:
+    asked = identifier("STUDY", StudyInstanceUID=HELD[1].uid)
+    with receiving(stocked) as receiver:
+        move(stocked, asked, "ARCHIVE", priority=priority)
+
+    assert receiver.priorities == {priority}
+    assert get(stocked, asked, priority=priority).priorities == {priority}
+
+
 @dataclass
 class Got:
     """What came back on a C-GET."""
@@ -271,6 +298,7 @@ class Got:
     files: dict[str, bytes]
     syntaxes: set[str]
     last: Dataset | None
+    priorities: set[int] = field(default_factory=set)
 
 
 def get(
@@ -281,12 +309,17 @@ def get(
     cancel_after: int | None = None,
     answer: int = 0,
     with_role: bool = True,
+    abort: bool = False,
+    priority: int = 0,
 ) -> Got:
     got = Got([], {}, set(), None)
 
     def keep(event: evt.Event) -> int:
         got.files[str(event.request.AffectedSOPInstanceUID)] = event.request.DataSet.getvalue()
         got.syntaxes.add(str(event.context.transfer_syntax))
+        got.priorities.add(event.request.Priority)
+        if abort:
+            event.assoc.abort()
         if cancel_after is not None and len(got.files) == cancel_after:
             event.assoc.send_c_cancel(1, query_model=STUDY_ROOT_GET)
         return answer
@@ -304,7 +337,7 @@ def get(
         evt_handlers=[(evt.EVT_C_STORE, keep), (evt.EVT_CONN_OPEN, without_delay)],
     )
     assert association.is_established
-    for status, last in association.send_c_get(asked, STUDY_ROOT_GET):
+    for status, last in association.send_c_get(asked, STUDY_ROOT_GET, priority=priority):
         got.statuses.append(status)
         got.last = last
     association.release()

@@ -63,6 +63,13 @@ STEPS = {
 }
 
 
+def period(days: str, times: str) -> dict[str, object]:
+    return {
+        "ScheduledProcedureStepStartDate": days,
+        "ScheduledProcedureStepStartTime": times,
+    }
+
+
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     node = start(tmp_path_factory.mktemp("planned"))
@@ -126,6 +133,12 @@ def told(node: Node, asked: Dataset, **how: Any) -> dict[str, Dataset]:
         ({}, {"ScheduledProcedureStepStartDate": "20260101-20261231"}, {"W-1", "W-2", ""}),
         ({}, {"ScheduledProcedureStepStartTime": "0800-1000"}, {"W-1", "W-2"}),
         ({"PatientID": "P-9"}, {}, set()),
+        ({}, period("20260302-20260303", "0800-0200"), {"W-1", "W-2", ""}),
+        ({}, period("20260302-20260303", "0930-0200"), {"W-2", ""}),
+        ({}, period("20260301-20260302", "1800-0700"), {"W-2"}),
+        ({}, period("20260303-", "0100-"), {"W-2", ""}),
+        ({}, period("-20260303", "-0030"), {"W-1", "W-2"}),
+        ({}, period("20260302", "0800-0859"), {"W-2"}),
     ],
 )
 def test_the_open_steps_of_the_site_are_told_by_what_is_asked(
