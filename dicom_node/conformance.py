@@ -160,11 +160,11 @@ _PERFORMED = """\
 
 N-CREATE needs the attributes of type 1 of table F.7.2-1 (else 0120, 0121 where one is empty) and
 the status IN PROGRESS (else 0106); told again in the same words it is the same answer, with other
-content 0111. Without an instance UID the node gives one. N-SET makes IN PROGRESS COMPLETED or DISCONTINUED, for which the
-end has to be told, and the series of what is completed; attributes that may not change are let pass
-where they are told unchanged (else 0106). A step that has ended is never changed: 0110 with error
-id A710. A device changes and reads (N-GET, retrieve SOP class) only steps of its own organisation
-(else 0112). All is durable before it is answered.
+content 0111. Without an instance UID the node gives one. N-SET makes IN PROGRESS COMPLETED or
+DISCONTINUED, for which the end has to be told, and the series of what is completed; attributes that
+may not change are let pass where they are told unchanged (else 0106). A step that has ended is
+never changed: 0110 with error id A710. A device changes and reads (N-GET, retrieve SOP class) only
+steps of its own organisation (else 0112). All is durable before it is answered.
 
 A scheduled step whose performed step is in progress stays in the modality worklist as STARTED; it
 leaves the list when completed or discontinued, unless it was discontinued as '110514, DCM:
