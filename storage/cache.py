@@ -67,6 +67,13 @@ class PackCache:
         if isinstance(data, Path) and _PACK.fullmatch(key):
             self._keep(key, data)
 
+    def replace(self, key: str, data: bytes | Path, sha256: str) -> None:
+        """See `ObjectStore.replace`; the new one is at hand."""
+        self.forget(key)
+        self.inner.replace(key, data, sha256)
+        if isinstance(data, Path) and _PACK.fullmatch(key):
+            self._keep(key, data)
+
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         """See `ObjectStore.get`; of a pack from the copy at hand, which is fetched if it is not.
 

@@ -71,6 +71,19 @@ class ObjectStore(Protocol):
             The store does not answer or is full; nothing was stored.
         """
 
+    def replace(self, key: str, data: bytes | Path, sha256: str) -> None:
+        """Store `data` again under a key of which the store holds other bytes than were put.
+
+        For keys that hold the digest of what lies there: nobody can want what is replaced.
+
+        Raises
+        ------
+        ObjectDiffers
+            `data` does not have this digest.
+        ObjectStoreUnavailable
+            The store does not answer or is full; what there was is still there.
+        """
+
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         """Return an object or a range of it (bytes).
 
@@ -128,6 +141,20 @@ def digest_of(data: bytes | Path) -> tuple[str, int]:
     return hasher.hexdigest(), data.stat().st_size
 
 
+def checked_digest(data: bytes | Path, sha256: str) -> int:
+    """Return the size in bytes of what is to be stored.
+
+    Raises
+    ------
+    ObjectDiffers
+        It does not have the digest that it was given.
+    """
+    found, size = digest_of(data)
+    if found != sha256:
+        raise ObjectDiffers("the bytes to store do not have the digest they were given")
+    return size
+
+
 def verified(objects: ObjectStore, key: str, *, start: int, length: int, sha256: str) -> bytes:
     """Return a range of an object that has a digest of its own.
 
@@ -175,13 +202,19 @@ class LocalObjects:
     def put(self, key: str, data: bytes | Path, sha256: str) -> None:
         """See `ObjectStore.put`."""
         target = self._path(key)
-        found, _ = digest_of(data)
-        if found != sha256:
-            raise ObjectDiffers("the bytes to store do not have the digest they were given")
+        checked_digest(data, sha256)
         if target.exists():
             if digest_of(target)[0] != sha256:
                 raise ObjectDiffers("this key holds other bytes already", key=key)
             return
+        self._put(target, data)
+
+    def replace(self, key: str, data: bytes | Path, sha256: str) -> None:
+        """See `ObjectStore.replace`."""
+        checked_digest(data, sha256)
+        self._put(self._path(key), data)
+
+    def _put(self, target: Path, data: bytes | Path) -> None:
         try:
             self._write(target, data)
         except OSError as error:
@@ -267,12 +300,16 @@ class MemoryObjects:
 
     def put(self, key: str, data: bytes | Path, sha256: str) -> None:
         """See `ObjectStore.put`."""
+        checked_digest(data, sha256)
         content = data if isinstance(data, bytes) else data.read_bytes()
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise ObjectDiffers("the bytes to store do not have the digest they were given")
         with self._lock:
             if self._objects.setdefault(checked_key(key), content) != content:
                 raise ObjectDiffers("this key holds other bytes already", key=key)
+
+    def replace(self, key: str, data: bytes | Path, sha256: str) -> None:
+        """See `ObjectStore.replace`."""
+        checked_digest(data, sha256)
+        self._objects[checked_key(key)] = data if isinstance(data, bytes) else data.read_bytes()
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         """See `ObjectStore.get`."""

@@ -22,9 +22,9 @@ from storage.objects import (
     ObjectMissing,
     ObjectStoreUnavailable,
     StoreAbilities,
+    checked_digest,
     checked_key,
     copied,
-    digest_of,
 )
 
 _ABSENT = frozenset({"NoSuchKey", "NoSuchObject", "NotFound", "ResourceNotFound"})
@@ -74,18 +74,20 @@ class S3Objects:
 
     def put(self, key: str, data: bytes | Path, sha256: str) -> None:
         """See `ObjectStore.put`; read back by size and digest header before it counts."""
-        found, size = digest_of(data)
-        if found != sha256:
-            raise ObjectDiffers("the bytes to store do not have the digest they were given")
+        checked_digest(data, sha256)
         stored = self._digest(key)
-        if stored is not None:
-            if stored != sha256:
-                raise ObjectDiffers("this key holds other bytes already", key=key)
-            return
+        if stored is None:
+            self.replace(key, data, sha256)
+        elif stored != sha256:
+            raise ObjectDiffers("this key holds other bytes already", key=key)
+
+    def replace(self, key: str, data: bytes | Path, sha256: str) -> None:
+        """See `ObjectStore.replace`."""
+        size = checked_digest(data, sha256)
         stream = io.BytesIO(data) if isinstance(data, bytes) else data.open("rb")
         with stream, _named_failures():
             self._client.put_object(
-                self._bucket, key, stream, size, metadata={_DIGEST_HEADER: sha256}
+                self._bucket, checked_key(key), stream, size, metadata={_DIGEST_HEADER: sha256}
             )
         if self.size(key) != size:
             raise ObjectStoreUnavailable("the S3 server does not have what it just took")

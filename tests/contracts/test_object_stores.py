@@ -120,6 +120,22 @@ def test_other_bytes_under_the_same_key_are_refused_and_the_first_stay(store: Ob
     assert store.get("immutable") == CONTENT
 
 
+def test_what_the_store_holds_wrongly_is_replaced(store: ObjectStore, tmp_path: Path) -> None:
+    key = f"packs/1.2.3/{_sha256(CONTENT)}.zip"
+    file = tmp_path / "pack"
+    file.write_bytes(CONTENT)
+    store.put(key, b"what is wrong", _sha256(b"what is wrong"))
+    with pytest.raises(ObjectDiffers):
+        store.put(key, file, _sha256(CONTENT))
+    with pytest.raises(ObjectDiffers):
+        store.replace(key, file, _sha256(b"something else"))
+
+    store.replace(key, file, _sha256(CONTENT))
+
+    assert store.get(key) == CONTENT
+    assert store.size(key) == len(CONTENT)
+
+
 def test_bytes_that_do_not_match_their_digest_are_refused_and_not_kept(store: ObjectStore) -> None:
     with pytest.raises(ObjectDiffers):
         store.put("wrong", CONTENT, _sha256(b"something else"))

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -413,6 +413,46 @@ class _Lies(MemoryObjects):
         if start <= self.at < start + len(data):
             data[self.at - start] ^= 1
         return bytes(data)
+
+
+class _Loses(MemoryObjects):
+    """A store that keeps less, or something else, of what is put, and says that all is well.
+
+    As S3 does, it remembers the digest that it was told, and takes the same no second time.
+    """
+
+    def __init__(self, damaged: Callable[[bytes], bytes]) -> None:
+        super().__init__()
+        self.damaged = damaged
+
+    def put(self, key: str, data: bytes | Path, sha256: str) -> None:
+        if key not in self._objects:
+            super().put(key, data, sha256)
+            self._objects[key] = self.damaged(self._objects[key])
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: bytes([whole[0] ^ 1]) + whole[1:],  # of the ZIP, no part of an instance
+        lambda whole: whole[:-1] + bytes([whole[-1] ^ 1]),
+        lambda whole: b"",
+    ],
+)
+def test_a_pack_that_the_store_did_not_keep_is_stored_again(
+    database: Database, tmp_path: Path, damaged: Callable[[bytes], bytes]
+) -> None:
+    room = Room(database, tmp_path)
+    room.receive("1.2.3.1.1", b"pixels")
+    room.freeze()
+    room.objects = objects = _Loses(damaged)
+    packer = Packer(database, room.journal, objects, tmp_path / "scratch")
+
+    packer.pack("1.2.3")
+
+    assert list(verify_packs(database, objects)) == []
+    assert Archive(database, room.journal, objects).read("1.2.3.1.1") == b"pixels"
 
 
 @pytest.mark.parametrize("at", [None, 100, 9 << 20, (16 << 20) + 5, (27 << 20) - 1])
