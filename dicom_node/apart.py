@@ -8,7 +8,6 @@ References
 DICOM PS3.5 section 8.2.1 and A.4.1.
 """
 
-import math
 import subprocess
 import sys
 from io import BytesIO
@@ -22,7 +21,6 @@ from dicom_node.part10 import split
 APART = frozenset({str(JPEGExtended12Bit), str(JPEGLossless), str(JPEGLosslessSV1)})
 MAX_PIXEL_BYTES = 1 << 30
 PATIENCE_S = 60
-_SIZES = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames")
 
 
 def decompressed(part10: bytes) -> bytes:
@@ -52,12 +50,13 @@ def decompressed(part10: bytes) -> bytes:
 
 def main() -> None:
     """Decompress one instance from standard input to standard output."""
+    from dicom_node.decompression import decompress  # who calls this process needs none of it
+
     data_set = dcmread(BytesIO(sys.stdin.buffer.read()))
-    if math.prod(int(data_set.get(name) or 1) for name in _SIZES) // 8 > MAX_PIXEL_BYTES:
-        sys.exit(1)
-    data_set.decompress(as_rgb=False, generate_instance_uid=False, decoding_plugin="gdcm")
-    if data_set.PhotometricInterpretation == "YBR_FULL_422":
-        data_set.PhotometricInterpretation = "YBR_FULL"  # a decoder gives every sample
+    try:
+        decompress(data_set, "gdcm")
+    except PictureRefused as refusal:
+        sys.exit(refusal.sentence)
     out = BytesIO()
     data_set.save_as(out, enforce_file_format=True)
     sys.stdout.buffer.write(out.getvalue())

@@ -20,7 +20,7 @@ from pydicom.uid import UID
 
 from dicom_node.apart import APART, decompressed
 from dicom_node.byte_order import WORDS, require_one_reading, swapped
-from dicom_node.codecs import decoder_of
+from dicom_node.codecs import decoder_of, offsets_of, require_size, right_colours, stream_of
 from dicom_node.deflated import head_of, inflated
 from dicom_node.errors import PictureRefused
 from dicom_node.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
@@ -102,6 +102,7 @@ class Frames:
             self._file = file
             self.transfer_syntax_uid = syntax
             self._header = dcmread(file, stop_before_pixels=True)
+            self._offsets = offsets_of(self._header)
             self._swapped, self._vr = 1, ""  # so many bytes together are in the other order
             self._start, self._length = self._pixels()
             self.count = max(1, int(self._header.get("NumberOfFrames") or 1))
@@ -140,8 +141,13 @@ class Frames:
         self._require(number)
         self._file.seek(self._start)
         try:
-            data = get_frame(self._file, number - 1, number_of_frames=self.count)
-        except (ValueError, EOFError, struct.error) as error:
+            data = get_frame(
+                self._file,
+                number - 1,
+                number_of_frames=self.count,
+                extended_offsets=self._offsets,
+            )
+        except (ValueError, EOFError, RuntimeError, struct.error) as error:
             raise PictureRefused("the frame is not there, or cut short") from error
         return media_type, self.transfer_syntax_uid, data
 
@@ -202,16 +208,24 @@ class Frames:
                 self._apart = Frames(BytesIO(decompressed(self._file.read())))
             return self._apart.plain(number)
         try:
+            alone = dcmread(BytesIO(self.alone(number)))
+            right_colours(alone)
+            require_size(stream_of(alone, 0), alone)
             decoded = pixel_array(
-                self._file,
-                index=number - 1,
+                alone,
+                # Clients take three samples a pixel for RGB where they are told of halved colours.
+                raw=self._header.get("PhotometricInterpretation") not in _HALF_CHROMA,
                 decoding_plugin=decoder_of(self.transfer_syntax_uid),
             )
+        except PictureRefused:
+            raise
         except Exception as error:  # decoders of many makers raise what they like
             raise PictureRefused(f"the pixels cannot be decoded: {type(error).__name__}") from error
         little: np.ndarray[tuple[int, ...], np.dtype[np.generic]] = decoded.astype(
             decoded.dtype.newbyteorder("<"), copy=False
         )
+        if self._header.get("BitsAllocated") == 1:
+            return np.packbits(little.astype(np.uint8), bitorder="little").tobytes()
         return little.tobytes()
 
     def _read(self, start: int, end: int) -> bytes:

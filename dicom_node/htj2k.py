@@ -16,10 +16,9 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixels.utils import iter_pixels
 
 from dicom_node.errors import PictureRefused
-from dicom_node.lossless import put, require_kept, require_range
+from dicom_node.lossless import frames_of, put, require_kept, require_range
 
 MAX_BITS = 16
 """Longer samples are coded in 32 bits, and of such streams OpenJPEG 2.5 reads none."""
@@ -47,8 +46,7 @@ def compress(data_set: Dataset, transfer_syntax_uid: str) -> None:
     bits, signed = int(data_set.BitsStored), int(data_set.PixelRepresentation) == 1
     is_rgb = str(data_set.PhotometricInterpretation) == "RGB"
     frames = [
-        encoded(frame, bits=bits, signed=signed, transform=is_rgb)
-        for frame in iter_pixels(data_set, raw=True)
+        encoded(frame, bits=bits, signed=signed, transform=is_rgb) for frame in frames_of(data_set)
     ]
     put(data_set, frames, transfer_syntax_uid)
     if is_rgb:

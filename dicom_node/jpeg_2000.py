@@ -1,7 +1,7 @@
-"""JPEG 2000 without loss of pictures that are too small for the encoder of the others.
+"""JPEG 2000 without loss, of pictures of every size, and of single bits.
 
-That one (`pylibjpeg`) always makes six resolutions, for which a picture has to be 32 pixels wide
-and high.  The same library, OpenJPEG, makes fewer where it is asked (`imagecodecs`).
+OpenJPEG by `imagecodecs`: the other door to it, `pylibjpeg`, always makes six resolutions, for
+which a picture has to be 32 pixels wide and high, and takes no single bits.
 
 References
 ----------
@@ -12,13 +12,15 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixels.utils import iter_pixels
 
-from dicom_node.lossless import put, require_kept, require_range
+from dicom_node.lossless import ALLOCATED, frames_of, put, require_kept, require_range
 from dicom_node.uids import JPEG_2000_LOSSLESS
 
 MAX_BITS = 24
 """Of the samples that OpenJPEG codes in 32 bits it keeps no more for certain."""
+
+MAX_RESOLUTIONS = 6
+"""Of one picture; each is half of the next, and the smallest has a pixel at least."""
 
 
 def compress(data_set: Dataset) -> None:
@@ -29,9 +31,9 @@ def compress(data_set: Dataset) -> None:
     PictureRefused
         Pixels of this kind cannot be given in this transfer syntax without loss.
     """
-    require_kept(data_set, max_bits=MAX_BITS)
+    require_kept(data_set, max_bits=MAX_BITS, allocated=(1, *ALLOCATED))
     bits, signed = int(data_set.BitsStored), int(data_set.PixelRepresentation) == 1
-    frames = [encoded(frame, bits=bits, signed=signed) for frame in iter_pixels(data_set, raw=True)]
+    frames = [encoded(frame, bits=bits, signed=signed) for frame in frames_of(data_set)]
     put(data_set, frames, JPEG_2000_LOSSLESS)
 
 
@@ -44,15 +46,16 @@ def encoded(frame: NDArray[np.integer], *, bits: int, signed: bool) -> bytes:
         A sample does not fit into that many bits.
     """
     require_range(frame, bits=bits, signed=signed)
+    length = 1 if bits <= 8 else 2 if bits <= 16 else 4
     return bytes(
         imagecodecs.jpeg2k_encode(
-            np.ascontiguousarray(frame),
+            np.ascontiguousarray(frame, f"{'i' if signed else 'u'}{length}"),
             level=0,
             codecformat="j2k",
             colorspace=imagecodecs.JPEG2K.CLRSPC.UNSPECIFIED,
             planar=False,
             bitspersample=bits,
-            resolutions=min(frame.shape[:2]).bit_length(),
+            resolutions=min(MAX_RESOLUTIONS, min(frame.shape[:2]).bit_length()),
             reversible=True,
             mct=False,
         )

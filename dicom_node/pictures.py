@@ -21,7 +21,7 @@ from pydicom.pixels.utils import pixel_array
 
 from dicom_node.apart import decompressed
 from dicom_node.byte_order import refuse_two_readings
-from dicom_node.codecs import decoder_of
+from dicom_node.codecs import decoder_of, require_size, right_colours, stream_of
 from dicom_node.deflated import inflated
 from dicom_node.errors import PictureRefused, Unreadable
 
@@ -105,6 +105,7 @@ def render(
     try:
         data_set = dcmread(BytesIO(decompressed(inflated(part10))))
         frames = _checked(data_set, frame)
+        right_colours(data_set)
         pixels = _displayed(data_set, frame - 1, window, curve)
         image = _sized(pixels, min(max_side, MAX_SIDE), view)
         return _encoded(image, frames, media_type, quality)
@@ -152,6 +153,8 @@ def _displayed(
     data_set: Dataset, index: int, window: tuple[float, float] | None, curve: Curve
 ) -> NDArray[np.uint8]:
     """Return (rows, columns) grey or (rows, columns, 3) RGB, 8 bits."""
+    if _is_encapsulated(data_set):
+        require_size(stream_of(data_set, index), data_set)
     values: NDArray[Any] = pixel_array(
         data_set,
         index=index,

@@ -195,10 +195,10 @@ class Sender:
 
 def _as_taken(call: Call, held: Held, leaving: Leaving) -> _Part:
     """Return the instance in a transfer syntax that the receiver takes, if there is one."""
-    asked = held.transfer_syntax_uid
-    taken = (each for each in (asked, *TARGETS) if (held.sop_class_uid, each) in call.accepted)
-    syntax = next(taken, asked)
-    data_set = data_set_in(syntax, held, leaving)
+    asked = (held.transfer_syntax_uid, *TARGETS)
+    taken = [each for each in asked if (held.sop_class_uid, each) in call.accepted]
+    # What is taken in none is not sent, with that as its reason: it stands as it is stored.
+    syntax, data_set = data_set_in(taken or asked[:1], held, leaving)
     return _Part(held.instance_uid, held.sop_class_uid, syntax, data_set)
 
 

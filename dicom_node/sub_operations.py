@@ -143,12 +143,12 @@ class Back:
 
     def deliver(self, held: Held, leaving: Leaving) -> Delivered:
         """Send one instance: as it is stored, uncompressed, or in a lossless compression."""
-        syntax = next((each for each in self._syntaxes(held)), None)
-        if syntax is None:
+        syntaxes = self._syntaxes(held)
+        if not syntaxes:
             reason = "the peer takes this SOP class back in no transfer syntax that we can give"
             return Delivered(held.instance_uid, None, reason)
         try:
-            data = data_set_in(syntax, held, leaving)
+            syntax, data = data_set_in(syntaxes, held, leaving)
         except PictureRefused as refusal:
             return Delivered(held.instance_uid, None, refusal.sentence)
         context_id = self._taken[held.sop_class_uid, syntax]

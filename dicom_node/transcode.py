@@ -9,20 +9,24 @@ DICOM PS3.18 section 8.7.3.5.2 (transfer syntax of instances), PS3.5 sections 8.
 """
 
 import hashlib
-import math
+from collections.abc import Iterator
 from io import BytesIO
 
+import numpy as np
+from numpy.typing import NDArray
 from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import UID
 
-from dicom_node.apart import MAX_PIXEL_BYTES, decompressed
+from dicom_node.apart import decompressed
 from dicom_node.byte_order import refuse_two_readings, to_little
-from dicom_node.codecs import ENCODERS, decoder_of
+from dicom_node.codecs import decoder_of
+from dicom_node.decompression import decompress, refuse_bomb
 from dicom_node.deflated import inflated
 from dicom_node.errors import PictureRefused
 from dicom_node.frames import Frames
+from dicom_node.lossless import ALLOCATED, frames_of, require_kind, require_stored_bits
 from dicom_node.uids import (
     COMPRESSIONS,
     DEFLATED_LITTLE,
@@ -30,12 +34,10 @@ from dicom_node.uids import (
     HTJ2K,
     IMPLICIT_LITTLE,
     JPEG_2000_LOSSLESS,
+    JPEG_LS_LOSSLESS,
 )
 
 TARGETS = frozenset({*COMPRESSIONS, EXPLICIT_LITTLE, IMPLICIT_LITTLE, DEFLATED_LITTLE})
-
-MIN_SIDE_PX = 32
-"""Of what the usual encoder makes JPEG 2000: it halves each picture five times."""
 
 _OVERLAYS = range(0x6000, 0x6100)
 _BIT_POSITION, _OVERLAY_DATA = 0x0102, 0x3000
@@ -90,16 +92,20 @@ def _transcoded(part10: bytes, target: str) -> bytes:
     if target in COMPRESSIONS and not has_pixels:
         raise PictureRefused("an instance without pixels is not compressed as a picture")
     if has_pixels:
-        _refuse_bomb(data_set)
+        refuse_bomb(data_set)
         refuse_two_readings(data_set)
+        if data_set.file_meta.TransferSyntaxUID.is_encapsulated:
+            decompress(data_set, decoder_of(str(data_set.file_meta.TransferSyntaxUID)))
+            if target in COMPRESSIONS:
+                require_stored_bits(data_set)
+    if target in COMPRESSIONS:
+        require_kind(data_set, (1, *ALLOCATED))
+        _refuse_overlay_bits(data_set)
     before = _pixel_digest(data_set) if _is_at_risk(data_set, target, has_pixels) else ""
-    if data_set.file_meta.TransferSyntaxUID.is_encapsulated and has_pixels:
-        _decompress(data_set)
     if not data_set.file_meta.TransferSyntaxUID.is_little_endian:
         to_little(data_set)
         data_set.file_meta.TransferSyntaxUID = UID(EXPLICIT_LITTLE)
     if target in COMPRESSIONS:
-        _refuse_overlay_bits(data_set)
         _compress(data_set, target)
     made = _written(data_set, target)
     if before and before != _pixel_digest(dcmread(BytesIO(inflated(made)))):
@@ -107,41 +113,30 @@ def _transcoded(part10: bytes, target: str) -> bytes:
     return made
 
 
-def _decompress(data_set: Dataset) -> None:
-    data_set.decompress(
-        as_rgb=False,  # converting colours rounds
-        generate_instance_uid=False,
-        decoding_plugin=decoder_of(str(data_set.file_meta.TransferSyntaxUID)),
-    )
-    if data_set.PhotometricInterpretation == "YBR_FULL_422":
-        data_set.PhotometricInterpretation = "YBR_FULL"  # a decoder gives every sample
-
-
 def _compress(data_set: Dataset, target: str) -> None:
+    # What makes each is imported for those who ask, and with it its library.
     if target in HTJ2K:
-        from dicom_node.htj2k import compress  # and with it the library, for those who ask
+        from dicom_node import htj2k
 
-        compress(data_set, target)
-        return
-    if target == JPEG_2000_LOSSLESS and min(data_set.Rows, data_set.Columns) < MIN_SIDE_PX:
+        htj2k.compress(data_set, target)
+    elif target == JPEG_LS_LOSSLESS:
+        from dicom_node import jpeg_ls
+
+        jpeg_ls.compress(data_set)
+    elif target == JPEG_2000_LOSSLESS:
         from dicom_node import jpeg_2000
 
         jpeg_2000.compress(data_set)
-        return
-    data_set.compress(UID(target), generate_instance_uid=False, encoding_plugin=ENCODERS[target])
+    else:
+        from dicom_node import run_lengths
+
+        run_lengths.compress(data_set)
 
 
 def _is_at_risk(data_set: Dataset, target: str, has_pixels: bool) -> bool:
     """Say whether pixels are encoded anew, and not merely decoded or copied."""
     syntax = data_set.file_meta.TransferSyntaxUID
     return has_pixels and (target in COMPRESSIONS or not syntax.is_little_endian)
-
-
-def _refuse_bomb(data_set: Dataset) -> None:
-    sizes = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames")
-    size = math.prod(int(data_set.get(name) or 1) for name in sizes) // 8
-    if size > MAX_PIXEL_BYTES:
-        raise PictureRefused("the instance is too large to be given in another transfer syntax")
 
 
 def _refuse_overlay_bits(data_set: Dataset) -> None:
@@ -159,12 +154,18 @@ def _refuse_overlay_bits(data_set: Dataset) -> None:
 
 def _pixel_digest(data_set: Dataset) -> str:
     hasher = hashlib.sha256()
-    plugin = decoder_of(str(data_set.file_meta.TransferSyntaxUID))
-    for frame in iter_pixels(data_set, raw=True, decoding_plugin=plugin):
+    for frame in _frames(data_set):
         hasher.update(f"{frame.shape}".encode())
         # Values and not containers: a decoder may give eight bits that were allocated sixteen.
         hasher.update(frame.astype("<i4").tobytes())
     return hasher.hexdigest()
+
+
+def _frames(data_set: Dataset) -> Iterator[NDArray[np.integer]]:
+    syntax = data_set.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated:
+        return frames_of(data_set)
+    return iter_pixels(data_set, raw=True, decoding_plugin=decoder_of(str(syntax)))
 
 
 def _written(data_set: Dataset, target: str) -> bytes:

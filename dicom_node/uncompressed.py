@@ -8,6 +8,8 @@ References
 DICOM PS3.5 section 10.1: every application takes Implicit VR Little Endian.
 """
 
+from collections.abc import Sequence
+
 from dicom_node.apart import MAX_PIXEL_BYTES
 from dicom_node.errors import PictureRefused
 from dicom_node.messages import Pieces
@@ -20,20 +22,33 @@ TARGETS = (EXPLICIT_LITTLE, IMPLICIT_LITTLE)
 """What any instance can be given in, the better one first."""
 
 
-def data_set_in(transfer_syntax_uid: str, held: Held, leaving: Leaving) -> Pieces:
-    """Return the data set of an instance: as it is stored, or in another transfer syntax.
+def data_set_in(syntaxes: Sequence[str], held: Held, leaving: Leaving) -> tuple[str, Pieces]:
+    """Return the first transfer syntax in which an instance can be given, and its data set in it.
+
+    Parameters
+    ----------
+    syntaxes
+        Those that are taken, the best first; that in which it is stored is so if it is among them.
 
     Raises
     ------
     PictureRefused
-        It cannot be given in that one without loss.
+        It cannot be given in any of them without loss.
     """
-    if transfer_syntax_uid == held.transfer_syntax_uid:
-        return leaving.data_set()
+    if syntaxes[0] == held.transfer_syntax_uid:
+        return syntaxes[0], leaving.data_set()
     if leaving.length > MAX_PIXEL_BYTES:
         raise PictureRefused("the instance is too large to be given in another transfer syntax")
     from dicom_node.transcode import transcoded  # and with it all that decodes
 
-    file = transcoded(leaving.whole(), transfer_syntax_uid)
-    data_set = memoryview(file)[split(file).data_set_offset :]
-    return Pieces(len(data_set), (data_set,))
+    file = leaving.whole()
+    why: PictureRefused | None = None
+    for syntax in syntaxes:
+        try:
+            made = transcoded(file, syntax)
+        except PictureRefused as refusal:
+            why = why or refusal
+        else:
+            data_set = memoryview(made)[split(made).data_set_offset :]
+            return syntax, Pieces(len(data_set), (data_set,))
+    raise why or PictureRefused("the receiver takes no transfer syntax that can be made")

@@ -26,11 +26,17 @@ _MAX_ACCEPT = 8192
 class Form:
     """How instances are given: in parts or one alone, and in which transfer syntax.
 
-    `syntaxes` holds UIDs in the order of preference; ``*`` stands for 'as it is stored'.
+    `syntaxes` holds UIDs in the order of preference; ``*`` stands for 'as it is stored'.  A client
+    that names none is given what cannot be had uncompressed as it is stored (`else_stored`).
+
+    References
+    ----------
+    DICOM PS3.18 section 8.7.3.5.2.
     """
 
     multipart: bool
     syntaxes: tuple[str, ...]
+    else_stored: bool = False
 
     def takes(self, stored: str) -> bool:
         """Say whether an instance may be given as it is stored."""
@@ -80,7 +86,8 @@ def asked_instances(accept: str, *, single: bool) -> Form:
     """Return how instances are to be given.
 
     A client that names no form gets them as they are stored; one that asks for application/dicom
-    without a transfer syntax gets Explicit VR Little Endian (PS3.18 section 8.7.3.5.2).
+    without a transfer syntax gets Explicit VR Little Endian, or else what is stored (PS3.18 section
+    8.7.3.5.2).
 
     Parameters
     ----------
@@ -95,17 +102,17 @@ def asked_instances(accept: str, *, single: bool) -> Form:
     multipart: list[str] = []
     alone: list[str] = []
     for name, parameters in _preferred(accept):
-        syntax = parameters.get("transfer-syntax", EXPLICIT_LITTLE)
+        syntax = parameters.get("transfer-syntax", "")
         if name == "multipart/related" and parameters.get("type", DICOM).lower() == DICOM:
             multipart.append(syntax)
         elif name == DICOM and single:
             alone.append(syntax)
         elif name in _WILD:
             multipart.append(ANY)
-    if alone:
-        return Form(False, tuple(alone))
-    if multipart:
-        return Form(True, tuple(multipart))
+    asked = alone or multipart
+    if asked:
+        syntaxes = tuple(each or EXPLICIT_LITTLE for each in asked)
+        return Form(not alone, syntaxes, else_stored="" in asked)
     raise NotAcceptable('instances come as multipart/related; type="application/dicom"')
 
 

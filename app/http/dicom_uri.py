@@ -44,7 +44,8 @@ def wado_uri(request: Request, engine: TheEngine, caller: ReadsDicom) -> Respons
     shown, region = _shown(asked), _region(asked.get("region"))
     row = opened_instance(engine, caller, *(asked[name] for name in _UIDS))
     if media_type == DICOM or (media_type == "*/*" and not row.rows):
-        form = Form(False, (asked.get("transferSyntax") or EXPLICIT_LITTLE,))
+        syntax = asked.get("transferSyntax", "")
+        form = Form(False, (syntax or EXPLICIT_LITTLE,), else_stored=not syntax)
         return alone(request, engine, form, row, shown_of(engine.archive, row.study_uid))
     (frame,) = frame_numbers(asked.get("frameNumber", "1"))[:1]
     if frame > (row.frames or 1):

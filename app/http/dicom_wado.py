@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/dicomweb")
 log = structlog.get_logger()
+Targets = tuple[str, ...]
+"""Transfer syntaxes, of which the first is taken that can be made of an instance."""
 
 
 @router.get(STUDY)
@@ -78,11 +80,11 @@ def retrieve(
     if not form.multipart:
         return alone(request, engine, form, rows[0], shown)
     rows.sort(key=_place)  # of the parts no order is promised; what lies together is read at once
-    targets = [target_of(form, row) for row in rows]
+    targets = [targets_of(form, row) for row in rows]
     boundary = f"telerad-{fresh()}"
     headers = {}
     is_stored = (
-        row.transfer_syntax_uid == target for row, target in zip(rows, targets, strict=True)
+        row.transfer_syntax_uid == first for row, (first, *_) in zip(rows, targets, strict=True)
     )
     if shown is None and all(is_stored):
         headers["Content-Length"] = str(_length(boundary, rows))
@@ -129,10 +131,11 @@ def alone(
     """Give one instance that is not a part of anything; as it is stored, also a range of it."""
     from dicom_node.outgoing import outgoing, own_of
 
-    target = target_of(form, row)
-    media_type = f"{DICOM}; transfer-syntax={target}"
-    if target != row.transfer_syntax_uid:
-        return Response(_in_syntax(engine, row, target, shown), media_type=media_type)
+    targets = targets_of(form, row)
+    media_type = f"{DICOM}; transfer-syntax={row.transfer_syntax_uid}"
+    if targets[0] != row.transfer_syntax_uid:
+        made, data = _in_syntax(engine, row, targets, shown)
+        return Response(data, media_type=f"{DICOM}; transfer-syntax={made}")
     if own_of(shown, row) is not None:
         leaving = outgoing(engine.archive, row, shown)
         return StreamingResponse(
@@ -150,27 +153,32 @@ def alone(
     )
 
 
-def target_of(form: Form, row: Held) -> str:
-    """Return the transfer syntax in which an instance is given: as stored, if that is taken.
+def targets_of(form: Form, row: Held) -> tuple[str, ...]:
+    """Return the transfer syntaxes in which an instance may be given, the first that works.
+
+    As it is stored comes first if that is taken, and last where the client named no other.
 
     Raises
     ------
     NotAcceptable
-        It is not, and none that is can be made.
+        There is none.
     """
-    if form.takes(row.transfer_syntax_uid) or ANY in form.syntaxes:
-        return row.transfer_syntax_uid
+    stored = row.transfer_syntax_uid
+    if form.takes(stored) or ANY in form.syntaxes:
+        return (stored,)
     from dicom_node.apart import MAX_PIXEL_BYTES
     from dicom_node.transcode import TARGETS
     from dicom_node.uids import COMPRESSIONS
 
-    for target in form.syntaxes:
-        is_image = row.rows is not None
-        if target in TARGETS and (is_image or target not in COMPRESSIONS):
-            if row.length > MAX_PIXEL_BYTES:
-                raise NotAcceptable("an instance is too large to be given in another syntax")
-            return target
-    raise NotAcceptable("an instance cannot be given in any of the transfer syntaxes asked")
+    made = TARGETS if row.rows is not None else TARGETS.difference(COMPRESSIONS)
+    targets = tuple(each for each in form.syntaxes if each in made)
+    if not targets:
+        raise NotAcceptable("an instance cannot be given in any of the transfer syntaxes asked")
+    if row.length <= MAX_PIXEL_BYTES:
+        return (*targets, stored) if form.else_stored else targets
+    if not form.else_stored:
+        raise NotAcceptable("an instance is too large to be given in another syntax")
+    return (stored,)
 
 
 def require_stored(form: Form, rows: Sequence[Held]) -> None:
@@ -193,7 +201,7 @@ def _parts(
     engine: Engine,
     boundary: str,
     rows: Sequence[Held],
-    targets: Sequence[str],
+    targets: Sequence[Targets],
     shown: "StudyShown | None",
 ) -> Iterator[Batch]:
     """Yield the body in batches; of a large instance one is read behind the other."""
@@ -222,7 +230,7 @@ def _pieces(
 def _of_batch(
     engine: Engine,
     boundary: str,
-    batch: Sequence[tuple[Held, str]],
+    batch: Sequence[tuple[Held, Targets]],
     shown: "StudyShown | None",
     *,
     several: bool,
@@ -235,16 +243,16 @@ def _of_batch(
     """
     from dicom_node.outgoing import all_outgoing
 
-    row, target = batch[0]
-    if target != row.transfer_syntax_uid:
+    row, targets = batch[0]
+    if targets[0] != row.transfer_syntax_uid:
         try:
-            data = _in_syntax(engine, row, target, shown)
+            made, data = _in_syntax(engine, row, targets, shown)
         except NotAcceptable:
             if not several:
                 raise
             log.warning("retrieve.given_as_kept", instance=row.instance_uid)
         else:
-            yield _part_head(boundary, target, len(data)), iter((data,))
+            yield _part_head(boundary, made, len(data)), iter((data,))
             return
     for row, leaving in all_outgoing(engine.archive, [row for row, _ in batch], lambda _: shown):
         if isinstance(leaving, EngineError):
@@ -252,19 +260,21 @@ def _of_batch(
         yield _part_head(boundary, row.transfer_syntax_uid, leaving.length), iter(leaving.pieces)
 
 
-def _batches(rows: Sequence[Held], targets: Sequence[str]) -> Iterator[Sequence[tuple[Held, str]]]:
+def _batches(
+    rows: Sequence[Held], targets: Sequence[Targets]
+) -> Iterator[Sequence[tuple[Held, Targets]]]:
     """Yield what is kept in the syntax that is asked for in batches, all else one by one."""
-    batch: list[tuple[Held, str]] = []
+    batch: list[tuple[Held, Targets]] = []
     size = 0
-    for row, target in zip(rows, targets, strict=True):
-        as_kept = target == row.transfer_syntax_uid
+    for row, asked in zip(rows, targets, strict=True):
+        as_kept = asked[0] == row.transfer_syntax_uid
         if batch and (not as_kept or size + row.length > BATCH_BYTES):
             yield batch
             batch, size = [], 0
         if not as_kept:
-            yield [(row, target)]
+            yield [(row, asked)]
             continue
-        batch.append((row, target))
+        batch.append((row, asked))
         size += row.length
     if batch:
         yield batch
@@ -282,14 +292,23 @@ def _part_head(boundary: str, syntax: str, length: int) -> bytes:
     return opening(boundary, f"{DICOM}; transfer-syntax={syntax}", length)
 
 
-def _in_syntax(engine: Engine, row: Held, target: str, shown: "StudyShown | None") -> bytes:
+def _in_syntax(
+    engine: Engine, row: Held, targets: Targets, shown: "StudyShown | None"
+) -> tuple[str, bytes]:
+    """Return the first transfer syntax in which an instance can be given, and its file in it."""
     from dicom_node.outgoing import whole
     from dicom_node.transcode import transcoded
 
-    try:
-        return transcoded(whole(engine.archive, row, shown), target)
-    except PictureRefused as refusal:
-        raise NotAcceptable(refusal.sentence) from refusal
+    file = whole(engine.archive, row, shown)
+    why = "an instance cannot be given in any of the transfer syntaxes asked"
+    for target in targets:
+        if target == row.transfer_syntax_uid:
+            return target, file
+        try:
+            return target, transcoded(file, target)
+        except PictureRefused as refusal:
+            why = refusal.sentence
+    raise NotAcceptable(why)
 
 
 def _gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:

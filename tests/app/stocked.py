@@ -88,10 +88,8 @@ def compressed(data_set: Dataset, syntax: str) -> bytes:
     """Return the file of a data set whose pixels were compressed by pydicom."""
     from pydicom import dcmread
 
-    from dicom_node.codecs import ENCODERS
-
     read = dcmread(BytesIO(as_file(data_set, ExplicitVRLittleEndian)))
-    read.compress(syntax, encoding_plugin=ENCODERS[syntax], generate_instance_uid=False)
+    read.compress(syntax, generate_instance_uid=False)
     out = BytesIO()
     read.save_as(out, enforce_file_format=True)
     return out.getvalue()

@@ -446,6 +446,52 @@ def test_frames_that_a_compression_would_not_keep_come_in_the_next_best_form(sto
     assert given.headers["content-type"].startswith(OCTETS)
 
 
+def test_an_instance_that_a_compression_would_not_keep_comes_in_the_next_best_syntax(
+    stocked: Stocked,
+):
+    odd = a_slice(1, study=62)
+    odd.HighBit = 15  # above the twelve bits of a sample
+    sent = stocked.program.post("/dicomweb/studies", **multipart(as_file(odd)))
+    assert sent.status_code == 200
+    wanted = [
+        f"application/dicom; transfer-syntax={JPEG_LS}",
+        "application/dicom; transfer-syntax=1.2.840.10008.1.2;q=0.5",
+    ]
+    refused = stocked.get(instance_path(62, 1, 1), wanted[0])
+    given = stocked.get(instance_path(62, 1, 1), ", ".join(wanted))
+    (part,) = parts_of(
+        stocked.get(
+            f"studies/{ROOT}.62",
+            f"{PARTS}; transfer-syntax={JPEG_LS}, {PARTS}; transfer-syntax=1.2.840.10008.1.2;q=0.5",
+        )
+    )
+
+    assert refused.status_code == 406
+    assert "high bit" in refused.json()["detail"]
+    for answer in (given.content, part.get_payload(decode=True)):
+        assert dcmread(BytesIO(answer)).file_meta.TransferSyntaxUID == "1.2.840.10008.1.2"
+    assert given.headers["content-type"].endswith("transfer-syntax=1.2.840.10008.1.2")
+
+
+def test_who_names_no_syntax_gets_as_it_is_stored_what_nobody_can_decode(stocked: Stocked):
+    film = a_slice(1, study=63)
+    film.PixelData = encapsulate([b"\0\0\1\xb3" + bytes(60)])
+    film["PixelData"].VR, film["PixelData"].is_undefined_length = "OB", True
+    sent = stocked.program.post(
+        "/dicomweb/studies", **multipart(as_file(film, "1.2.840.10008.1.2.4.100"))
+    )
+    assert sent.status_code == 200
+    path = instance_path(63, 1, 1)
+    alone = stocked.get(path, "application/dicom")
+    (part,) = parts_of(stocked.get(f"studies/{ROOT}.63", PARTS))
+    refused = stocked.get(path, "application/dicom; transfer-syntax=1.2.840.10008.1.2.1")
+
+    assert alone.headers["content-type"].endswith("transfer-syntax=1.2.840.10008.1.2.4.100")
+    assert alone.content == part.get_payload(decode=True) == kept(stocked, f"{ROOT}.63.1.1")
+    assert part["Content-Type"].endswith("transfer-syntax=1.2.840.10008.1.2.4.100")
+    assert refused.status_code == 406
+
+
 def test_frames_that_are_small_come_in_jpeg_2000_as_well(stocked: Stocked):
     compressed = stocked.get(f"{FILM}/frames/2", "image/jp2")
 

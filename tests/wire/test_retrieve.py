@@ -17,7 +17,7 @@ import pydicom.data
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import pixel_array
-from pynetdicom import AE, build_role, evt
+from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.association import Association
 
 from dicom_node import commands
@@ -28,7 +28,9 @@ from dicom_node.uids import (
     COMPRESSIONS,
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
+    JPEG_2000_LOSSLESS,
     PATIENT_ROOT_MOVE,
+    RLE_LOSSLESS,
     STUDY_ROOT_GET,
     STUDY_ROOT_MOVE,
 )
@@ -441,6 +443,42 @@ def test_a_peer_that_takes_one_lossless_compression_alone_gets_that(
     came = pydicom.dcmread(BytesIO(got.files[announced.sop_instance_uid]), force=True)
     came.file_meta.TransferSyntaxUID = syntax
     assert (pixel_array(came).tobytes()) == a_slice(side=64).PixelData
+
+
+def test_what_one_compression_would_not_keep_goes_in_the_next_that_is_taken(
+    plain_node: Node,
+) -> None:
+    odd = a_slice(side=64)
+    odd.HighBit = 15  # above the twelve bits of a sample
+    announced, data = as_sent(as_file(odd))
+    with plain_node.speak() as speaker:
+        speaker.associate((announced.sop_class_uid, announced.transfer_syntax_uid))
+        assert speaker.store(announced, data) == 0
+    came: list[str] = []
+
+    def keep(event: evt.Event) -> int:
+        came.append(str(event.context.transfer_syntax))
+        return 0
+
+    entity = AE(ae_title=CALLING)
+    entity.add_requested_context(STUDY_ROOT_GET)
+    entity.requested_contexts = [
+        *entity.requested_contexts,
+        build_context(announced.sop_class_uid, JPEG_2000_LOSSLESS),
+        build_context(announced.sop_class_uid, RLE_LOSSLESS),
+    ]
+    association = entity.associate(
+        "127.0.0.1",
+        plain_node.port,
+        ae_title="TELERAD",
+        ext_neg=[build_role(announced.sop_class_uid, scp_role=True)],
+        evt_handlers=[(evt.EVT_C_STORE, keep)],
+    )
+    asked = identifier("STUDY", StudyInstanceUID=str(odd.StudyInstanceUID))
+    statuses = [int(each.Status) for each, _ in association.send_c_get(asked, STUDY_ROOT_GET)]
+    association.release()
+
+    assert (statuses[-1], came) == (SUCCESS, [RLE_LOSSLESS])
 
 
 def dcmtk(program: str, node: Node, *more: str) -> subprocess.CompletedProcess[str]:
