@@ -109,11 +109,12 @@ the receiver does not take it, uncompressed in Explicit or Implicit VR Little En
 whose context was accepted in one of the compressions below alone, and over DICOMweb where one is
 asked for, pictures are compressed without loss: the samples that come out are compared with those
 that went in, and what cannot be kept is refused with its rule, or given in the next of the transfer
-syntaxes that are taken. Over DICOMweb who names no transfer syntax gets what cannot be decompressed
-as it is stored (PS3.18 8.7.3.5.2). A compressed picture of another size than its data set says is
-not decoded. Colours are given pixel by pixel (Planar Configuration 0). Samples of 32 bits in big endian with VR OW are
-given in no other form: PS3.5 6.2 swaps words of 16 bits, others swap samples. Pending answers have
-the numbers of sub-operations; the final one lists what failed.
+syntaxes that are taken. Over DICOMweb who names no transfer syntax gets what was compressed with
+loss and cannot be decompressed as it is stored (PS3.18 8.7.3.5.2). A compressed picture of another
+size than its data set says is not decoded. Colours are given pixel by pixel (Planar Configuration
+0). Samples of 32 bits in big endian with VR OW are given in no other form: PS3.5 6.2 swaps words of
+16 bits, others swap samples. Pending answers have the numbers of sub-operations; the final one
+lists what failed.
 
 High-throughput JPEG 2000 is made of samples of up to sixteen bits, in the precision of Bits Stored,
 in RPCL order with TLM and a base resolution of at most 64 by 64 (PS3.5 10.18), RGB by the

@@ -24,6 +24,16 @@ COMPRESSIONS = (
     RLE_LOSSLESS,
 )
 """Lossless compressions of pixels that can be made here (`dicom_node.transcode`)."""
+WITHOUT_LOSS = frozenset(
+    {
+        *(IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE),
+        *COMPRESSIONS,
+        "1.2.840.10008.1.2.1.98",
+        "1.2.840.10008.1.2.8.1",
+        *(f"1.2.840.10008.1.2.4.{number}" for number in (57, 58, 65, 66, 70, 92, 110)),
+    }
+)
+"""Transfer syntaxes in which pixels are as they were made; in others they may be with loss."""
 PATIENT_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
 PATIENT_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.1.2"
 PATIENT_ROOT_GET = "1.2.840.10008.5.1.4.1.2.1.3"

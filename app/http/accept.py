@@ -27,7 +27,7 @@ class Form:
     """How instances are given: in parts or one alone, and in which transfer syntax.
 
     `syntaxes` holds UIDs in the order of preference; ``*`` stands for 'as it is stored'.  A client
-    that names none is given what cannot be had uncompressed as it is stored (`else_stored`).
+    that names none is given as it is stored what has no uncompressed form (`else_stored`).
 
     References
     ----------

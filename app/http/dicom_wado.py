@@ -156,7 +156,8 @@ def alone(
 def targets_of(form: Form, row: Held) -> tuple[str, ...]:
     """Return the transfer syntaxes in which an instance may be given, the first that works.
 
-    As it is stored comes first if that is taken, and last where the client named no other.
+    As it is stored comes first if that is taken, and last where the client named none and there is
+    nothing but what was compressed with loss (PS3.18 section 8.7.3.5.2).
 
     Raises
     ------
@@ -168,14 +169,15 @@ def targets_of(form: Form, row: Held) -> tuple[str, ...]:
         return (stored,)
     from dicom_node.apart import MAX_PIXEL_BYTES
     from dicom_node.transcode import TARGETS
-    from dicom_node.uids import COMPRESSIONS
+    from dicom_node.uids import COMPRESSIONS, WITHOUT_LOSS
 
     made = TARGETS if row.rows is not None else TARGETS.difference(COMPRESSIONS)
     targets = tuple(each for each in form.syntaxes if each in made)
     if not targets:
         raise NotAcceptable("an instance cannot be given in any of the transfer syntaxes asked")
     if row.length <= MAX_PIXEL_BYTES:
-        return (*targets, stored) if form.else_stored else targets
+        as_last = form.else_stored and stored not in WITHOUT_LOSS
+        return (*targets, stored) if as_last else targets
     if not form.else_stored:
         raise NotAcceptable("an instance is too large to be given in another syntax")
     return (stored,)
