@@ -130,7 +130,8 @@ DICOMweb with metadata and bulk data) carry what is right, and an item of the Or
 Sequence (PS3.3 C.12.1.1.9) with what was sent, reason CORRECT. An instance that says already what
 is right leaves byte for byte. Queries answer for the study as it is shown. At the level of
 instances an image of another person, who came into the study by a merge that was taken back, is
-answered for as its own patient's, and not found as the study's.
+answered for as its own patient's; it is found, and on the patient root retrieved, by the id of its
+own patient and not by that of the study's.
 
 An accession number is corrected in the items of the request, too: in those that have the number
 of the instance itself, or in the only one where it has none. The other identifiers of a request

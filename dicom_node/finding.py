@@ -8,6 +8,7 @@ DICOM PS3.4 section C.4.1.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import Enum, auto
 from functools import partial
 
 from dicom_node import query as queries
@@ -91,33 +92,61 @@ class Finder:
         limit
             How many are taken at most, as far as the asker knows; a small one spares work.
         """
-        narrowing = query.narrowing()
-        # The index compares with the patient of the study: not all that it finds need be theirs.
-        exact = query.is_exact and not (query.level is Level.IMAGE and narrowing.of_patient)
+        exact = query.is_exact and not _by_patient(query)
         skipped = offset if exact else 0
         size = min(archive_find.PAGE, limit or archive_find.PAGE) if exact else archive_find.PAGE
-        last: Row | None = None
         left_out = offset - skipped
-        while True:
-            with self._database.reading() as tx:
-                rows = archive_find.page(
-                    tx, query.level, narrowing, scope, after=last, limit=size, offset=skipped
-                )
-                told = _as_retrieved(tx, rows) if query.level is Level.IMAGE else rows
-                # What the index finds by comparing as the rules do needs no second look.
-                page = (_counted if exact else _matching)(tx, query, told, scope)
-            yield from page[left_out:]
-            left_out, skipped = max(0, left_out - len(page)), 0
-            if len(rows) < size:
-                return
-            last = rows[-1]
+        for whose in _WALKS if _by_patient(query) else (_Whose.ALL,):
+            for rows in self._pages(query, scope, whose, size=size, skipped=skipped, exact=exact):
+                yield from rows[left_out:]
+                left_out = max(0, left_out - len(rows))
 
     def held(self, query: Query, scope: Scope | None) -> Iterable[Held]:
         """Return the instances that a query at instance level matches, in no order."""
-        if query.is_exact:  # then what the index finds needs no second look
+        if not query.is_exact:
+            return (_held(found.row) for found in self.matches(query, scope))
+        with self._database.reading() as tx:  # what the index finds needs no second look
+            found = archive_find.held(tx, query.narrowing(), scope)
+            if not _by_patient(query):
+                return found
+            anothers = shown.anothers(tx, {each.study_uid for each in found})
+        others = self._pages(
+            query, scope, _Whose.OTHERS, size=archive_find.PAGE, skipped=0, exact=False
+        )
+        theirs = [each for each in found if each.instance_uid not in anothers]
+        return [*theirs, *(_held(each.row) for page in others for each in page)]
+
+    def _pages(
+        self,
+        query: Query,
+        scope: Scope | None,
+        whose: "_Whose",
+        *,
+        size: int,
+        skipped: int,
+        exact: bool,
+    ) -> Iterator[list[Found]]:
+        """Yield what matches of each page of the index, read one behind the other."""
+        narrowing, last = query.narrowing(), None
+        while True:
             with self._database.reading() as tx:
-                return archive_find.held(tx, query.narrowing(), scope)
-        return (_held(found.row) for found in self.matches(query, scope))
+                rows = archive_find.page(
+                    tx,
+                    query.level,
+                    narrowing,
+                    scope,
+                    after=last,
+                    limit=size,
+                    offset=skipped if last is None else 0,
+                    of_others=whose is _Whose.OTHERS,
+                )
+                told = _as_retrieved(tx, rows, whose) if query.level is Level.IMAGE else rows
+                # What the index finds by comparing as the rules do needs no second look.
+                page = (_counted if exact else _matching)(tx, query, told, scope)
+            yield page
+            if len(rows) < size:
+                return
+            last = rows[-1]
 
     def _note(self, exchange: Exchange, query: Query, trace: Trace) -> None:
         peer = exchange.terms.peer
@@ -144,19 +173,37 @@ def _held(row: Row) -> Held:
     return Held(**{name: row[_NAMES.get(name, name)] for name in _FIELDS})
 
 
-def _as_retrieved(tx: Transaction, rows: Sequence[Row]) -> Sequence[Row]:
+class _Whose(Enum):
+    """Which instances are looked for, by whether they are the patient's of their study."""
+
+    ALL = auto()
+    OF_STUDY = auto()
+    OTHERS = auto()
+
+
+# The index compares with the patient of the study, and apart from that with whom an instance names.
+_WALKS = (_Whose.OF_STUDY, _Whose.OTHERS)
+
+
+def _by_patient(query: Query) -> bool:
+    return query.level is Level.IMAGE and query.narrowing().of_patient
+
+
+def _as_retrieved(tx: Transaction, rows: Sequence[Row], whose: _Whose) -> Sequence[Row]:
     """Return rows of instances with the patient as whose each of them is retrieved.
 
     Patients are of the study (PS3.4 section C.6.2.1), but for images of another person, who came
     into it by a merge that was taken back: such an image says so itself, and so does its answer.
     """
-    whose = shown.anothers(tx, {row["study_uid"] for row in rows}) if rows else {}
-    if not whose:
-        return rows
-    return [
-        row if (own := whose.get(row["instance_uid"])) is None else {**row, **_columns_of(own)}
-        for row in rows
-    ]
+    anothers = shown.anothers(tx, {row["study_uid"] for row in rows}) if rows else {}
+    told: list[Row] = []
+    for row in rows:
+        own = anothers.get(row["instance_uid"])
+        if own is None and whose is not _Whose.OTHERS:
+            told.append(row)
+        elif own is not None and whose is not _Whose.OF_STUDY:
+            told.append({**row, **_columns_of(own)})
+    return told
 
 
 def _columns_of(patient: Patient) -> Row:

@@ -37,7 +37,7 @@ from storage.hidden import (
 from storage.patients import Patient, standing
 from storage.prepared import Prepared
 from storage.series_queries import Held
-from storage.tables.archive import INSTANCES, SERIES, STUDIES
+from storage.tables.archive import INSTANCE_PATIENTS, INSTANCES, SERIES, STUDIES
 from storage.tables.patients import PATIENTS
 from storage.wanted import (
     Shape,
@@ -139,6 +139,7 @@ def page(
     after: Row | None = None,
     limit: int = PAGE,
     offset: int = 0,
+    of_others: bool = False,
 ) -> list[Row]:
     """Return the next rows of a level, each with the columns of the levels above it.
 
@@ -150,13 +151,16 @@ def page(
         The last row of the page before.
     offset
         How many of the first rows are left out.
+    of_others
+        Of instances, those that name somebody else than the patient of their study: what is wanted
+        of the patient is wanted of whoever stands for the one that they name.
     """
     wanted = _wanted(tx.dialect, level, narrowing)
     if after is not None:
         wanted.append(_behind(level, after))
     sees = scope and (scope.devices, scope.asked, tuple(scope.parameters))
     apart = bool(offset) and level is Level.STUDY and not narrowing.of_patient
-    statement = _page(tx.dialect, level, shape_of(wanted), sees, apart)
+    statement = _page(tx.dialect, level, shape_of(wanted), sees, apart, of_others)
     values = [value for each in wanted for value in each.values]
     named = scope.parameters.values() if scope else ()
     return list(tx.mappings(statement, (*values, *named, limit, offset)))
@@ -221,6 +225,7 @@ def patients_by_ref(tx: Transaction, refs: Sequence[str]) -> dict[str, Patient]:
 
 
 _ASKED_OF = PATIENTS.alias("asked_of")
+_NAMED = PATIENTS.alias("named")
 _UIDS: BindParameter[Any] = bindparam("uids", expanding=True)
 
 
@@ -292,11 +297,27 @@ def _selected(level: Level) -> Select[Any]:
     return select(*columns).select_from(joined).order_by(*_order(level))
 
 
+@cache
+def _selected_of_others() -> Select[Any]:
+    joined = (
+        INSTANCE_PATIENTS.join(_NAMED, _NAMED.c.ref == INSTANCE_PATIENTS.c.patient_ref)
+        .join(PATIENTS, PATIENTS.c.ref == func.coalesce(_NAMED.c.survivor, _NAMED.c.ref))
+        .join(INSTANCES, INSTANCES.c.instance_uid == INSTANCE_PATIENTS.c.instance_uid)
+        .join(SERIES, SERIES.c.series_uid == INSTANCES.c.series_uid)
+        .join(STUDIES, STUDIES.c.study_uid == INSTANCES.c.study_uid)
+    )
+    columns = (*_PATIENT_COLUMNS, *_STUDY_COLUMNS, *_SERIES_COLUMNS, *_INSTANCE_COLUMNS)
+    others = select(*columns).select_from(joined).where(PATIENTS.c.ref != STUDIES.c.patient_ref)
+    return others.order_by(*_order(Level.IMAGE))
+
+
 _Sees = tuple[Select[Any], Select[Any], tuple[str, ...]]
 
 
 @lru_cache(maxsize=_SHAPES)
-def _page(dialect: str, level: Level, shape: Shape, sees: _Sees | None, apart: bool) -> Prepared:
+def _page(
+    dialect: str, level: Level, shape: Shape, sees: _Sees | None, apart: bool, of_others: bool
+) -> Prepared:
     """Return the statement of a page: the values wanted, those of the scope, limit and offset.
 
     Parameters
@@ -304,6 +325,7 @@ def _page(dialect: str, level: Level, shape: Shape, sees: _Sees | None, apart: b
     apart
         What is left out is walked through in the index alone, without its patients.
     """
+    selected = _selected_of_others() if of_others else _selected(level)
     names = [f"wanted_{at}" for at in range(sum(number for _, _, number in shape))]
     stand_ins = [bindparam(name, type_=String()) for name in names]
     where = [*conditions(shape, stand_ins), *_always(level)]
@@ -315,9 +337,9 @@ def _page(dialect: str, level: Level, shape: Shape, sees: _Sees | None, apart: b
     if apart:
         pages = select(STUDIES.c.study_uid).where(*where).order_by(*_order(level))
         inner = pages.limit(limit).offset(offset)
-        statement = _selected(level).where(STUDIES.c.study_uid.in_(inner))
+        statement = selected.where(STUDIES.c.study_uid.in_(inner))
     else:
-        statement = _selected(level).where(*where).limit(limit).offset(offset)
+        statement = selected.where(*where).limit(limit).offset(offset)
     return Prepared({dialect: statement}, (*names, *further, "limit", "offset"))
 
 

@@ -14,11 +14,12 @@ from dicom_node.data_sets import Attributes, attribute
 from dicom_node.finding import Finder
 from dicom_node.outgoing import shown_of
 from dicom_node.query import Root
+from dicom_node.retrieve import selection
 from kernel.people import Actor, Role
 from storage import archive, corrections, patients
 from storage.correction import Correction
 from tests.app.clinic import PASSPHRASE, Clinic, multipart
-from tests.app.stocked import ROOT, Stocked, instance_path, slices, stocked_clinic
+from tests.app.stocked import NAMES, ROOT, Stocked, instance_path, slices, stocked_clinic
 from tests.app.test_corrected import ALONE, PARTS, files_of
 from tests.app.test_writing import taken
 from tests.dicom_node.samples import as_file
@@ -160,6 +161,17 @@ def asked_by_device(stocked: Stocked, **keys: str) -> dict[str, str]:
     return {each["SOPInstanceUID"][0]: each["PatientID"][0] for each in said_by}
 
 
+def held_of(stocked: Stocked, patient_id: str, study: str = "") -> set[str]:
+    """Return the instances that a C-MOVE or C-GET on the patient root names."""
+    told = {"QueryRetrieveLevel": "STUDY" if study else "PATIENT", "PatientID": patient_id}
+    if study:
+        told["StudyInstanceUID"] = study
+    asked = Attributes({each.tag: each for each in (attribute(*pair) for pair in told.items())})
+    query = queries.read(selection(asked, Root.PATIENT), Root.STUDY, relational=True)
+    finder = Finder(stocked.clinic.parts.database, ae_title="", views={}, max_matches=100)
+    return {each.instance_uid for each in finder.held(query, None)}
+
+
 def test_a_search_says_of_each_instance_what_it_says_itself(stocked: Stocked) -> None:
     made = merged(stocked)
     send(stocked, of_a(1, 4))
@@ -180,6 +192,16 @@ def test_a_search_says_of_each_instance_what_it_says_itself(stocked: Stocked) ->
     of_one = sorted(set(told) - {late})
     assert sorted(searched(stocked, f"{whole}&PatientID=P1")) == of_one
     assert sorted(asked_by_device(stocked, PatientID="P1")) == of_one
+    assert asked_by_device(stocked, PatientID=OF_A) == {late: OF_A}
+    assert late in searched(stocked, f"PatientID={OF_A}")
+    assert late in searched(stocked, f"PatientName={NAMES[2]}")
+    assert late not in searched(stocked, "PatientID=P1")
+    everyones = stocked.get(f"instances?{whole}&PatientID=P*").json()
+    assert sorted(each["00080018"]["Value"][0] for each in everyones) == sorted(told)
+    assert late in held_of(stocked, OF_A)
+    assert held_of(stocked, OF_A, study=STUDY) == {late}
+    assert not held_of(stocked, "P1") & held_of(stocked, OF_A)
+    assert held_of(stocked, "P1", study=STUDY) == set(of_one)
     paged = [
         uid
         for at in range(4)
