@@ -55,6 +55,16 @@ def test_searches_match_as_on_sqlite(clinic: Clinic, query: dict[str, str], foun
     assert len(answer.json()) == found
 
 
+def test_instances_are_found_by_their_patient_as_on_sqlite(clinic: Clinic):
+    clinic.send()
+
+    keys = {"PatientID": "P-1", "PatientName": "Marked*"}
+    answer = clinic.program("dicomweb:read").get("/dicomweb/instances", params=keys)
+
+    assert answer.status_code == 200
+    assert len(answer.json()) == 1
+
+
 def test_failed_sign_ins_are_limited(clinic: Clinic):
     browser = clinic.browser()
     for _ in range(5):
