@@ -78,7 +78,8 @@ def choose(
     others = [study for study in found if study.study_uid != own]
     others.sort(key=lambda study: (study.study_date, study.study_time), reverse=True)
     oldest = before.replace(day=1).replace(year=max(1, before.year - bounds.years))
-    recent = [one for one in others if one.study_date >= oldest.strftime("%Y%m%d")]
+    first_day = oldest.isoformat().replace("-", "")  # `strftime` writes early years shorter
+    recent = [one for one in others if one.study_date >= first_day]
     chosen = recent[: bounds.studies]
     new = [one for one in chosen if one.study_uid not in known]
     large = [one for one in new if (one.instances or 0) > bounds.images]

@@ -16,6 +16,7 @@ from storage import claims
 from storage.cache import PackCache
 from storage.engine import Database, Transaction
 from storage.hidden import STUDY_SHOWN
+from storage.priors import study_day, whose
 from storage.signs import due_by
 from storage.tables.archive import PACKS, STUDIES
 from storage.tables.prefetch import PREFETCHES
@@ -27,6 +28,8 @@ OLDEST = timedelta(days=5 * 365)
 ATTEMPTS = 3
 LEASE = timedelta(minutes=10)
 _DUE_LIMIT = 20
+_FIRST_DAY = date.min
+"""Some devices write it where they know no day."""
 
 
 def reactions() -> Reactions:
@@ -36,18 +39,17 @@ def reactions() -> Reactions:
 
 def priors(tx: Transaction, study_uid: str) -> list[str]:
     """Return the latest earlier studies of the patient of a study, as it is shown now."""
-    found = tx.execute(
-        select(STUDIES.c.patient_ref, STUDIES.c.study_date).where(STUDIES.c.study_uid == study_uid)
-    ).first()
-    if found is None:
+    patient_ref = whose(tx, study_uid)
+    if patient_ref is None:
         return []
-    oldest = (_day(found.study_date) or tx.at.date()) - OLDEST
+    day = study_day(tx, study_uid)
+    oldest = day - OLDEST if day > _FIRST_DAY + OLDEST else _FIRST_DAY
     earlier = (
         select(STUDIES.c.study_uid)
         .where(
-            STUDIES.c.patient_ref == found.patient_ref,
+            STUDIES.c.patient_ref == patient_ref,
             STUDIES.c.study_uid != study_uid,
-            STUDIES.c.study_date >= oldest.strftime("%Y%m%d"),
+            STUDIES.c.study_date >= oldest.isoformat().replace("-", ""),
             STUDY_SHOWN,
         )
         .order_by(STUDIES.c.study_date.desc(), STUDIES.c.study_uid)
@@ -115,10 +117,3 @@ def _claimed(tx: Transaction, study_uid: str) -> bool:
     )
     taken = claims.claim(tx, PREFETCHES.c.study_uid, study_uid, until=tx.at + LEASE)
     return taken is not None
-
-
-def _day(told: str) -> date | None:
-    try:
-        return date(int(told[:4]), int(told[4:6]), int(told[6:8]))
-    except ValueError:
-        return None

@@ -28,6 +28,7 @@ from dicom_node.workitems.workitem import PUSH, Remark, Workitem
 from kernel.errors import EngineError
 from kernel.people import Actor, Role
 from storage import audit
+from storage.archive_find import MAX_LISTED
 from storage.engine import Database, Transaction
 
 CHANGE_STATE, REQUEST_CANCEL, SUBSCRIBE, UNSUBSCRIBE, SUSPEND = range(1, 6)
@@ -267,7 +268,7 @@ def matching_items(database: Database, asker: Asker, keys: Attributes) -> Iterat
     search.require_keys(keys)
     narrowing = store.Narrowing(
         organisation_id=None if asker.sees_all else (asker.organisation_id or ""),
-        uids=tuple(filter(None, keys.values("SOPInstanceUID"))),
+        uids=_listed(keys.values("SOPInstanceUID")),
         states=_plain(keys.values("ProcedureStepState")),
     )
     after = ""
@@ -278,6 +279,12 @@ def matching_items(database: Database, asker: Asker, keys: Attributes) -> Iterat
         if len(items) < store.PAGE:
             return
         after = items[-1].uid
+
+
+def _listed(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what the index looks for; a longer list is matched one by one."""
+    given = tuple(filter(None, values))
+    return given if len(given) <= MAX_LISTED else ()
 
 
 def _plain(values: tuple[str, ...]) -> tuple[str, ...]:

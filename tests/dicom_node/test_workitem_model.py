@@ -81,3 +81,12 @@ def test_any_key_is_a_range_of_moments_or_refused(text: str) -> None:
     with suppress(ValueInvalid):
         first, last = search.moments(text)
         assert len(first) == len(last) == 14
+
+
+def test_a_moment_that_is_none_hinders_no_search() -> None:
+    wanted = Attributes()
+    for key in (attribute("ScheduledProcedureStepStartDateTime", "20260101-20271231"),):
+        wanted.by_tag[key.tag] = key
+    for told, found in (("tomorrow", False), ("20261399", False), ("20260302", True)):
+        one = attribute("ScheduledProcedureStepStartDateTime", told)
+        assert search.matches(wanted, Attributes({one.tag: one})) is found

@@ -99,3 +99,15 @@ def test_a_store_that_is_away_is_tried_a_few_times(room: Room, tmp_path: Path) -
     work.fetch("1.2.7")
     assert "1.2.7" not in due(room, work)
     assert cache.held().packs == 0
+
+
+@pytest.mark.parametrize("day", ["00010101", "00041231", "99991231", "0000", ""])
+def test_a_study_of_a_day_that_a_device_made_up_opens_its_case_like_any_other(
+    room: Room, day: str
+) -> None:
+    with room.database.transaction() as tx:
+        tx.execute(update(STUDIES).where(STUDIES.c.study_uid == "1.2.7").values(study_date=day))
+    opened(room)
+    with room.database.reading() as tx:
+        found = prefetch.priors(tx, "1.2.7")
+    assert len(found) == (0 if day == "99991231" else prefetch.MAX_PRIORS)

@@ -358,6 +358,21 @@ def test_a_filtered_subscriber_is_told_of_what_matches(node: Node) -> None:
     assert watcher.kinds(unwanted) == []
 
 
+def test_a_filter_that_cannot_be_matched_is_refused_before_it_hinders_anybody(
+    tmp_path: Path,
+) -> None:
+    node = start(tmp_path)
+    client = Performer(node.port)
+    told = {"ScheduledProcedureStepStartDateTime": "20260231"}
+    with watching(node.database):
+        refused = client.watch(FILTERED, 3, "VAN1", **told)
+        status, _ = client.create(a_workitem())
+    node.listener.stop(timedelta(seconds=5))
+    node.journal.close()
+    node.database.dispose()
+    assert (refused, status) == (0x0106, SUCCESS)
+
+
 def test_only_ones_own_registered_devices_are_subscribed(node: Node) -> None:
     client = Performer(node.port)
     uid = created(client)
