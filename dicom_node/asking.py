@@ -31,7 +31,13 @@ class Asking:
     def answers(
         self, question: Question, attributes: Sequence[Attribute]
     ) -> Iterator[tuple[Response, Attributes]]:
-        """Ask, and yield each answer with its attributes; the last one is final."""
+        """Ask, and yield each answer with its attributes; the last one is final.
+
+        Raises
+        ------
+        DataSetUnreadable
+            What is told cannot be read.
+        """
         data = data_sets.encode(attributes, self.context[1])
         for answer, told in self.call.ask(question, self.context, data):
             yield (
@@ -40,8 +46,9 @@ class Asking:
             )
 
     def answer(self, question: Question, attributes: Sequence[Attribute]) -> Response:
-        """Ask what has one answer."""
-        *_, (last, _told) = self.answers(question, attributes)
+        """Ask what has one answer; whatever is told beside it is not read."""
+        data = data_sets.encode(attributes, self.context[1])
+        *_, (last, _told) = self.call.ask(question, self.context, data)
         return last
 
 

@@ -134,9 +134,13 @@ class CommitmentRequests:
         if heard is None or heard[1].command != Command.N_EVENT_REPORT_RQ:
             return
         context_id, request, data = heard
-        told = data_sets.decode(data, receiver.context[1])
-        with self._database.transaction() as tx:
-            known = answered(tx, told, ae_title=ae_title)
+        known = False
+        try:
+            told = data_sets.decode(data, receiver.context[1])
+            with self._database.transaction() as tx:
+                known = answered(tx, told, ae_title=ae_title)
+        except DataSetUnreadable as refusal:  # asked again, it may say it better
+            log.warning("commitment.answer_unreadable", ae_title=ae_title, code=refusal.code)
         status = Status.SUCCESS if known else Status.PROCESSING_FAILURE
         receiver.call.reply(context_id, request, status)
 

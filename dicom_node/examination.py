@@ -11,7 +11,7 @@ from dicom_node.errors import PictureRefused
 from dicom_node.frames import Frames
 from dicom_node.headers import Defaults, calendar_date
 from dicom_node.remarks import Remark
-from kernel.errors import EngineError
+from kernel.errors import EngineError, Transient
 from kernel.facts import Fact, StudyAmended, StudyCompleted
 from storage import remarks
 from storage.archive import Archive
@@ -51,7 +51,13 @@ class Examination:
         ]
 
     def examine(self, study_uid: str) -> None:
-        """Note what is odd in a study."""
+        """Note what is odd in a study.
+
+        Raises
+        ------
+        SegmentElsewhere, ObjectStoreUnavailable
+            It is out of reach for now: it is examined once the lease is over.
+        """
         with self._archive.database.transaction() as tx:
             asked_at = remarks.claim(tx, study_uid, lease=LEASE)
             instances = held(tx, study_uid) if asked_at is not None else []
@@ -69,6 +75,8 @@ class Examination:
         try:
             with opened(self._archive, instance) as file:
                 return sorted(of_instance(file, instance.length))
+        except Transient:
+            raise
         except EngineError as error:
             log.warning("study.not_examined", instance=instance.instance_uid, code=error.code)
             return ()

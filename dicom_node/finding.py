@@ -65,20 +65,20 @@ class Finder:
             combined_times=terms.agreed(abstract_syntax, COMBINED_TIMES),
         )
         scope = views.scope_of(terms.peer, self._views)
-        status = Status.PENDING if query.all_supported else Status.PENDING_KEYS_NOT_SUPPORTED
+        pending = Status.PENDING if query.all_supported else Status.PENDING_KEYS_NOT_SUPPORTED
+        status, comment = Status.SUCCESS, ""
         with noted(exchange, partial(self._note, exchange, query)) as trace:
             for found in self.matches(query, scope):
                 if exchange.should_stop():
-                    exchange.answer(ended_early(exchange))
+                    status = ended_early(exchange)
                     break
                 if trace.matches == self._max_matches:
-                    more = f"more than {self._max_matches} match: ask for less"
-                    exchange.answer(Status.OUT_OF_RESOURCES, comment=more)
+                    status = Status.OUT_OF_RESOURCES
+                    comment = f"more than {self._max_matches} match: ask for less"
                     break
-                exchange.answer(status, attributes=query.answer(found, ae_title=self._ae_title))
+                exchange.answer(pending, attributes=query.answer(found, ae_title=self._ae_title))
                 trace.matches += 1
-            else:
-                exchange.answer(Status.SUCCESS)
+        exchange.answer(status, comment=comment)
 
     def matches(
         self, query: Query, scope: Scope | None, *, offset: int = 0, limit: int | None = None

@@ -26,11 +26,10 @@ from kernel.ids import UNIDENTIFIED
 from kernel.people import Actor, Role
 from storage import archive_find, audit
 from storage.engine import Database
-from storage.patients import Patient
+from storage.patients import Patient, is_stated
 
 STEP_SEQUENCE = "ScheduledProcedureStepSequence"
 _START = ("ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime")
-_UNSTATED = "unstated:"
 _DAY = timedelta(days=1)
 _MAX_SHORT = 16
 _DATE_DIGITS = 8
@@ -179,19 +178,19 @@ class Worklist:
             The identifier is none; the answer is A900.
         """
         asked, peer = read(exchange.identifier()), exchange.terms.peer
-        status = Status.PENDING if asked.all_supported else Status.PENDING_KEYS_NOT_SUPPORTED
+        pending = Status.PENDING if asked.all_supported else Status.PENDING_KEYS_NOT_SUPPORTED
+        status, comment = Status.SUCCESS, ""
         with noted(exchange, partial(self._note, peer)) as trace:
             for item in self.matches(asked, peer.organisation_id):
                 if exchange.should_stop():
-                    exchange.answer(ended_early(exchange))
+                    status = ended_early(exchange)
                     break
                 if trace.matches == self._max_matches:
-                    exchange.answer(Status.OUT_OF_RESOURCES, comment="too many match: ask for less")
+                    status, comment = Status.OUT_OF_RESOURCES, "too many match: ask for less"
                     break
-                exchange.answer(status, attributes=asked.answer(item))
+                exchange.answer(pending, attributes=asked.answer(item))
                 trace.matches += 1
-            else:
-                exchange.answer(Status.SUCCESS)
+        exchange.answer(status, comment=comment)
 
     def matches(self, asked: Asked, organisation_id: str) -> Iterator[Item]:
         """Yield what matches, a page at a time."""
@@ -266,7 +265,7 @@ def _day(digits: str, leeway: timedelta) -> datetime | None:
 
 def _issuer(item: Item) -> str:
     issuer = item.patient.issuer
-    return "" if issuer == UNIDENTIFIED or issuer.startswith(_UNSTATED) else issuer
+    return issuer if issuer != UNIDENTIFIED and is_stated(issuer) else ""
 
 
 def _birth_date(item: Item) -> str:

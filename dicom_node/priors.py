@@ -24,6 +24,8 @@ from kernel.ids import is_uid
 MAX_PRIORS = 500
 """More studies of one patient than anybody compares; the query is ended there."""
 
+_MAX_DIGITS = 9  # more instances no study has, and no column holds
+
 _ASKED = (
     "PatientID",
     "IssuerOfPatientID",
@@ -171,7 +173,7 @@ def _is_of(told: Attributes, patient_id: str, issuer: str, peer: Peer) -> bool:
 
 
 def _prior(told: Attributes) -> PriorStudy:
-    number = told.value("NumberOfStudyRelatedInstances").strip()
+    number = told.value("NumberOfStudyRelatedInstances").strip()[:_MAX_DIGITS]
     return PriorStudy(
         study_uid=told.value("StudyInstanceUID"),
         study_date=told.value("StudyDate"),

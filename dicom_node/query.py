@@ -19,8 +19,7 @@ from dicom_node.errors import QueryRefused
 from kernel.ids import UNIDENTIFIED
 from storage.archive_find import MAX_LISTED, Level, Narrowing, Row
 from storage.contents import Contents
-
-_UNSTATED = "unstated:"
+from storage.patients import is_stated
 
 
 class Root(StrEnum):
@@ -307,7 +306,7 @@ def _several(name: str) -> Callable[[Found], tuple[str, ...]]:
 
 def _issuer(found: Found) -> tuple[str, ...]:
     issuer = str(found.row["issuer"])
-    return () if issuer == UNIDENTIFIED or issuer.startswith(_UNSTATED) else (issuer,)
+    return (issuer,) if issuer != UNIDENTIFIED and is_stated(issuer) else ()
 
 
 KEYS: Mapping[str, Key] = {

@@ -119,12 +119,12 @@ class Retriever:
                 if tally.remaining and now_s - told_s >= TELL_EVERY_S:
                     exchange.answer(Status.PENDING, counts=tally.counts(final=False))
                     told_s = now_s
-            failed = [attribute("FailedSOPInstanceUIDList", *tally.failed)] if tally.failed else []
-            exchange.answer(
-                status if status is not None else tally.status(),
-                attributes=failed,
-                counts=tally.counts(final=True),
-            )
+        failed = [attribute("FailedSOPInstanceUIDList", *tally.failed)] if tally.failed else []
+        exchange.answer(
+            status if status is not None else tally.status(),
+            attributes=failed,
+            counts=tally.counts(final=True),
+        )
 
     def _opener(self) -> Opener:
         shown = cache(partial(shown_of, self._archive))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from dicom_node.dimse import Element
-from dicom_node.errors import AssociationRefused, PeerUnreachable, PictureRefused
+from dicom_node.errors import AssociationRefused, PeerUnreachable
 from dicom_node.exchange import Exchange
 from dicom_node.outgoing import Leaving
 from dicom_node.peers import Peer
@@ -19,6 +19,7 @@ from dicom_node.send import Delivered, Originator, Sender, SendSettings
 from dicom_node.statuses import Status
 from dicom_node.uids import COMPRESSIONS
 from dicom_node.uncompressed import TARGETS, data_set_in
+from kernel.errors import EngineError
 from storage.series_queries import Held
 
 _MAX_COUNT = 0xFFFF
@@ -71,7 +72,10 @@ class Way(Protocol):
     """How instances go out."""
 
     def deliver(self, held: Held, leaving: Leaving) -> Delivered:
-        """Send one instance and return its account; nothing that fails is raised."""
+        """Send one instance and return its account.
+
+        What cannot be sent is told there and not raised; an association that cannot go on is.
+        """
         ...
 
 
@@ -149,8 +153,8 @@ class Back:
             return Delivered(held.instance_uid, None, reason)
         try:
             syntax, data = data_set_in(syntaxes, held, leaving)
-        except PictureRefused as refusal:
-            return Delivered(held.instance_uid, None, refusal.sentence)
+        except EngineError as error:  # it is damaged, or cannot be given so
+            return Delivered(held.instance_uid, None, error.sentence)
         context_id = self._taken[held.sop_class_uid, syntax]
         answer = self._exchange.store(context_id, held.sop_class_uid, held.instance_uid, data)
         return Delivered(held.instance_uid, answer.status, answer.comment)

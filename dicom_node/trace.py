@@ -23,7 +23,10 @@ class Trace:
 
 @contextmanager
 def noted(exchange: Exchange, note: Callable[[Trace], None]) -> Iterator[Trace]:
-    """Have what is done within noted, whichever way it ends."""
+    """Have what is done within noted, whichever way it ends.
+
+    The last answer follows behind it: what cannot be put on record does not end well.
+    """
     trace = Trace()
     try:
         yield trace

@@ -165,19 +165,19 @@ class WorkitemDesk:
         except ValueInvalid as refusal:
             exchange.answer(Status.DATA_SET_DOES_NOT_MATCH, comment=refusal.sentence)
             return
+        status, comment = Status.SUCCESS, ""
         with noted(exchange, partial(self._note_search, asker)) as trace:
             for item in matching_items(self._database, asker, keys):
                 if exchange.should_stop():
-                    exchange.answer(ended_early(exchange))
+                    status = ended_early(exchange)
                     break
                 if trace.matches == self._max_matches:
-                    exchange.answer(Status.OUT_OF_RESOURCES, comment="too many match")
+                    status, comment = Status.OUT_OF_RESOURCES, "too many match"
                     break
                 told = search.answer(keys, item.shown())
                 exchange.answer(Status.PENDING, attributes=told)
                 trace.matches += 1
-            else:
-                exchange.answer(Status.SUCCESS)
+        exchange.answer(status, comment=comment)
 
     def _note_search(self, asker: Asker, trace: Trace) -> None:
         with self._database.transaction() as tx:

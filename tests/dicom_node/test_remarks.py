@@ -1,6 +1,7 @@
 """Remarks: what is odd is noted, for each instance once; what is well is not remarked on."""
 
 from contextlib import suppress
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from kernel.facts import StudyCompleted
 from storage import remarks
 from storage.archive import Archive
 from storage.engine import Database
-from storage.journal import Journal
+from storage.journal import Journal, SegmentElsewhere
 from storage.objects import LocalObjects
 from tests.dicom_node.samples import DEFAULTS, a_slice, a_source, as_file, real_files
 
@@ -173,3 +174,25 @@ def test_an_examination_asked_for_meanwhile_is_not_lost(database: Database, inta
     with database.transaction() as tx:
         remarks.done(tx, study, asked_at=claimed)
         assert remarks.due(tx) == [study]
+
+
+def test_what_lies_out_of_reach_is_examined_later(
+    database: Database, journal: Journal, intake: Intake, tmp_path: Path
+) -> None:
+    short = a_slice()
+    short.NumberOfFrames = 3
+    store_part10(intake, as_file(short), a_source())
+    study = str(short.StudyInstanceUID)
+    with database.transaction() as tx:
+        remarks.ask_for(tx, study)
+    objects = LocalObjects(tmp_path / "objects")
+    other = Journal(tmp_path / "other", node="another")
+    with pytest.raises(SegmentElsewhere):
+        Examination(Archive(database, other, objects)).examine(study)
+    other.close()
+    clock = database.clock
+    database.clock = lambda: clock() + LEASE + timedelta(seconds=1)
+    Examination(Archive(database, journal, objects)).examine(study)
+    with database.reading() as tx:
+        assert [each.code for each in remarks.of_study(tx, study)] == ["pixels_short"]
+        assert remarks.due(tx) == []

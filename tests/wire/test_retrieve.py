@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.utils import pixel_array
 from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.association import Association
+from sqlalchemy import text
 
 from dicom_node import commands
 from dicom_node.part10 import split
@@ -253,31 +254,28 @@ def test_a_receiver_of_the_default_syntax_gets_that(stocked: Node) -> None:
     assert receiver.syntaxes == {IMPLICIT_LITTLE}
 
 
-def test_a_retrieval_leaves_a_trace(stocked: Node) -> None:
-    def trace() -> list[audit.Entry]:
-        with stocked.database.reading() as tx:
-            return [each for each in audit.latest(tx) if each.action == "study.retrieved"]
+def trace(node: Node) -> list[audit.Entry]:
+    with node.database.reading() as tx:
+        return [each for each in audit.latest(tx) if each.action == "study.retrieved"]
 
-    before = len(trace())
+
+def test_a_retrieval_leaves_a_trace(stocked: Node) -> None:
+    before = len(trace(stocked))
     with receiving(stocked):
         move(stocked, identifier("STUDY", StudyInstanceUID=HELD[2].uid), "ARCHIVE")
-    until(lambda: len(trace()) > before)
+    assert len(trace(stocked)) == before + 1  # it is there before the last answer is
 
-    entry = trace()[0]
+    entry = trace(stocked)[0]
     assert (entry.subject, entry.outcome) == (f"study:{HELD[2].uid}", "success")
     assert entry.detail == {"destination": "ARCHIVE", "instances": 4}
 
 
 def test_a_peer_that_breaks_a_retrieval_off_leaves_a_trace_all_the_same(stocked: Node) -> None:
-    def trace() -> list[audit.Entry]:
-        with stocked.database.reading() as tx:
-            return [each for each in audit.latest(tx) if each.action == "study.retrieved"]
-
-    before = len(trace())
+    before = len(trace(stocked))
     get(stocked, identifier("STUDY", StudyInstanceUID=HELD[1].uid), abort=True)
-    until(lambda: len(trace()) > before)
+    until(lambda: len(trace(stocked)) > before)
 
-    entry = trace()[0]
+    entry = trace(stocked)[0]
     assert (entry.subject, entry.outcome) == (f"study:{HELD[1].uid}", "broken_off")
     assert entry.detail == {"destination": CALLING, "instances": 0}
 
@@ -373,6 +371,17 @@ def test_a_refused_sub_operation_is_listed_and_the_rest_goes_on(stocked: Node) -
     assert len(got.files) == 2
     assert int(got.statuses[-1].Status) == ALL_FAILED
     assert got.statuses[-1].NumberOfFailedSuboperations == 2
+
+
+def test_nothing_ends_well_that_cannot_be_put_on_record(plain_node: Node) -> None:
+    stock(plain_node, HELD[:1])
+    with plain_node.database.transaction() as tx:
+        tx.execute(text("ALTER TABLE audit RENAME TO elsewhere"))
+    asked = identifier("STUDY", StudyInstanceUID=HELD[0].uid)
+
+    assert int(get(plain_node, asked).statuses[-1].Status) == 0xA700
+    assert ask(plain_node, asked)[0] == 0xA700
+    assert plain_node.answers()
 
 
 def test_a_cancelled_get_says_what_remains(stocked: Node) -> None:
@@ -690,3 +699,16 @@ def test_a_damaged_instance_ends_a_get(plain_node: Node) -> None:
     assert LARGE not in got.files
     assert "Status" not in got.statuses[-1]
     assert plain_node.answers()
+
+
+def test_a_damaged_instance_that_has_to_be_given_otherwise_fails_alone(plain_node: Node) -> None:
+    keep_large(plain_node)
+    damage(plain_node)
+
+    asked = identifier("STUDY", StudyInstanceUID=f"{ROOT}.7")
+    got = get(plain_node, asked, syntax=IMPLICIT_LITTLE)
+
+    assert set(got.files) == {f"{ROOT}.7.1.1", f"{ROOT}.7.1.2"}
+    assert int(got.statuses[-1].Status) == SOME_FAILED
+    assert got.last is not None
+    assert got.last.FailedSOPInstanceUIDList == LARGE

@@ -38,6 +38,7 @@ from tests.wire.test_commitment import ahead
 
 SEND = SendSettings(ae_title="TELERAD", answer=timedelta(seconds=10))
 STUDY = HELD[2]
+MINUTES = timedelta(minutes=10)
 
 
 @dataclass
@@ -50,6 +51,8 @@ class Pacs:
     taken: list[str] = field(default_factory=list)
     asked: list[Dataset] = field(default_factory=list)
     refuses: set[str] = field(default_factory=set)
+    says: Dataset | None = None
+    """Beside its answers, which need none."""
 
     def store(self, event: evt.Event) -> int:
         uid = str(event.request.AffectedSOPInstanceUID)
@@ -58,15 +61,15 @@ class Pacs:
         self.taken.append(uid)
         return 0
 
-    def create(self, event: evt.Event) -> tuple[int, None]:
+    def create(self, event: evt.Event) -> tuple[int, Dataset | None]:
         if not self.answer:
             self.notices.append(event.attribute_list)
-        return self.answer, None
+        return self.answer, self.says
 
-    def act(self, event: evt.Event) -> tuple[int, None]:
+    def act(self, event: evt.Event) -> tuple[int, Dataset | None]:
         if not self.answer:
             self.asked.append(event.action_information)
-        return self.answer, None
+        return self.answer, self.says
 
     def report(self, node: Node, *failed: str, calling: str = "PACS") -> int:
         """Answer the last request on an association of its own."""
@@ -159,6 +162,15 @@ def complete(node: Node, study_uid: str = STUDY.uid) -> None:
             reacts_to[StudyCompleted](tx, fact)
 
 
+def unreadable() -> Dataset:
+    """Return a data set of which we read no more than its beginning."""
+    told = Dataset()
+    for _ in range(20):
+        inner, told = told, Dataset()
+        told.ReferencedSeriesSequence = [inner]
+    return told
+
+
 def run_notices(database: Database) -> int:
     (work,) = Notices(database, SEND).due_work()
     with database.reading() as tx:
@@ -191,6 +203,23 @@ def test_a_peer_that_asked_for_it_is_told_of_a_complete_study(
     }
     one = notice.ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
     assert (one.InstanceAvailability, one.RetrieveAETitle) == ("ONLINE", "TELERAD")
+
+
+def test_what_a_peer_says_beside_its_answer_is_no_matter(stored: Node) -> None:
+    with a_pacs() as pacs:
+        pacs.says = unreadable()
+        register(stored, pacs.port)
+        complete(stored)
+        assert run_notices(stored.database) == 1
+        transaction = asked(stored)
+        assert run_requests(stored.database) == 1
+        later = Database(stored.database.url, clock=ahead(stored.database.clock, MINUTES))
+        assert run_notices(later) == 0
+        assert run_requests(later) == 0  # its answer is waited for
+        later.dispose()
+
+    assert len(pacs.notices) == len(pacs.asked) == 1
+    assert state(stored, transaction) == (ASKED, ())
 
 
 @pytest.mark.parametrize(
@@ -327,7 +356,10 @@ def test_a_peer_answers_for_what_it_took_on_an_association_of_its_own(
     assert state(stored, transaction) == (outcome, failed)
 
 
-def test_an_answer_on_the_same_association_is_heard(stored: Node) -> None:
+@pytest.mark.parametrize(("readable", "word"), [(True, 0), (False, 0x0110)])
+def test_an_answer_on_the_same_association_is_heard(
+    stored: Node, readable: bool, word: int
+) -> None:
     statuses: list[int] = []
 
     asked_for: list[Dataset] = []
@@ -342,7 +374,7 @@ def test_an_answer_on_the_same_association_is_heard(stored: Node) -> None:
             threading.Thread(target=answer, args=(event.assoc,)).start()
 
     def answer(association: Association) -> None:
-        told = asked_for[0]
+        told = asked_for[0] if readable else unreadable()
         status, _ = association.send_n_event_report(told, 1, STORAGE_COMMITMENT, INSTANCE)
         statuses.append(int(status.Status))
 
@@ -363,8 +395,8 @@ def test_an_answer_on_the_same_association_is_heard(stored: Node) -> None:
     until(lambda: bool(statuses))
     server.shutdown()
 
-    assert statuses == [0]
-    assert state(stored, transaction) == (COMMITTED, ())
+    assert statuses == [word]
+    assert state(stored, transaction) == (COMMITTED if readable else ASKED, ())
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
