@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pydicom._uid_dict import UID_dictionary
 from pydicom.datadict import keyword_for_tag
 
-from dicom_node import modality_worklist, pdu, query
+from dicom_node import modality_worklist, pdu, query, series_details
 from dicom_node.charsets import DEFINED_TERMS
 from dicom_node.data_sets import tag_of
 from dicom_node.registry import STORAGE_CLASSES, TRANSFER_SYNTAXES
@@ -87,7 +87,8 @@ _FIND = """\
 Matching: single value, list of UID, wild card (`*`, `?`), range of dates and times, universal.
 Of a key with several values one has to match. Without relational queries each level above needs
 one value of its unique key, else A900. A key that is not supported is left out of the answers,
-which are then FF01.
+which are then FF01. Dates and times of a series, and the items of its request, are read from one
+of its instances when they are asked for, and of 1000 series at most (else A900).
 Answers are in ISO_IR 192 and have Retrieve AE Title and Instance Availability.
 
 Names (VR PN) match, the whole or one component group, without regard to case, or if their keys do
@@ -358,6 +359,17 @@ def _query_keys() -> Iterable[Sequence[str]]:
         for keyword, key in query.KEYS.items():
             if key.level is level:
                 yield level.value, keyword, _tag(keyword)
+        if level is Level.SERIES:
+            yield from _details()
+
+
+def _details() -> Iterable[Sequence[str]]:
+    for keyword in series_details.DETAILS:
+        if keyword != series_details.REQUEST:
+            yield Level.SERIES.value, keyword, _tag(keyword)
+    for keyword in series_details.OF_REQUEST:
+        named = f"{series_details.REQUEST} > {keyword}"
+        yield Level.SERIES.value, named, f"{_tag(series_details.REQUEST)} > {_tag(keyword)}"
 
 
 def _worklist_keys() -> Iterable[Sequence[str]]:

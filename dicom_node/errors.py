@@ -130,6 +130,13 @@ class QueryRefused(Refused):
         self.attribute = attribute
 
 
+class QueryTooWide(Refused):
+    """More would have to be read to answer a query than one may make the node read."""
+
+    code = "dicom_node.query_too_wide"
+    clause = "DICOM PS3.4 section C.4.1.1.4"
+
+
 class CommitmentInvalid(Refused):
     """What asks for storage commitment does not say what for."""
 

@@ -8,11 +8,13 @@ DICOM PS3.4 section C.4.1.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from enum import Enum, auto
 from functools import partial
+from itertools import chain, islice
 
+from dicom_node import details_read, series_details, views
 from dicom_node import query as queries
-from dicom_node import views
 from dicom_node.exchange import Exchange
 from dicom_node.query import Found, Query, Root
 from dicom_node.statuses import Status
@@ -20,9 +22,10 @@ from dicom_node.trace import Trace, noted
 from dicom_node.views import Views
 from kernel.people import Actor, Role
 from storage import archive_find, audit, contents, shown
+from storage.archive import Archive
 from storage.archive_find import Level, Row, Scope
 from storage.contents import Contents
-from storage.engine import Database, Transaction
+from storage.engine import Transaction
 from storage.patients import Patient
 from storage.series_queries import Held
 
@@ -41,10 +44,9 @@ class Finder:
         A query that matches more is ended there, and says so.
     """
 
-    def __init__(
-        self, database: Database, *, ae_title: str, views: Views, max_matches: int
-    ) -> None:
-        self._database = database
+    def __init__(self, archive: Archive, *, ae_title: str, views: Views, max_matches: int) -> None:
+        self._database = archive.database
+        self._look = details_read.reader(archive)
         self._ae_title = ae_title
         self._views = views
         self._max_matches = max_matches
@@ -83,7 +85,7 @@ class Finder:
     def matches(
         self, query: Query, scope: Scope | None, *, offset: int = 0, limit: int | None = None
     ) -> Iterator[Found]:
-        """Yield what matches, without holding more than a page of it.
+        """Return what matches, one by one, without holding more than a page of it.
 
         Parameters
         ----------
@@ -95,11 +97,27 @@ class Finder:
         exact = query.is_exact and not _by_patient(query)
         skipped = offset if exact else 0
         size = min(archive_find.PAGE, limit or archive_find.PAGE) if exact else archive_find.PAGE
-        left_out = offset - skipped
-        for whose in _WALKS if _by_patient(query) else (_Whose.ALL,):
-            for rows in self._pages(query, scope, whose, size=size, skipped=skipped, exact=exact):
-                yield from rows[left_out:]
-                left_out = max(0, left_out - len(rows))
+        walks = _WALKS if _by_patient(query) else (_Whose.ALL,)
+        pages = (
+            self._pages(query, scope, whose, size=size, skipped=skipped, exact=exact)
+            for whose in walks
+        )
+        found = chain.from_iterable(chain.from_iterable(pages))
+        return self._detailed(query, found, offset - skipped)
+
+    def _detailed(self, query: Query, found: Iterator[Found], left_out: int) -> Iterator[Found]:
+        """Leave out the first matches; give the others the details of series that are asked for."""
+        if not query.details.by_tag:
+            return islice(found, left_out, None)
+        look = details_read.once_each(self._look)
+
+        def detailed(each: Found) -> Found:
+            return replace(each, details=look(each.row["study_uid"], each.row["series_uid"]))
+
+        if not query.narrows_by_details:
+            return map(detailed, islice(found, left_out, None))
+        fitting = (each for each in map(detailed, found) if _says_so(query, each))
+        return islice(fitting, left_out, None)
 
     def held(self, query: Query, scope: Scope | None) -> Iterable[Held]:
         """Return the instances that a query at instance level matches, in no order."""
@@ -159,7 +177,7 @@ class Finder:
                 outcome=trace.outcome,
                 detail={
                     "level": query.level.value,
-                    "keys": sorted(query.keys),
+                    "keys": sorted([*query.keys, *query.details_asked]),
                     "matches": trace.matches,
                 },
             )
@@ -167,6 +185,10 @@ class Finder:
 
 _FIELDS = tuple(Held.__dataclass_fields__)
 _NAMES = {"number": "instance_number"}
+
+
+def _says_so(query: Query, found: Found) -> bool:
+    return series_details.matches(query.details, found.details)
 
 
 def _held(row: Row) -> Held:

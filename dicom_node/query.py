@@ -8,12 +8,12 @@ DICOM PS3.4 sections C.4.1 (C-FIND), C.6.1 and C.6.2 (patient root, study root),
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 from functools import cached_property
 
-from dicom_node import matching
+from dicom_node import matching, series_details
 from dicom_node.data_sets import CHARACTER_SET, UTF_8, Attribute, Attributes, attribute
 from dicom_node.errors import QueryRefused
 from kernel.ids import UNIDENTIFIED
@@ -67,10 +67,11 @@ _NO_KEYS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One row of the index with what was counted for it, by level."""
+    """One row of the index with what was counted for it, by level, and what its series says."""
 
     row: Row
     contents: Mapping[Level, Contents]
+    details: Attributes = field(default_factory=Attributes)
 
 
 Values = Callable[[Found], tuple[str, ...]]
@@ -112,12 +113,26 @@ class Query:
             if each.keyword in KEYS and _DEPTH[KEYS[each.keyword].level] <= _DEPTH[self.level]
         }
 
+    @cached_property
+    def details(self) -> Attributes:
+        """The details of series that are asked for, where there are series to have them."""
+        deep = _DEPTH[self.level] >= _DEPTH[Level.SERIES]
+        return series_details.asked_of(self.asked) if deep else Attributes()
+
+    @property
+    def details_asked(self) -> tuple[str, ...]:
+        """Their keywords."""
+        return tuple(each.keyword for each in self.details.by_tag.values())
+
     @property
     def all_supported(self) -> bool:
         """Whether every key that was asked for is supported (else the answers are FF01)."""
-        known = self.keys
+        known, details = self.keys, self.details.by_tag
         return all(
-            each.keyword in known or each.keyword in _NO_KEYS or _is_no_attribute(each.tag)
+            each.keyword in known
+            or each.keyword in _NO_KEYS
+            or _is_no_attribute(each.tag)
+            or (each.tag in details and series_details.is_supported(each))
             for each in self.asked.by_tag.values()
         )
 
@@ -171,9 +186,16 @@ class Query:
             matchers.append(lambda f: match(f.row["study_date"], f.row["study_time"]))
         return lambda found: all(each(found) for each in matchers)
 
+    @cached_property
+    def narrows_by_details(self) -> bool:
+        """Whether details of series are matched, and not only answered."""
+        return any(map(series_details.narrows, self.details.by_tag.values()))
+
     @property
     def is_exact(self) -> bool:
         """Whether every row that the index gives matches: it compares as the rules do."""
+        if self.narrows_by_details:
+            return False
         wanted = {keyword: values for keyword in self.keys if (values := self._wanted(keyword))}
         return all(
             (keyword == "StudyDate" and len(values) == 1)
@@ -189,7 +211,10 @@ class Query:
             attribute("RetrieveAETitle", ae_title),
             attribute("InstanceAvailability", "ONLINE"),
         ]
-        return given + [attribute(name, *values(found)) for name, values in self._answered]
+        given += [attribute(name, *values(found)) for name, values in self._answered]
+        held = found.details.by_tag
+        asked = self.details.by_tag.items()
+        return given + [held.get(tag, Attribute(tag, key.vr)) for tag, key in asked]
 
     @cached_property
     def _answered(self) -> list[tuple[str, Values]]:

@@ -111,7 +111,7 @@ class Offers(Mapping[str, "Offer"]):
         from dicom_node.finding import Finder
 
         return Finder(
-            self._archive.database,
+            self._archive,
             ae_title=self._settings.ae_title,
             views=self._settings.views,
             max_matches=self._settings.max_matches,

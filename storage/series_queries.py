@@ -60,6 +60,25 @@ def _of(withdrawn: bool, of_series: bool, of_instance: bool) -> Prepared:
 _STATEMENTS = {which: _of(*which) for which in product((False, True), repeat=3)}
 
 
+_ONE = Prepared.on_both(
+    lambda _: (
+        select(*(INSTANCES.c[name] for name in _FIELDS))
+        .where(
+            INSTANCES.c.study_uid == bindparam("of_study_uid"),
+            INSTANCES.c.series_uid == bindparam("of_series_uid"),
+            INSTANCE_SHOWN,
+        )
+        .limit(1)
+    ),
+    ["of_study_uid", "of_series_uid"],
+)
+
+
+def one_of(tx: Transaction, study_uid: str, series_uid: str) -> Held | None:
+    """Return an instance of a series, whichever; None if none of it is shown."""
+    return next((Held(*values) for values in tx.rows(_ONE, (study_uid, series_uid))), None)
+
+
 def held(
     tx: Transaction,
     study_uid: str,

@@ -8,13 +8,15 @@ References
 DICOM PS3.18 sections 10.6.3 (what an answer holds) and F.2 (JSON model).
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, NamedTuple
 
-from dicom_node.data_sets import tag_of, vr_of
+from dicom_node.data_sets import Attributes, attribute, tag_of, vr_of
 from dicom_node.query import KEYS, Found, Values
 from storage.archive_find import Level
 
@@ -48,10 +50,23 @@ def written(found: Found, search: "Search", base: str) -> str:
     given = search.given
     if _FRAMES in given and found.row["frames"] in {None, 1}:
         given -= {_FRAMES}  # of multi-frame images alone
+    if search.details:
+        return _with_details(found, search, base)
     before, behind = _fields(given)
     address = encode_basestring(_address(found, search.level, base))
     url = f'{_beginning(_URL)},"Value":[{address}]}}'
     return "{" + ",".join((*_texts(before, found), url, *_texts(behind, found))) + "}"
+
+
+def _with_details(found: Found, search: "Search", base: str) -> str:
+    """Return what matched with what its series says of itself, in the order of tags."""
+    from dicom_node.workitems.model import to_model
+
+    model = json.loads(written(found, replace(search, details=frozenset()), base))
+    for keyword in search.details:
+        held = found.details.by_tag.get(tag_of(keyword), attribute(keyword))
+        model |= to_model(Attributes({held.tag: held}))
+    return json.dumps(dict(sorted(model.items())), ensure_ascii=False, separators=(",", ":"))
 
 
 def _texts(fields: tuple[_Field, ...], found: Found) -> list[str]:

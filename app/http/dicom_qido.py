@@ -99,7 +99,7 @@ def _found(engine: Engine, caller: Caller, search: "Search") -> tuple[list["Foun
     from dicom_node.finding import Finder
 
     # Nothing of the finder that answers associations is asked for but its matches.
-    finder = Finder(engine.database, ae_title="", views={}, max_matches=0)
+    finder = Finder(engine.archive, ae_title="", views={}, max_matches=0)
     query, wanted = search.query(), search.limit + 1
     if caller.visitor is None:
         found = finder.matches(query, scope_of(engine, caller), offset=search.offset, limit=wanted)

@@ -12,7 +12,16 @@ from functools import cache
 
 from app.http.dicom_answer import NUMBER, NUMERIC
 from app.http.errors import BodyMalformed
-from dicom_node.data_sets import Attribute, Attributes, attribute, keyword_of, tag_of, vr_of
+from dicom_node import series_details
+from dicom_node.data_sets import (
+    Attribute,
+    Attributes,
+    attribute,
+    keyword_of,
+    sequence,
+    tag_of,
+    vr_of,
+)
 from dicom_node.query import KEYS, Query, Root
 from kernel.ids import is_uid
 from storage.archive_find import Level
@@ -53,6 +62,11 @@ _GIVEN: Mapping[Level, tuple[str, ...]] = {
     Level.SERIES: _SERIES,
     Level.IMAGE: _IMAGE,
 }
+# What is matched beyond the index: of a sequence, attributes of its items.
+_OF_SERIES = frozenset(
+    {keyword for keyword in series_details.DETAILS if keyword != series_details.REQUEST}
+    | {f"{series_details.REQUEST}.{keyword}" for keyword in series_details.OF_REQUEST}
+)
 
 
 class QueryRefused(BodyMalformed):
@@ -70,7 +84,9 @@ class Search:
     keys
         What has to match, by keyword.
     given
-        Keywords of what the answers hold.
+        Keywords of what the answers hold of the index.
+    details
+        Keywords of what they hold beyond it.
     fuzzy
         Names match by the words that they are made of, whatever the order.
     """
@@ -81,10 +97,12 @@ class Search:
     limit: int
     offset: int
     fuzzy: bool
+    details: frozenset[str] = frozenset()
 
     def query(self) -> Query:
         """Return what the index is asked."""
-        asked = {tag_of(keyword): attribute(keyword) for keyword in self.given}
+        named = self.given | self.details
+        asked = {tag_of(keyword): attribute(keyword) for keyword in named}
         asked |= {key.tag: key for key in self.keys}
         return Query(root=Root.PATIENT, level=self.level, asked=Attributes(asked), fuzzy=self.fuzzy)
 
@@ -119,17 +137,19 @@ def parsed(
             if paging.setdefault(name, value) != value:
                 raise QueryRefused(f"{name} is given twice")
         else:
-            key = _key(name, value, level)
-            if key.keyword in keys and not _agrees(keys[key.keyword], key):
-                raise QueryRefused(f"the key {key.keyword} is given twice")
-            keys.setdefault(key.keyword, key)
+            key, path = _key(name, value, level), _path(name)
+            if path in keys and not _agrees(keys[path], key):
+                raise QueryRefused(f"the key {path} is given twice")
+            keys.setdefault(path, key)
+    found = _assembled(keys)
     flags = {name: _flag(name, paging.get(name, "false")) for name in _FLAGS}
     if flags["emptyvaluematching"]:
         raise QueryRefused("matching of empty values is not offered here")
     return Search(
         level=level,
-        keys=tuple(keys.values()),
-        given=_given(level, within, included),
+        keys=found,
+        given=_given(level, within, included) | {key.keyword for key in found} & _known(level),
+        details=_details(level, (*included, *(key.keyword for key in found))),
         limit=min(_count(paging, "limit", MAX_FOUND), MAX_FOUND),
         offset=_count(paging, "offset", 0, most=MAX_OFFSET),
         fuzzy=flags["fuzzymatching"],
@@ -159,9 +179,33 @@ def _known(level: Level) -> frozenset[str]:
     return frozenset(keyword for keyword, key in KEYS.items() if _is_at(key.level, level))
 
 
+def _details(level: Level, names: Iterable[str]) -> frozenset[str]:
+    """Return what of a series is asked for beyond the index, by its name or that of an item's."""
+    if not _is_at(Level.SERIES, level):
+        return frozenset()
+    asked = {_path(name.strip()).partition(".")[0] for name in names}
+    return frozenset(series_details.DETAILS) & asked
+
+
+def _assembled(keys: Mapping[str, Attribute]) -> tuple[Attribute, ...]:
+    """Return the keys, with those that reach into the items of a sequence together in one item."""
+    plain = [key for path, key in keys.items() if "." not in path]
+    inner = [key for path, key in keys.items() if "." in path]
+    return (*plain, sequence(series_details.REQUEST, inner)) if inner else tuple(plain)
+
+
+def _path(name: str) -> str:
+    return ".".join(map(_keyword, name.split(".", 2)))
+
+
 def _key(name: str, value: str, level: Level) -> Attribute:
-    keyword = _keyword(name)
-    if keyword not in KEYS or not _is_at(KEYS[keyword].level, level):
+    path = _path(name)
+    outer, _, keyword = path.rpartition(".")
+    if keyword in KEYS and not outer:
+        can_be = _is_at(KEYS[keyword].level, level)
+    else:
+        can_be = path in _OF_SERIES and _is_at(Level.SERIES, level)
+    if not can_be:
         raise QueryRefused(f"{name[:40]!r} cannot be matched in this search")
     tag = tag_of(keyword)
     vr = vr_of(tag)

@@ -87,6 +87,7 @@ _FORBIDDEN = frozenset(
 _BAD = frozenset(
     {
         "dicom_node.data_set_unreadable",
+        "dicom_node.query_too_wide",
         "retention.reason_unknown",
         "workitems.action_inappropriate",
         "workitems.attribute_fixed",

@@ -155,7 +155,7 @@ def asked_by_device(stocked: Stocked, **keys: str) -> dict[str, str]:
     told = {"QueryRetrieveLevel": "IMAGE", "StudyInstanceUID": STUDY, "PatientID": "", **keys}
     asked = Attributes({each.tag: each for each in (attribute(*pair) for pair in told.items())})
     query = queries.read(asked, Root.STUDY, relational=True)
-    finder = Finder(stocked.clinic.parts.database, ae_title="", views={}, max_matches=100)
+    finder = Finder(stocked.clinic.engine.archive, ae_title="", views={}, max_matches=100)
     answers = [query.answer(each, ae_title="T") for each in finder.matches(query, None)]
     said_by = [{each.keyword: each.values for each in answer} for answer in answers]
     return {each["SOPInstanceUID"][0]: each["PatientID"][0] for each in said_by}
@@ -168,7 +168,7 @@ def held_of(stocked: Stocked, patient_id: str, study: str = "") -> set[str]:
         told["StudyInstanceUID"] = study
     asked = Attributes({each.tag: each for each in (attribute(*pair) for pair in told.items())})
     query = queries.read(selection(asked, Root.PATIENT), Root.STUDY, relational=True)
-    finder = Finder(stocked.clinic.parts.database, ae_title="", views={}, max_matches=100)
+    finder = Finder(stocked.clinic.engine.archive, ae_title="", views={}, max_matches=100)
     return {each.instance_uid for each in finder.held(query, None)}
 
 

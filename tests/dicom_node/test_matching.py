@@ -19,9 +19,11 @@ from dicom_node.finding import Finder
 from dicom_node.intake import Intake
 from dicom_node.query import Root
 from kernel import name_key
+from storage.archive import Archive
 from storage.archive_find import Level
 from storage.engine import Database
 from storage.journal import Journal
+from storage.objects import LocalObjects
 from tests.dicom_node.samples import a_source, as_file, as_sent
 from tests.services.migrated import migrate
 from tests.services.postgresql import PostgreSQL
@@ -177,7 +179,8 @@ def finder(
             announced, data = as_sent(as_file(each))
             assert isinstance(announced, Announced)
             intake.store(announced, a_source(), data)
-    yield Finder(database, ae_title="TELERAD", views={}, max_matches=100)
+    archive = Archive(database, journal, LocalObjects(folder / "objects"))
+    yield Finder(archive, ae_title="TELERAD", views={}, max_matches=100)
     journal.close()
     database.dispose()
 

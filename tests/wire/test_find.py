@@ -20,6 +20,7 @@ from dicom_node.uids import (
     STUDY_ROOT_FIND,
 )
 from storage import audit
+from tests.dicom_node.samples import a_slice, as_file, as_sent
 from tests.wire.conftest import MAX_MATCHES, Node, start
 from tests.wire.holdings import HELD, Held, stock
 from tests.wire.inquirer import ask, connect, identifier
@@ -199,6 +200,49 @@ def test_series_and_images_are_found_below_their_study(stocked: Node) -> None:
     )
     _, (image,), _ = ask(stocked, images)
     assert image.SOPInstanceUID == f"{HELD[2].uid}.2.2"
+
+
+def a_request(**numbers: str) -> list[Dataset]:
+    item = Dataset()
+    for keyword, value in numbers.items():
+        setattr(item, keyword, value)
+    return [item]
+
+
+def test_series_are_found_by_the_step_of_their_request(tmp_path: Path) -> None:
+    node = start(tmp_path)
+    sent = [a_slice(study=number) for number in (61, 62)]
+    for number, data_set in enumerate(sent, 1):
+        data_set.PerformedProcedureStepStartDate = f"2026030{number}"
+        data_set.RequestAttributesSequence = a_request(
+            ScheduledProcedureStepID=f"S{number}", RequestedProcedureID="P"
+        )
+    with node.speak() as speaker:
+        speaker.associate((sent[0].SOPClassUID, EXPLICIT_LITTLE))
+        for data_set in sent:
+            assert speaker.store(*as_sent(as_file(data_set))) == 0
+        speaker.release()
+
+    def found(**keys: object) -> tuple[list[Dataset], set[int]]:
+        asked = identifier("SERIES", StudyInstanceUID=sent[1].StudyInstanceUID, **keys)
+        final, answers, pending = ask(node, asked)
+        assert final == SUCCESS
+        return answers, set(pending)
+
+    step = a_request(ScheduledProcedureStepID="S2", RequestedProcedureID="")
+    (answer,), pending = found(RequestAttributesSequence=step, PerformedProcedureStepStartDate="")
+    assert pending == {PENDING}
+    assert answer.PerformedProcedureStepStartDate == "20260302"
+    assert answer.RequestAttributesSequence[0].ScheduledProcedureStepID == "S2"
+    assert answer.RequestAttributesSequence[0].RequestedProcedureID == "P"
+    other = a_request(ScheduledProcedureStepID="S1")
+    assert found(RequestAttributesSequence=other) == ([], set())
+    assert found(PerformedProcedureStepStartDate="20260303-") == ([], set())
+    unread = a_request(ScheduledProcedureStepID="S2", RequestedProcedureDescription="x")
+    assert found(RequestAttributesSequence=unread)[1] == {PENDING_WARNING}
+    node.listener.stop(timedelta(seconds=5))
+    node.journal.close()
+    node.database.dispose()
 
 
 @pytest.mark.parametrize(
