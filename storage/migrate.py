@@ -12,13 +12,20 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData
+from sqlalchemy import Connection, MetaData, func, select, text
 
 import storage.tables
 from kernel.errors import Misconfigured
-from storage.engine import Database
+from storage.engine import (
+    POSTGRESQL_LOCK_TIMEOUT_MS,
+    POSTGRESQL_STATEMENT_TIMEOUT_MS,
+    Database,
+)
 from storage.schema import is_current
 from storage.tables import METADATA
+
+_TURN = 0x4D494752
+"""The key of the lock on migrating."""
 
 
 class SchemaIsNewer(Misconfigured):
@@ -30,12 +37,17 @@ class SchemaIsNewer(Misconfigured):
 def upgrade(database: Database) -> None:
     """Run every migration the database has not seen; nothing happens if there is none.
 
+    Nodes that start at the same time do it one after the other, so that one of them does it.
+
     Raises
     ------
     SchemaIsNewer
         The database knows a migration that this version does not.
     """
     with database.engine.begin() as connection:
+        if is_current(connection):
+            return
+        _take_turn(connection)
         if is_current(connection):
             return
         known = {script.revision for script in _scripts().walk_revisions()}
@@ -45,6 +57,21 @@ def upgrade(database: Database) -> None:
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _take_turn(connection: Connection) -> None:
+    """Wait until no other node migrates, however long that takes; SQLite has one writer anyway."""
+    if connection.dialect.name == "sqlite":
+        return
+    bounds = {
+        "lock_timeout": POSTGRESQL_LOCK_TIMEOUT_MS,
+        "statement_timeout": POSTGRESQL_STATEMENT_TIMEOUT_MS,
+    }
+    for name in bounds:
+        connection.execute(text(f"SET LOCAL {name} = 0"))
+    connection.execute(select(func.pg_advisory_xact_lock(_TURN)))
+    for name, bound in bounds.items():
+        connection.execute(text(f"SET LOCAL {name} = {bound}"))
 
 
 def downgrade(connection: Connection, revision: str) -> None:

@@ -1,5 +1,7 @@
 """The migrations make the schema that the code defines, on both databases, and back again."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,3 +74,14 @@ def test_a_database_of_a_later_version_is_refused(blank: Database) -> None:
 
 def test_the_head_that_every_start_compares_is_that_of_the_chain() -> None:
     assert [head()] == migrate._scripts().get_heads()
+
+
+def test_nodes_that_start_at_the_same_time_bring_the_schema_up_once(blank: Database) -> None:
+    act = f"from storage import engine, migrate; migrate.upgrade(engine.Database({blank.url!r}))"
+    nodes = [
+        subprocess.Popen([sys.executable, "-c", act], stderr=subprocess.PIPE) for _ in range(3)
+    ]
+    said = [node.communicate(timeout=120)[1].decode() for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0, 0], said
+    with blank.engine.begin() as connection:
+        assert differences(connection) == []

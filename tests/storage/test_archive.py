@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from kernel.ids import UNIDENTIFIED, InstanceUID, SeriesUID, StudyUID
 from kernel.pulse import Pulse
@@ -474,3 +475,43 @@ def test_a_large_pack_is_verified_across_the_pieces_it_is_read_in(
         packer.pack("1.2.3")
     assert packer.free_segments() == []
     assert room.archive.read("1.2.3.1.0") == bytes(9 << 20)
+
+
+def test_each_manifest_is_compared_with_what_its_study_holds(room: Room) -> None:
+    for number in range(3):
+        study = f"1.2.{number}"
+        room.receive(f"{study}.1.1", b"x", study=study)
+        room.freeze(study)
+        room.receive(f"{study}.1.2", b"y", study=study)
+        room.freeze(study)
+    with room.database.reading() as tx:
+        assert len(list(archive._all_manifests(tx, page=2))) == 6
+        assert list(archive.verify_manifests(tx)) == []
+    with room.database.transaction() as tx:
+        tx.execute(text("UPDATE instances SET sha256 = 'other' WHERE instance_uid = '1.2.1.1.2'"))
+        tx.execute(text("UPDATE manifests SET digest = 'other' WHERE study_uid = '1.2.2'"))
+    with room.database.reading() as tx:
+        assert list(archive.verify_manifests(tx)) == [
+            "manifest 2 of study 1.2.1 names instance 1.2.1.1.2, which is not as it was",
+            "manifest 1 of study 1.2.2 was changed after it was frozen",
+            "manifest 2 of study 1.2.2 was changed after it was frozen",
+        ]
+
+
+def test_what_lies_in_the_journal_of_another_node_ends_no_verification(
+    room: Room, tmp_path: Path
+) -> None:
+    for number in (1, 3):
+        room.receive(f"1.2.3.1.{number}", b"x")
+        other = Room(room.database, tmp_path / "other", node="n2")
+        other.receive(f"1.2.3.1.{number + 1}", b"y")
+        other.journal.close()
+    (segment,) = room.journal.segments()
+    with room.database.reading() as tx:
+        (first, *_) = held(tx, "1.2.3")
+    with segment.open("r+b") as file:
+        file.seek(first.offset)
+        file.write(b"X")
+    assert list(room.archive.verify()) == [
+        "instance 1.2.3.1.1: journal bytes do not match their digest"
+    ]
