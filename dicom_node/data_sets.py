@@ -265,10 +265,10 @@ def _encoded(each: Attribute, explicit: bool, order: str) -> bytes:
     group, element = each.tag >> 16, each.tag & 0xFFFF
     if not explicit:
         return struct.pack(f"{order}HHI", group, element, len(value)) + value
-    if each.vr in _LONG_VRS:
-        head = struct.pack(f"{order}HH2sHI", group, element, each.vr.encode(), 0, len(value))
-        return head + value
-    value = value[:_MAX_SHORT_VALUE]
+    if each.vr in _LONG_VRS or len(value) > _MAX_SHORT_VALUE:
+        # A list of a thousand UIDs outgrows the length of its VR: it is told as UN (PS3.5 6.2.2).
+        vr = each.vr if each.vr in _LONG_VRS else "UN"
+        return struct.pack(f"{order}HH2sHI", group, element, vr.encode(), 0, len(value)) + value
     return struct.pack(f"{order}HH2sH", group, element, each.vr.encode(), len(value)) + value
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
-from pynetdicom.dsutils import encode
+from pynetdicom.dsutils import decode, encode
 
 from dicom_node import data_sets
 from dicom_node.data_sets import attribute, sequence
@@ -117,3 +117,17 @@ def test_binary_numbers_are_read_and_written_as_pydicom_does(syntax: str) -> Non
     assert found.values("ReferencedContentItemIdentifier") == ("1", "70000")
     assert found.values("CTDIvol") == ("12.625",)
     assert again == found
+
+
+@pytest.mark.parametrize("syntax", [IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG])
+def test_a_list_that_is_too_long_for_its_vr_is_told_whole(syntax: str) -> None:
+    uids = [f"1.2.826.0.1.3680043.8.498.{10**30 + at}" for at in range(3000)]
+
+    sent = data_sets.encode([attribute("FailedSOPInstanceUIDList", *uids)], syntax)
+
+    found = decode(BytesIO(sent), syntax == IMPLICIT_LITTLE, syntax != EXPLICIT_BIG)
+    told = found["FailedSOPInstanceUIDList"]
+    whole = told.value.decode().rstrip("\0").split("\\") if told.VR == "UN" else list(told.value)
+    assert whole == uids
+    read = data_sets.decode(sent, syntax).values("FailedSOPInstanceUIDList")
+    assert list(read) == uids
