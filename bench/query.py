@@ -3,7 +3,7 @@
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -58,12 +58,8 @@ class Server:
     p50: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     p99: dict[tuple[str, str], list[float]] = field(default_factory=dict)
 
-    def round(self, protocol: str, case: str) -> None:
-        """Ask for studies all over the archive, one after the other."""
-        asker = self.askers[protocol]
-        asker.open()
-        times = [self._ask_ms(asker, protocol, case) for _ in range(A_ROUND)]
-        asker.close()
+    def took(self, protocol: str, case: str, times: Sequence[float]) -> None:
+        """Keep what the searches of a round took, in ms."""
         cuts = quantiles(times, n=100, method="inclusive")
         self.p50.setdefault((protocol, case), []).append(cuts[49])
         self.p99.setdefault((protocol, case), []).append(cuts[98])
@@ -72,10 +68,11 @@ class Server:
             f" {cuts[49]:.2f} ms, p99 {cuts[98]:.2f} ms\n"
         )
 
-    def _ask_ms(self, asker: Asker, protocol: str, case: str) -> float:
+    def ask_ms(self, protocol: str, case: str) -> float:
+        """Ask for one study, anywhere in the archive; return the time until its answer, in ms."""
         keys = _keys_of(Study(secrets.randbelow(self.studies)))[case]
         began = perf_counter()
-        found = asker.ask(keys)
+        found = self.askers[protocol].ask(keys)
         took = (perf_counter() - began) * 1000
         if found != _FOUND.get(case, 1):
             raise RuntimeError(f"{self.name}: {protocol} by {case} found {found}")
@@ -87,16 +84,28 @@ def measure(scratch: Path) -> Iterator[Row]:
     with ExitStack() as stack:
         few, many = (_ours(stack, scratch, studies) for studies in (FEW, MANY))
         peers = [_orthanc(stack, studies) for studies in (FEW, ORTHANC_MANY)]
-        servers = [few, many, *peers]
+        pairs = [[few, many], peers]
         for number in range(ROUNDS + 1):
             for protocol in _PROTOCOLS:
                 for case in _CASES:
-                    turn = number % len(servers)
-                    for server in (*servers[turn:], *servers[:turn]):
-                        server.round(protocol, case)
+                    for pair in pairs if number % 2 else reversed(pairs):
+                        _round(pair, protocol, case)
         for protocol in _PROTOCOLS:
             for case in _CASES:
                 yield from _rows((protocol, case), few, many, peers)
+
+
+def _round(pair: Sequence[Server], protocol: str, case: str) -> None:
+    """Ask a small and a large archive search by search, so that both have the machine alike."""
+    times: list[list[float]] = [[] for _ in pair]
+    for server in pair:
+        server.askers[protocol].open()
+    for _ in range(A_ROUND):
+        for server, taken in zip(pair, times, strict=True):
+            taken.append(server.ask_ms(protocol, case))
+    for server, taken in zip(pair, times, strict=True):
+        server.askers[protocol].close()
+        server.took(protocol, case, taken)
 
 
 def _rows(which: tuple[str, str], few: Server, many: Server, peers: list[Server]) -> Iterator[Row]:
