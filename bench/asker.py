@@ -12,7 +12,8 @@ from typing import Protocol
 from urllib.parse import urlencode, urlsplit
 
 from bench.servers import CALLER, Receiver
-from dicom_node.data_sets import Attribute, attribute, encode, tag_of
+from dicom_node.data_sets import Attribute, attribute, encode
+from dicom_node.dictionary import tag_of
 from dicom_node.uids import IMPLICIT_LITTLE, STUDY_ROOT_FIND
 from tests.wire.speaker import Speaker, element, pdu, pdv
 

@@ -12,13 +12,11 @@ import subprocess
 import sys
 from io import BytesIO
 
-from pydicom import dcmread
-from pydicom.uid import JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1
-
 from dicom_node.errors import PictureRefused
 from dicom_node.part10 import split
+from dicom_node.uids import JPEG_EXTENDED, JPEG_LOSSLESS, JPEG_LOSSLESS_SV1
 
-APART = frozenset({str(JPEGExtended12Bit), str(JPEGLossless), str(JPEGLosslessSV1)})
+APART = frozenset({JPEG_EXTENDED, JPEG_LOSSLESS, JPEG_LOSSLESS_SV1})
 MAX_PIXEL_BYTES = 1 << 30
 PATIENCE_S = 60
 
@@ -50,7 +48,9 @@ def decompressed(part10: bytes) -> bytes:
 
 def main() -> None:
     """Decompress one instance from standard input to standard output."""
-    from dicom_node.decompression import decompress  # who calls this process needs none of it
+    from pydicom import dcmread  # who calls this process needs none of it
+
+    from dicom_node.decompression import decompress
 
     data_set = dcmread(BytesIO(sys.stdin.buffer.read()))
     try:

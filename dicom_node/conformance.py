@@ -8,11 +8,10 @@ DICOM PS3.2 Annex A (template); the document is docs/conformance.md.
 from collections.abc import Iterable, Sequence
 
 from pydicom._uid_dict import UID_dictionary
-from pydicom.datadict import keyword_for_tag
 
 from dicom_node import modality_worklist, pdu, query, series_details
 from dicom_node.charsets import DEFINED_TERMS
-from dicom_node.data_sets import tag_of
+from dicom_node.dictionary import keyword_of, tag_of
 from dicom_node.registry import STORAGE_CLASSES, TRANSFER_SYNTAXES
 from dicom_node.right_values import ACCESSION, DESCRIBES_THE_PERSON, IDENTITY, REQUESTS
 from dicom_node.statuses import Outcome, Status, word_for
@@ -351,7 +350,7 @@ def _corrected_attributes() -> Iterable[Sequence[str]]:
     )
     rows |= dict.fromkeys(DESCRIBES_THE_PERSON, "removed: made of another person")
     for tag, when in sorted(rows.items()):
-        yield keyword_for_tag(tag) or "-", f"({tag >> 16:04X},{tag & 0xFFFF:04X})", when
+        yield keyword_of(tag) or "-", f"({tag >> 16:04X},{tag & 0xFFFF:04X})", when
 
 
 def _query_keys() -> Iterable[Sequence[str]]:

@@ -14,12 +14,10 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-from pydicom import dcmread, dcmwrite
-from pydicom.datadict import dictionary_VR
-
 from dicom_node.charsets import character_set
 from dicom_node.data_sets import CHARACTER_SET, UTF_8
 from dicom_node.deflated import inflated
+from dicom_node.dictionary import vr_of
 from dicom_node.elements import (
     MAX_HEADER_LENGTH,
     HeadTooShort,
@@ -189,7 +187,7 @@ def _placed(attribute: Any, place: str) -> Any:
 
 
 def _json(tag: int, value: str) -> dict[str, Any]:
-    vr = str(dictionary_VR(tag))
+    vr = vr_of(tag)
     if not value:
         return {"vr": vr}
     if vr != "PN":
@@ -226,7 +224,7 @@ def _spliced(body: bytes, found: Sequence[Span], encoding: Encoding, shown: Show
                 continue
             original[tag] = kept.pop(tag)
         if raw is not None:
-            kept[tag] = element(tag, str(dictionary_VR(tag)), raw, encoding)
+            kept[tag] = element(tag, vr_of(tag), raw, encoding)
     for tag, requests in _renumbered(body, by_tag, encoding, shown).items():
         original[tag], kept[tag] = kept[tag], requests
     if kept == received:
@@ -318,6 +316,8 @@ def _noted(
 
 def _in_utf_8(head: bytes, length: int, shown: Shown) -> Rewritten:
     """Write all text before the pixels in UTF-8, because the declared set lacks a letter."""
+    from pydicom import dcmread, dcmwrite  # much memory, for what is seldom needed
+
     file = split(head)
     body = memoryview(head)[file.data_set_offset :]
     whole = length - file.data_set_offset
@@ -369,7 +369,7 @@ def _text(value: str, tag: int, terms: Sequence[str]) -> bytes:
     if value.isascii():
         return _even(value.encode("ascii"))
     codec = character_set(terms, default="").codecs[0] if any(terms) else ""
-    if not codec or dictionary_VR(tag) in {"CS", "DA"}:
+    if not codec or vr_of(tag) in {"CS", "DA"}:
         raise _NotInCharacterSet
     try:
         raw = value.encode(codec)

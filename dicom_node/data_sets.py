@@ -11,9 +11,9 @@ DICOM PS3.5 sections 6.2 and 7.1, PS3.3 section C.12.1.1.2.
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
 
 from dicom_node.charsets import CharacterSet, character_set
+from dicom_node.dictionary import keyword_of, tag_of, vr_of
 from dicom_node.errors import DataSetUnreadable
 from dicom_node.uids import EXPLICIT_BIG, IMPLICIT_LITTLE
 
@@ -39,7 +39,6 @@ _ONE_VALUE = frozenset({"LT", "ST", "UT"})
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
 _MAX_DEPTH = 8
-_MAX_KEYWORDS = 4096  # peers may ask for any tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,50 +77,10 @@ class Attributes:
         return () if found is None else found.items
 
 
-@cache
-def tag_of(keyword: str) -> int:
-    """Return the tag of a keyword of the data dictionary.
-
-    Raises
-    ------
-    KeyError
-        There is no such keyword.
-    """
-    # The dictionary is large: it is imported by the first who asks, not by whoever may ask.
-    from pydicom.datadict import tag_for_keyword
-
-    tag = tag_for_keyword(keyword)
-    if tag is None:
-        raise KeyError(keyword)
-    return int(tag)
-
-
-@cache
-def vr_of(tag: int) -> str:
-    """Return the VR of a tag of the data dictionary.
-
-    Raises
-    ------
-    KeyError
-        There is no such tag.
-    """
-    from pydicom.datadict import dictionary_VR
-
-    return dictionary_VR(tag)
-
-
 def attribute(keyword: str, *values: str) -> Attribute:
     """Return an attribute of the data dictionary with these values; empty ones are left out."""
     tag = tag_of(keyword)
     return Attribute(tag, vr_of(tag), tuple(value for value in values if value))
-
-
-@lru_cache(maxsize=_MAX_KEYWORDS)
-def keyword_of(tag: int) -> str:
-    """Return the keyword of a tag of the data dictionary, empty where it has none."""
-    from pydicom.datadict import keyword_for_tag
-
-    return str(keyword_for_tag(tag))
 
 
 def sequence(keyword: str, *items: Sequence[Attribute]) -> Attribute:

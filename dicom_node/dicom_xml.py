@@ -11,8 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from pydicom.datadict import keyword_for_tag
-
+from dicom_node.dictionary import keyword_of
 from dicom_node.errors import DataSetUnreadable
 
 _NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
@@ -38,9 +37,8 @@ def native_model(data_set: Mapping[str, Any]) -> bytes:
 def _attributes(parent: Element, data_set: Mapping[str, Any]) -> None:
     for tag, held in data_set.items():
         told = {"tag": tag, "vr": str(held["vr"])}
-        keyword = keyword_for_tag(int(tag, 16))
-        if keyword:
-            told["keyword"] = str(keyword)
+        if keyword := keyword_of(int(tag, 16)):
+            told["keyword"] = keyword
         _content(SubElement(parent, "DicomAttribute", told), held)
 
 

@@ -16,6 +16,7 @@ import structlog
 from dicom_node import data_sets
 from dicom_node.contexts import Answered
 from dicom_node.data_sets import Attribute, Attributes
+from dicom_node.dictionary import tag_of
 from dicom_node.dimse import (
     MAX_COMMAND_LENGTH,
     Command,
@@ -229,7 +230,7 @@ class ServiceAssociation(StorageAssociation):
             exchange.answer(
                 _word_for(error),
                 comment=error.sentence,
-                offending=data_sets.tag_of(named) if named else 0,
+                offending=tag_of(named) if named else 0,
             )
         return None
 

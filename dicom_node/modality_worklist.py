@@ -15,7 +15,8 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from functools import partial
 
 from dicom_node import matching, store
-from dicom_node.data_sets import UTF_8, Attribute, Attributes, attribute, tag_of
+from dicom_node.data_sets import UTF_8, Attribute, Attributes, attribute
+from dicom_node.dictionary import tag_of
 from dicom_node.exchange import Exchange
 from dicom_node.finding import ended_early
 from dicom_node.orders import ScheduledStep, StepsWanted, requested_study_uid

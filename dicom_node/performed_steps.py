@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from dicom_node.data_sets import CHARACTER_SET, Attributes, tag_of
+from dicom_node.data_sets import CHARACTER_SET, Attributes
+from dicom_node.dictionary import tag_of
 from dicom_node.errors import (
     StepAttributeMissing,
     StepEnded,

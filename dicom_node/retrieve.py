@@ -14,7 +14,8 @@ import structlog
 
 from dicom_node import commands, views
 from dicom_node import query as queries
-from dicom_node.data_sets import Attribute, Attributes, attribute, tag_of
+from dicom_node.data_sets import Attribute, Attributes, attribute
+from dicom_node.dictionary import tag_of
 from dicom_node.errors import QueryRefused
 from dicom_node.exchange import Exchange
 from dicom_node.finding import Finder, ended_early

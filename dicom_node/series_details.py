@@ -13,7 +13,8 @@ PS3.18 table 10.6.1-5 (attributes that a search of series matches).
 from collections.abc import Mapping
 from typing import Any
 
-from dicom_node.data_sets import Attribute, Attributes, attribute, sequence, tag_of
+from dicom_node.data_sets import Attribute, Attributes, attribute, sequence
+from dicom_node.dictionary import tag_of
 from dicom_node.matching import is_universal, matcher
 
 REQUEST = "RequestAttributesSequence"

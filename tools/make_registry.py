@@ -1,4 +1,7 @@
-"""Write ``dicom_node/registry.py``: the SOP classes and transfer syntaxes of the standard.
+"""Write what the node knows of the standard: SOP classes, transfer syntaxes and the dictionary.
+
+``dicom_node/registry.py`` has the first two, ``dicom_node/dictionary.txt`` tag, VR and keyword of
+each attribute.
 
 The toolkits that list them take fifty megabytes and half a second to import, and a node that only
 receives needs nothing else of them.
@@ -6,10 +9,12 @@ receives needs nothing else of them.
 
 from pathlib import Path
 
+from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
 from pydicom._uid_dict import UID_dictionary
 from pynetdicom.presentation import AllStoragePresentationContexts
 
 TARGET = Path(__file__).parents[1] / "dicom_node/registry.py"
+DICTIONARY = TARGET.with_name("dictionary.txt")
 _NOT_INSTANCES = ("Commitment", "Directory", "Print", "Management", "Hardcopy")
 # Pixels that stay on another server (JPIP) or flow past (SMPTE) cannot be made durable; MIME and
 # XML were never encodings of a C-STORE data set.
@@ -35,6 +40,13 @@ def registry() -> str:
             "",
         ]
     )
+
+
+def dictionary() -> str:
+    """Return the table of the attributes; an ``x`` in a tag stands for any digit."""
+    rows = {f"{tag:08x}": entry for tag, entry in DicomDictionary.items()}
+    rows |= {tag.lower(): entry for tag, entry in RepeatersDictionary.items()}
+    return "".join(f"{tag}\t{vr}\t{keyword}\n" for tag, (vr, *_, keyword) in sorted(rows.items()))
 
 
 def _registered(kind: str) -> dict[str, str]:
@@ -66,3 +78,4 @@ def _table(name: str, uids: set[str]) -> str:
 
 if __name__ == "__main__":
     TARGET.write_text(registry(), encoding="utf-8")
+    DICTIONARY.write_text(dictionary(), encoding="ascii")

@@ -16,7 +16,8 @@ from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, NamedTuple
 
-from dicom_node.data_sets import Attributes, attribute, tag_of, vr_of
+from dicom_node.data_sets import Attributes, attribute
+from dicom_node.dictionary import tag_of, vr_of
 from dicom_node.query import KEYS, Found, Values
 from storage.archive_find import Level
 

@@ -13,15 +13,8 @@ from functools import cache
 from app.http.dicom_answer import NUMBER, NUMERIC
 from app.http.errors import BodyMalformed
 from dicom_node import series_details
-from dicom_node.data_sets import (
-    Attribute,
-    Attributes,
-    attribute,
-    keyword_of,
-    sequence,
-    tag_of,
-    vr_of,
-)
+from dicom_node.data_sets import Attribute, Attributes, attribute, sequence
+from dicom_node.dictionary import keyword_of, tag_of, vr_of
 from dicom_node.query import KEYS, Query, Root
 from kernel.ids import is_uid
 from storage.archive_find import Level

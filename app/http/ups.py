@@ -261,7 +261,8 @@ def _seen(engine: Engine, caller: Caller, asked: Search) -> Iterator["Workitem"]
 
 
 def _model(item: "Workitem", asked: Search) -> dict[str, object]:
-    from dicom_node.data_sets import Attributes, tag_of
+    from dicom_node.data_sets import Attributes
+    from dicom_node.dictionary import tag_of
     from dicom_node.workitems.model import to_model
 
     shown = item.shown()

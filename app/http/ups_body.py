@@ -218,7 +218,7 @@ def _element(vr: str, values: list[str]) -> dict[str, Any]:
 
 
 def _vr(tag: int) -> str:
-    from dicom_node.data_sets import vr_of
+    from dicom_node.dictionary import vr_of
 
     try:
         return vr_of(tag)
@@ -227,7 +227,7 @@ def _vr(tag: int) -> str:
 
 
 def _tags(name: str) -> list[int]:
-    from dicom_node.data_sets import tag_of
+    from dicom_node.dictionary import tag_of
 
     try:
         return [

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from dicom_node.data_sets import Attribute, Attributes, attribute, tag_of
+from dicom_node.data_sets import Attribute, Attributes, attribute
+from dicom_node.dictionary import tag_of
 
 Information = Attributes
 

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from dicom_node import store as rows
-from dicom_node.data_sets import Attribute, Attributes, attribute, tag_of
+from dicom_node.data_sets import Attribute, Attributes, attribute
+from dicom_node.dictionary import tag_of
 from dicom_node.workitems.subscriber import Asker
 from dicom_node.workitems.workitem import Workitem
 from kernel.ids import UNIDENTIFIED

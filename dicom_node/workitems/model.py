@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dicom_node.data_sets import Attribute, Attributes, vr_of
+from dicom_node.data_sets import Attribute, Attributes
+from dicom_node.dictionary import vr_of
 from dicom_node.workitems.errors import WorkitemMalformed
 
 Model = dict[str, Any]

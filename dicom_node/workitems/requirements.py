@@ -8,7 +8,8 @@ DICOM PS3.4 table CC.2.5-3 (UPS SOP class N-CREATE, N-SET, N-GET and C-FIND attr
 from collections.abc import Iterable
 from datetime import datetime
 
-from dicom_node.data_sets import Attribute, Attributes, attribute, sequence, tag_of
+from dicom_node.data_sets import Attribute, Attributes, attribute, sequence
+from dicom_node.dictionary import tag_of
 from dicom_node.workitems.errors import (
     AttributeMissing,
     FinalStateUnmet,

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from dicom_node import matching
-from dicom_node.data_sets import UTF_8, Attribute, Attributes, attribute, tag_of
+from dicom_node.data_sets import UTF_8, Attribute, Attributes, attribute
+from dicom_node.dictionary import tag_of
 from dicom_node.workitems.errors import ValueInvalid
 
 NOT_KEYS = frozenset({"SpecificCharacterSet", "TimezoneOffsetFromUTC", "TransactionUID"})

@@ -10,7 +10,8 @@ from functools import partial
 
 from dicom_node import store as peers
 from dicom_node import views as sights
-from dicom_node.data_sets import Attributes, tag_of
+from dicom_node.data_sets import Attributes
+from dicom_node.dictionary import tag_of
 from dicom_node.dimse import Command
 from dicom_node.exchange import Exchange, Offer, Operation
 from dicom_node.finding import ended_early

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from dicom_node.data_sets import UTF_8, Attribute, Attributes, attribute, sequence, tag_of
+from dicom_node.data_sets import UTF_8, Attribute, Attributes, attribute, sequence
+from dicom_node.dictionary import tag_of
 from dicom_node.workitems import requirements
 from dicom_node.workitems.errors import (
     AlreadyCompleted,
