@@ -39,6 +39,12 @@ class DatabaseFull(DatabaseUnavailable):
     code = "storage.database_full"
 
 
+class DatabaseHeld(DatabaseUnavailable):
+    """Another session holds what a change of the schema needs."""
+
+    code = "storage.database_held"
+
+
 class Database:
     """The engine's database, opened from a URL.
 
@@ -108,6 +114,27 @@ class Database:
             return
         with _named_failures(self.engine.dialect), self._readers.begin() as connection:
             yield Transaction(connection, self.clock())
+
+    @contextmanager
+    def schema(self) -> Iterator[Connection]:
+        """Open a transaction that changes the schema.
+
+        Raises
+        ------
+        DatabaseHeld
+            Somebody else has what it needs for too long.
+        """
+        try:
+            with self._exclusively(), self.engine.begin() as connection:
+                yield connection
+        except DatabaseUnavailable as error:
+            if not _is_held(error):
+                raise
+            raise DatabaseHeld(
+                "the database must be changed for this version, and another session holds it: "
+                "an older telerad, a backup or a person at it; nothing was changed, end that "
+                "and try again"
+            ) from error
 
     def writer(self) -> Writer:
         """Return who makes the same transaction again and again, on a connection of its own."""
@@ -185,6 +212,13 @@ def _named(failure: BaseException, dialect: Dialect) -> Exception | None:
 def _is_full(error: BaseException) -> bool:
     """Say whether the disk is why: SQLITE_FULL, or SQLSTATE 53100 of PostgreSQL."""
     return getattr(error, "sqlstate", None) == "53100" or "disk is full" in str(error)
+
+
+def _is_held(error: DatabaseUnavailable) -> bool:
+    """Say whether others are why: SQLSTATE 55P03 of PostgreSQL, or SQLITE_BUSY."""
+    cause: Any = error.__cause__
+    found = cause.orig if isinstance(cause, DatabaseError) else cause
+    return getattr(found, "sqlstate", None) == "55P03" or "is locked" in str(found)
 
 
 def _engine(url: str) -> Engine:

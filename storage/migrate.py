@@ -1,12 +1,13 @@
 """Bring a database to the schema this version needs.
 
-The migrations carry lock and statement timeouts of the engine (`storage.engine`), so that a
-migration that cannot get its lock fails clearly and does not stop a running hospital.
+A migration waits for a lock as long as everything does (`storage.engine`), so that one that cannot
+get it fails clearly and does not stop a running hospital; once it has it, it may work for an hour.
 """
 
 from importlib import import_module
 from pkgutil import iter_modules
 
+import structlog
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -16,16 +17,15 @@ from sqlalchemy import Connection, MetaData, func, select, text
 
 import storage.tables
 from kernel.errors import Misconfigured
-from storage.engine import (
-    POSTGRESQL_LOCK_TIMEOUT_MS,
-    POSTGRESQL_STATEMENT_TIMEOUT_MS,
-    Database,
-)
-from storage.schema import is_current
+from storage.engine import POSTGRESQL_LOCK_TIMEOUT_MS, Database
+from storage.schema import head, is_current
 from storage.tables import METADATA
 
 _TURN = 0x4D494752
 """The key of the lock on migrating."""
+_WORKS_FOR_MS = 3_600_000
+
+log = structlog.get_logger()
 
 
 class SchemaIsNewer(Misconfigured):
@@ -43,8 +43,10 @@ def upgrade(database: Database) -> None:
     ------
     SchemaIsNewer
         The database knows a migration that this version does not.
+    DatabaseHeld
+        Another session holds it: nothing was changed.
     """
-    with database.engine.begin() as connection:
+    with database.schema() as connection:
         if is_current(connection):
             return
         _take_turn(connection)
@@ -54,6 +56,8 @@ def upgrade(database: Database) -> None:
         seen = MigrationContext.configure(connection).get_current_heads()
         if not set(seen) <= known:
             raise SchemaIsNewer("the database belongs to a later version: upgrade the engine")
+        if seen:
+            log.info("database.migrating", seen=sorted(seen), to=head())
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
@@ -63,15 +67,11 @@ def _take_turn(connection: Connection) -> None:
     """Wait until no other node migrates, however long that takes; SQLite has one writer anyway."""
     if connection.dialect.name == "sqlite":
         return
-    bounds = {
-        "lock_timeout": POSTGRESQL_LOCK_TIMEOUT_MS,
-        "statement_timeout": POSTGRESQL_STATEMENT_TIMEOUT_MS,
-    }
-    for name in bounds:
+    for name in ("lock_timeout", "statement_timeout"):
         connection.execute(text(f"SET LOCAL {name} = 0"))
     connection.execute(select(func.pg_advisory_xact_lock(_TURN)))
-    for name, bound in bounds.items():
-        connection.execute(text(f"SET LOCAL {name} = {bound}"))
+    connection.execute(text(f"SET LOCAL lock_timeout = {POSTGRESQL_LOCK_TIMEOUT_MS}"))
+    connection.execute(text(f"SET LOCAL statement_timeout = {_WORKS_FOR_MS}"))
 
 
 def downgrade(connection: Connection, revision: str) -> None:

@@ -4,15 +4,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import inspect, text
+from sqlalchemy import event, inspect, text
 
 from kernel.people import ENGINE
 from storage import audit, migrate
-from storage.engine import Database
+from storage.engine import Database, DatabaseHeld
 from storage.migrate import SchemaIsNewer, all_tables, differences, downgrade, upgrade
-from storage.schema import head
+from storage.schema import head, is_current
+from tests.services import migrated
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
@@ -85,3 +87,44 @@ def test_nodes_that_start_at_the_same_time_bring_the_schema_up_once(blank: Datab
     assert [node.returncode for node in nodes] == [0, 0, 0], said
     with blank.engine.begin() as connection:
         assert differences(connection) == []
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
+def behind(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database that lacks the last migration, whose sessions do not wait for long."""
+    url, hurry = f"sqlite:///{tmp_path / 'telerad.db'}", "PRAGMA busy_timeout = 100"
+    if request.param == "postgresql":
+        url, hurry = request.getfixturevalue("postgresql_url"), "SET SESSION lock_timeout = 100"
+    database = Database(url)
+
+    def connected(raw: Any, _record: object) -> None:
+        raw.execute(hurry)
+        raw.commit()
+
+    event.listen(database.engine, "connect", connected)
+    migrated.migrate(database)
+    with database.engine.begin() as connection:
+        downgrade(connection, "-1")
+    yield database
+    database.dispose()
+
+
+def test_a_database_that_another_session_holds_says_so_and_is_as_it_was(
+    behind: Database,
+) -> None:
+    other = Database(behind.engine.url.render_as_string(hide_password=False))
+    with other.engine.begin() as held:
+        if other.dialect == "postgresql":
+            held.execute(text("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(DatabaseHeld, match="another session holds it"):
+            upgrade(behind)
+    other.dispose()
+
+    assert not current(behind)
+    upgrade(behind)
+    assert current(behind)
+
+
+def current(database: Database) -> bool:
+    with database.engine.connect() as connection:
+        return is_current(connection)
