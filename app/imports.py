@@ -11,11 +11,11 @@ from app.engine import Engine
 from dicom_node.admission import Route, Source
 from dicom_node.composite import Belonging
 from dicom_node.headers import Defaults
-from dicom_node.imported import FileKind, Made, made_from
+from dicom_node.imported import FileKind, Made, holds_same, made_from
 from dicom_node.orders import requested_study_uid
 from dicom_node.statuses import Outcome
 from dicom_node.stow import store_part10
-from kernel.errors import Corrupt, Refused, Transient
+from kernel.errors import Corrupt, EngineError, Refused, Transient
 from kernel.people import Actor
 from storage import audit, patients
 from storage.engine import Database, Transaction
@@ -77,7 +77,7 @@ def import_file(
     made = made_from(data, belonging, name=name, modality=request.modality)
     site = request.organisation_id
     source = Source(Route.FILE, account, site, Defaults(unstated_issuer(site)))
-    answer = store_part10(engine.intake, made.part10, source)
+    answer = store_part10(engine.intake, _as_before(engine, made), source)
     _record(engine.database, request, made, answer.outcome, by)
     if answer.outcome in _LATER:
         raise NotStoredNow(answer.reason)
@@ -92,6 +92,15 @@ def import_file(
         duplicate=answer.outcome is Outcome.DUPLICATE,
         remarks=made.remarks,
     )
+
+
+def _as_before(engine: Engine, made: Made) -> bytes:
+    """Return the object that was made of this file before, if it is here, else the one at hand."""
+    try:
+        before = engine.archive.read(made.instance_uid)
+    except EngineError:  # none, or none that can be read now: it goes the usual way
+        return made.part10
+    return before if holds_same(before, made.part10) else made.part10
 
 
 def study_of(tx: Transaction, request: Request) -> str:

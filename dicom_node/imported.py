@@ -11,6 +11,7 @@ Endoscopic and Video Photographic).
 
 from dataclasses import dataclass
 from enum import StrEnum
+from io import BytesIO
 from pathlib import PurePath
 from typing import Any
 
@@ -107,6 +108,20 @@ def made_from(data: bytes, of: Belonging, *, name: str = "", modality: str = "")
         remarks = ("players turn this video; others may show it on its side",) * read.turned
         return Made(kind, instance_uid, series_uid, file, remarks)
     return Made(kind, instance_uid, series_uid, _still(data, of, instance_uid, series_uid))
+
+
+def holds_same(one: bytes, other: bytes) -> bool:
+    """Say whether two objects hold the same pixels or document, whatever they say of whose it is.
+
+    Between two times that a file is sent, its patient or request may have been corrected.
+    """
+    from pydicom import dcmread
+
+    first, second = (dcmread(BytesIO(each)) for each in (one, other))
+    return any(
+        name in first and name in second and first[name].value == second[name].value
+        for name in ("PixelData", "EncapsulatedDocument")
+    )
 
 
 def _sniffed(data: bytes) -> FileKind:

@@ -28,6 +28,8 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _BARE = frozenset({0x01, *range(0xD0, 0xD9)})
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _BASELINE, _SCAN = 0xC0, 0xDA
+_LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
+"""Frames of the processes that lose nothing (T.81 table B.1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,14 +98,17 @@ def grey(data: bytes) -> Still:
 def _jpeg(data: bytes) -> Still:
     frame = _frame(data)
     _require_size(frame.rows, frame.columns)
+    if frame.precision != 8:
+        raise FileRefused(f"a JPEG has 8 bits a sample to be taken, not {frame.precision}")
     image = _opened(data)
     turned = image.getexif().get(_ORIENTATION, 1) not in (0, 1)
     samples = len(frame.components)
     ratio = max(1.0, frame.rows * frame.columns * samples / len(data))
-    baseline = frame.marker == _BASELINE and frame.precision == 8 and samples in (1, 3)
+    baseline = frame.marker == _BASELINE and samples in (1, 3)
     if not baseline or turned:
         upright: Image.Image = ImageOps.exif_transpose(image) if turned else image
-        return _plain(upright if upright.mode == "L" else upright.convert("RGB"), ratio)
+        kept = None if frame.marker in _LOSSLESS else ratio
+        return _plain(upright if upright.mode == "L" else upright.convert("RGB"), kept)
     return Still(
         rows=frame.rows,
         columns=frame.columns,

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from kernel.digest import sha256_of
-from storage import archive, audit
-from tests.app.clinic import Clinic
+from storage import archive, audit, corrections
+from tests.app.clinic import BY, Clinic
 from tests.dicom_node.pictures_of import COLOURS, encoded, mp4, pdf
 from tests.services.missing import required
 from worklist import store
@@ -60,6 +60,26 @@ def test_a_file_becomes_an_object_once(clinic: Clinic, program: httpx.Client) ->
     with clinic.parts.database.reading() as tx:
         assert archive.quarantined(tx) == []
         assert list(audit.verify(tx)) == []
+
+
+@pytest.mark.parametrize("file", [encoded("PNG"), encoded("JPEG"), ACTIVE])
+def test_the_same_file_is_the_same_also_once_its_patient_was_corrected(
+    clinic: Clinic, program: httpx.Client, file: bytes
+) -> None:
+    accession = f"C-{len(file)}"
+    clinic.ask(accession, f"P-{len(file)}")
+    id = request_id(clinic, accession)
+    first = add(program, id, file)
+    with clinic.parts.database.transaction() as tx:
+        ref = store.get_request(tx, id).patient_ref
+        corrections.correct_patient(tx, ref, {"name": "Right^Name"}, reason="typed", actor=BY)
+
+    again = add(program, id, file)
+
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.json() == {**first.json(), "duplicate": True}
+    with clinic.parts.database.reading() as tx:
+        assert archive.quarantined(tx) == []
 
 
 @pytest.mark.parametrize("picture", [encoded("JPEG"), encoded("PNG", COLOURS[:, :, 0])])

@@ -5,6 +5,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import given
@@ -90,6 +91,19 @@ def test_a_progressive_jpeg_is_kept_as_it_decodes_and_says_that_it_was_lossy() -
     with Image.open(io.BytesIO(FILES["progressive.jpg"])) as seen:
         assert np.array_equal(ds.pixel_array, np.asarray(seen))
     assert (ds.LossyImageCompression, ds.PhotometricInterpretation) == ("01", "RGB")
+
+
+def test_a_jpeg_that_lost_nothing_does_not_say_that_it_was_lossy() -> None:
+    ds = dcmread(io.BytesIO(made_from(bytes(imagecodecs.ljpeg_encode(GREY)), OF).part10))
+    assert np.array_equal(ds.pixel_array, GREY)
+    assert ds.LossyImageCompression == "00"
+    assert "LossyImageCompressionRatio" not in ds
+
+
+def test_a_jpeg_of_twelve_bits_is_refused_for_that() -> None:
+    deep = imagecodecs.jpeg8_encode(GREY.astype(np.uint16) * 16, bitspersample=12)
+    with pytest.raises(FileRefused, match="8 bits a sample to be taken, not 12"):
+        made_from(bytes(deep), OF)
 
 
 def test_a_photograph_that_lies_on_its_side_is_stored_upright() -> None:
