@@ -84,7 +84,9 @@ _FIND = """\
 ## 5. Query and retrieve (PS3.4 Annex C)
 
 Matching: single value, list of UID, wild card (`*`, `?`), range of dates and times, universal.
-Of a key with several values one has to match. Without relational queries each level above needs
+Of a key with several values one has to match. What has no value matches no key but the universal
+one: a study without a date is found by no date, and one without a patient id by nobody's, though
+C.2.2.1.2 takes an unknown value for a match. Without relational queries each level above needs
 one value of its unique key, else A900. A key that is not supported is left out of the answers,
 which are then FF01. Dates and times of a series, and the items of its request, are read from one
 of its instances when they are asked for, and of 1000 series at most (else A900).
@@ -143,9 +145,9 @@ _WORKLIST = """\
 ## 6. Modality worklist (PS3.4 Annex K)
 
 The open requests of the organisation of the modality. A key whose attribute an item lacks matches:
-a request that names no station is for every station. Who was merged is told as who stays. Dates
-and times are those of the site. A range of dates and a range of times are one period, from the
-first time of the first day to the last time of the last.
+a request that names no station is for every station, and told to each as its own. Who was merged is
+told as who stays. Dates and times are those of the site. A range of dates and a range of times are
+one period, from the first time of the first day to the last time of the last.
 Attributes that are asked for and not held are answered empty.
 """
 _COMMITMENT = """\

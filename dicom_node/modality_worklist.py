@@ -10,7 +10,7 @@ DICOM PS3.4 Annex K, table K.6-1; IHE Scheduled Workflow.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from functools import partial
 
@@ -57,6 +57,15 @@ class Item:
     def study_uid(self) -> str:
         """The study that the modality shall make; the same each time it asks."""
         return self.step.study_uid or requested_study_uid(self.step.request_id)
+
+    def for_station(self, ae_title: str) -> "Item":
+        """Return the item as a station is told of it: what is for every station is for this one.
+
+        The title is type 1 of an answer (table K.6-1), and modalities pass over items without it.
+        """
+        if self.step.station_ae_title:
+            return self
+        return replace(self, step=replace(self.step, station_ae_title=ae_title))
 
 
 Values = Callable[[Item], str]
@@ -189,7 +198,8 @@ class Worklist:
                 if trace.matches == self._max_matches:
                     status, comment = Status.OUT_OF_RESOURCES, "too many match: ask for less"
                     break
-                exchange.answer(pending, attributes=asked.answer(item))
+                told = item.for_station(peer.ae_title)
+                exchange.answer(pending, attributes=asked.answer(told))
                 trace.matches += 1
         exchange.answer(status, comment=comment)
 

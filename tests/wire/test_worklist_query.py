@@ -188,6 +188,19 @@ def test_a_step_without_a_study_gets_one_that_stays(planned: Node) -> None:
     assert 0 < len(step.ScheduledProcedureStepID) <= 16
 
 
+def test_a_step_for_every_station_is_told_each_as_its_own(planned: Node) -> None:
+    for title in ("VAN1", "VAN2"):
+        item = told(planned, wanted(), calling=title)["W-2"]
+        (step,) = item.ScheduledProcedureStepSequence
+        assert step.ScheduledStationAETitle == title
+    assert (
+        told(planned, wanted(), calling="VAN2")["W-1"]
+        .ScheduledProcedureStepSequence[0]
+        .ScheduledStationAETitle
+        == "VAN1"
+    )
+
+
 def test_an_empty_sequence_asks_for_all_of_it(planned: Node) -> None:
     asked = wanted(AccessionNumber="W-1")
     asked.ScheduledProcedureStepSequence = []
