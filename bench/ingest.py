@@ -8,7 +8,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydicom import dcmread
+
+from bench.asker import Finder
 from bench.instances import CT, DX, MULTIFRAME, SMALL, Kind, made, renewed
+from bench.retrieving import Place, got
 from bench.row import Demand, Row, bounded, compared
 from bench.servers import (
     Engine,
@@ -26,9 +30,10 @@ BESIDE_NAGLE, BESIDE_IGNORE = 3.0, 0.95
 MEMORY_ROUNDS = 2
 MEMORY_MB, MEMORY_MB_PER_ASSOCIATION = 64, 8
 MEMORY_WORKS = (
-    ("1 association", CT, 1),
-    ("8 associations", CT, 8),
-    ("a multiframe of 1 GB", MULTIFRAME, 1),
+    ("1 association", CT, 1, False),
+    ("8 associations", CT, 8, False),
+    ("a multiframe of 1 GB", MULTIFRAME, 1, False),
+    ("stored, found and retrieved", CT, 1, True),
 )
 # No study is packed while another server is measured: the settling waits until all is over.
 _SETTINGS = {"TELERAD_DICOM__QUIET_S": "3600"}
@@ -96,13 +101,15 @@ def _dropped(ours: Receiver, theirs: Receiver, scratch: Path) -> Iterator[Row]:
 
 def _memory(whose: str, ours: Engine, scratch: Path) -> Iterator[Row]:
     """Measure the process that takes in; a server is that, and what else runs beside it is not."""
-    for what, kind, associations in MEMORY_WORKS:
+    for what, kind, associations, asks in MEMORY_WORKS:
         peaks, shares = [], []
         for _ in range(MEMORY_ROUNDS):
             ours.begin_peak()
             target = scratch / "to-send"
             renewed(made(kind, scratch / "sets"), target, parts=associations)
             sent(sorted(target.iterdir()), ours.receiver)
+            if asks:
+                _ask_for(target, ours)
             peaks.append(ours.node_mb("VmHWM"))
             shares.append(ours.share_mb())
             shutil.rmtree(target)
@@ -110,6 +117,17 @@ def _memory(whose: str, ours: Engine, scratch: Path) -> Iterator[Row]:
         yield bounded(f"peak memory of {whose}, {what}", peaks, bound, unit="MB")
         if ours.children():
             yield compared(f"memory of all of telerad up, {what}", shares, whose, peaks, unit="MB")
+
+
+def _ask_for(sent_from: Path, ours: Engine) -> None:
+    """Find the study that was sent, and get it."""
+    study_uid = str(dcmread(next(sent_from.glob("*/*.dcm"))).StudyInstanceUID)
+    finder = Finder(ours.receiver)
+    finder.open()
+    if finder.ask({"StudyInstanceUID": study_uid}) != 1:
+        raise RuntimeError("the study that was sent is not found")
+    finder.close()
+    got(Place(ours.receiver, "", {}), study_uid=study_uid)
 
 
 def _measured(
