@@ -5,6 +5,7 @@ from typing import Annotated
 from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request
+from starlette.requests import ClientDisconnect
 
 from app.engine import Engine, WebTerms
 from app.http.errors import BodyMalformed, MediaTypeRefused
@@ -40,13 +41,16 @@ async def form(request: Request, engine: TheEngine) -> Mapping[str, str]:
     UploadStalled
         Its sender fell silent, or dribbles: whoever fills a form has all of it.
     BodyMalformed
-        It is not UTF-8, or has a field twice or far too many of them.
+        It is not UTF-8, was cut short, or has a field twice or far too many of them.
     """
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != FORM:
         raise MediaTypeRefused(f"this address takes {FORM} only")
     body = bytearray()
-    async for chunk in within(request.stream(), _limits(engine.web)):
-        body += chunk
+    try:
+        async for chunk in within(request.stream(), _limits(engine.web)):
+            body += chunk
+    except ClientDisconnect as gone:
+        raise BodyMalformed("the form was cut short") from gone
     try:
         pairs = parse_qsl(
             body.decode("ascii"),

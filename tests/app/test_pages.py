@@ -5,9 +5,11 @@ Not covered here: how they look (tests/browser).
 
 import logging
 import re
+import socket
 import subprocess
 import sys
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -81,6 +83,23 @@ def test_a_form_beyond_its_bound_is_refused(clinic: Clinic):
     browser.get("/queue")
 
     assert browser.post("/presence", present="1" * 600_000).status_code == 413
+
+
+def test_a_form_that_is_cut_short_is_no_fault_of_ours(
+    clinic: Clinic, caplog: pytest.LogCaptureFixture
+):
+    """Anybody can send half a form and go: that must not fill the log with traces."""
+    address = urlsplit(clinic.server.url)
+    with socket.create_connection((address.hostname, address.port), timeout=30) as peer:
+        peer.sendall(
+            b"POST /sign-in HTTP/1.1\r\nHost: here\r\nContent-Length: 50\r\n"
+            b"Content-Type: application/x-www-form-urlencoded\r\n\r\nlogin=me"
+        )
+        peer.shutdown(socket.SHUT_WR)
+        peer.recv(1)
+
+    assert clinic.browser().client.get("/sign-in").status_code == 200
+    assert not [each for each in caplog.records if each.name == "uvicorn.error"]
 
 
 def test_a_form_of_another_content_type_is_refused(clinic: Clinic):
