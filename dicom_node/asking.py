@@ -14,9 +14,11 @@ from dicom_node import data_sets
 from dicom_node.calling import Call
 from dicom_node.data_sets import Attribute, Attributes
 from dicom_node.dimse import Question, Response
-from dicom_node.errors import ServiceLacking
+from dicom_node.errors import PeerUnreachable, ServiceLacking
+from dicom_node.pdu import AbortReason
 from dicom_node.peers import Peer
 from dicom_node.send import SendSettings
+from dicom_node.statuses import PENDING
 from dicom_node.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
 
@@ -46,10 +48,19 @@ class Asking:
             )
 
     def answer(self, question: Question, attributes: Sequence[Attribute]) -> Response:
-        """Ask what has one answer; whatever is told beside it is not read."""
+        """Ask what has one answer; whatever is told beside it is not read.
+
+        Raises
+        ------
+        PeerUnreachable
+            The association is lost, or another answer is to follow.
+        """
         data = data_sets.encode(attributes, self.context[1])
-        *_, (last, _told) = self.call.ask(question, self.context, data)
-        return last
+        found, _told = next(self.call.ask(question, self.context, data))
+        if found.status in PENDING:
+            self.call.abort(AbortReason.UNEXPECTED_PARAMETER)
+            raise PeerUnreachable("the peer answers one question several times")
+        return found
 
 
 @contextmanager

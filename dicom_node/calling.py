@@ -81,7 +81,9 @@ class Call:
             raise self._unreachable("no connection with the peer could be had") from error
         self._transport = self._secured(sock, connect, answer, secure)
         try:
+            self._transport.be_patient(connect)
             accept = self._negotiated(proposed, calling)
+            self._transport.be_patient(answer)
         except (PeerGone, ProtocolBroken) as error:
             self._transport.sock.close()
             raise self._unreachable("no association with the peer could be had") from error

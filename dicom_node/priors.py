@@ -23,6 +23,8 @@ from kernel.ids import is_uid
 
 MAX_PRIORS = 500
 """More studies of one patient than anybody compares; the query is ended there."""
+_MAX_ANSWERS = 4 * MAX_PRIORS
+"""An archive that gives more does not match by Patient ID, or never ends."""
 
 _MAX_DIGITS = 9  # more instances no study has, and no column holds
 
@@ -78,19 +80,32 @@ class Fetched:
         return not self.failed
 
 
-def find(peer: Peer, *, patient_id: str, issuer: str, settings: SendSettings) -> list[PriorStudy]:
+def find(
+    peer: Peer,
+    *,
+    patient_id: str,
+    issuer: str,
+    settings: SendSettings,
+    within: timedelta = timedelta(minutes=5),
+) -> list[PriorStudy]:
     """Find the studies of a patient at a peer, the newest first.
 
     An id means a patient of its issuer alone: an answer that names another issuer is left out, and
     one that names none is taken only if the peer's own ids are of the issuer that is asked for.
 
+    Parameters
+    ----------
+    within
+        The time for all of it; the association is then aborted.
+
     Raises
     ------
     PeerUnreachable, AssociationRefused
-        It cannot be asked now.
+        It cannot be asked now, or does not come to an end.
     PriorsRefused, ServiceLacking
-        It does not answer such queries.
+        It does not answer such queries, or with studies of anybody.
     """
+    deadline_s = monotonic_s() + within.total_seconds()
     if not patient_id or set(patient_id) & {"*", "?", "\\"}:
         return []  # no id, or one that would ask for other patients as well
     keys = {"PatientID": patient_id, "QueryRetrieveLevel": "STUDY", "SpecificCharacterSet": UTF_8}
@@ -99,9 +114,20 @@ def find(peer: Peer, *, patient_id: str, issuer: str, settings: SendSettings) ->
     found: dict[str, PriorStudy] = {}
     with asking(peer, STUDY_ROOT_FIND, settings) as archive:
         question = Question(command=Command.C_FIND_RQ, sop_class_uid=STUDY_ROOT_FIND)
-        for answer, told in archive.answers(question, asked):
+        for number, (answer, told) in enumerate(archive.answers(question, asked)):
             if answer.status not in PENDING:
                 _require_success(answer, peer)
+            elif number == _MAX_ANSWERS:
+                archive.call.abort()
+                raise PriorsRefused(
+                    f"the peer answers for one patient with more than {number} studies",
+                    ae_title=peer.ae_title,
+                )
+            elif monotonic_s() > deadline_s:
+                archive.call.abort()
+                raise PeerUnreachable(
+                    "the peer did not answer the query in time", ae_title=peer.ae_title
+                )
             elif len(found) == MAX_PRIORS:
                 archive.call.abort()
                 break

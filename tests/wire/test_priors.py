@@ -1,9 +1,11 @@
 """Priors: found at a foreign archive and brought here by its C-MOVE to this node."""
 
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from itertools import repeat
 from pathlib import Path
 
 import pytest
@@ -97,7 +99,7 @@ class Scripted:
     """A peer that answers what a test wants."""
 
     def __init__(self) -> None:
-        self.finds: list[tuple[int, Dataset | None]] = []
+        self.finds: Iterable[tuple[int, Dataset | None]] = []
 
     def find(self, _: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
         yield from self.finds
@@ -131,6 +133,28 @@ def an_answer(uid: str, issuer: str = "", patient_id: str = "P-7") -> Dataset:
     told.PatientID, told.IssuerOfPatientID, told.StudyInstanceUID = patient_id, issuer, uid
     told.NumberOfStudyRelatedInstances = ""
     return told
+
+
+def test_an_archive_whose_answers_do_not_end_is_given_up() -> None:
+    other = an_answer("1.2.9", patient_id="SOMEBODY-ELSE")
+    with scripted() as (said, peer):
+        said.finds = repeat((0xFF00, other))
+        with pytest.raises(PriorsRefused, match="more than"):
+            priors.find(peer, patient_id="P-7", issuer=ISSUER, settings=SETTINGS)
+        hurried = timedelta(seconds=0)
+        with pytest.raises(PeerUnreachable, match="in time"):
+            priors.find(peer, patient_id="P-7", issuer=ISSUER, settings=SETTINGS, within=hurried)
+
+
+def test_a_peer_that_never_answers_the_negotiation_is_given_up_soon() -> None:
+    """It has the time of a connection, not that in which slow disks are waited for."""
+    patient = SendSettings(
+        ae_title="TELERAD", connect=timedelta(seconds=0.3), answer=timedelta(minutes=10)
+    )
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        peer = a_peer(silent.getsockname()[1])
+        with pytest.raises(PeerUnreachable):
+            priors.find(peer, patient_id="P-7", issuer=ISSUER, settings=patient)
 
 
 def test_an_answer_of_another_patient_or_issuer_is_left_out() -> None:
