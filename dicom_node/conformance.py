@@ -245,7 +245,8 @@ _SECURITY = """\
 |---|---|
 | secure transport connection profile | BCP 195 RFC 8996, 9325 (B.12), which takes in B.9 and B.10 |
 | TLS port | one beside the plain port, where the settings name it; both for every service |
-| versions | TLS 1.2 and 1.3; no compression, renegotiation or resumption |
+| versions | TLS 1.2 and 1.3; no compression or renegotiation |
+| resumption | by session id in TLS 1.2 alone, with the certificate judged anew; no tickets |
 | cipher suites of TLS 1.2 | {ciphers} |
 | node authentication | both sides by certificate, as acceptor and as requestor |
 | identity of a caller | its certificate, bound to calling AE title and site; else (1, 1, 3) |

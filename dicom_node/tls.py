@@ -177,7 +177,9 @@ class ServerContexts:
         _harden(context, self._files)
         context.verify_mode = ssl.CERT_REQUIRED
         context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
-        context.num_tickets = 0  # every association shows its certificate anew
+        # What is left is taking a session of TLS 1.2 up by its id, which Python cannot switch off:
+        # the certificate that was shown goes with it, and is judged at each association.
+        context.num_tickets = 0
         context.options |= ssl.OP_NO_TICKET
         if self._files.client_ca is None:
             _trust(context, self._bindings())

@@ -70,12 +70,13 @@ def make(
     issuer: Pair | None = None,
     authority: bool = False,
     valid: tuple[timedelta, timedelta] = (-timedelta(days=1), YEAR),
+    purpose: x509.ObjectIdentifier | None = None,
 ) -> Pair:
-    """Write a key and a certificate, self-signed unless an issuer is given."""
+    """Write a key and a certificate, self-signed unless an issuer is given, for all purposes."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = system_clock()
-    certificate = (
+    told = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer.certificate.subject if issuer else subject)
@@ -85,8 +86,10 @@ def make(
         .not_valid_after(now + valid[1])
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(LOOPBACK)]), critical=False)
-        .sign(issuer.key if issuer else key, hashes.SHA256())
     )
+    if purpose is not None:
+        told = told.add_extension(x509.ExtendedKeyUsage([purpose]), critical=True)
+    certificate = told.sign(issuer.key if issuer else key, hashes.SHA256())
     pair = Pair(folder / f"{name}.pem", folder / f"{name}.key", certificate, key)
     folder.mkdir(parents=True, exist_ok=True)
     pair.certificate_file.write_bytes(certificate.public_bytes(Encoding.PEM))

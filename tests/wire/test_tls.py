@@ -14,6 +14,7 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from dicom_node import commands, identity, send, store
 from dicom_node.certificates import Binding, read
@@ -91,7 +92,9 @@ def refusals(node: Node) -> list[tuple[str, object]]:
 
 
 @pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3])
-def test_both_versions_are_spoken_with_forward_secrecy(secured: Node, version: object) -> None:
+def test_both_versions_are_spoken_with_forward_secrecy(
+    secured: Node, version: ssl.TLSVersion
+) -> None:
     node, peers = keys(secured)
     context = peers.client(node, minimum_version=version, maximum_version=version)
     with Speaker(secured.port, tls=context) as speaker:
@@ -198,6 +201,60 @@ def test_an_expired_certificate_gets_no_session_and_is_not_bound(
         )
     with pytest.raises((OSError, AssertionError)):
         assert answer(secured, old, "VAN2")[0] == ACCEPT
+
+
+def test_a_certificate_for_another_purpose_gets_no_session(secured: Node, tmp_path: Path) -> None:
+    for name, purpose, good in [
+        ("client", ExtendedKeyUsageOID.CLIENT_AUTH, True),
+        ("server", ExtendedKeyUsageOID.SERVER_AUTH, False),
+        ("mail", ExtendedKeyUsageOID.EMAIL_PROTECTION, False),
+    ]:
+        pair = make(tmp_path, name, purpose=purpose)
+        bind(secured, "VAN2", pair)
+        if good:
+            assert answer(secured, pair, "VAN2")[0] == ACCEPT
+        else:
+            with pytest.raises((OSError, AssertionError)):
+                assert answer(secured, pair, "VAN2")[0] == ACCEPT
+
+
+@pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3])
+def test_a_session_that_is_taken_up_again_proves_no_more_than_its_certificate_does_now(
+    secured: Node, version: ssl.TLSVersion
+) -> None:
+    node, peers = keys(secured)
+    context = peers.client(node, minimum_version=version, maximum_version=version)
+    with Speaker(secured.port, tls=context) as first:
+        assert first.associate() == ACCEPT
+        assert isinstance(first.sock, ssl.SSLSocket)
+        session = first.sock.session
+
+    def again(title: str) -> bytes:
+        bare = socket.create_connection(("127.0.0.1", secured.port), timeout=10)
+        with context.wrap_socket(bare, session=session) as sock:
+            assert sock.session_reused == (version is TLS_1_2)
+            sock.sendall(associate_request([(1, CT, [EXPLICIT_LITTLE])], calling=title))
+            return sock.recv(1)
+
+    assert again("VAN2") == bytes([ACCEPT])
+    with secured.database.transaction() as tx:
+        commands.revoke_certificate(tx, "VAN2", peers.read.fingerprint, actor=ENGINE)
+    assert again("VAN2") == bytes([REJECT])
+    assert again("VAN1") == bytes([ACCEPT])
+    assert refusals(secured) == [("ae:VAN2", CertificateRevoked.code)]
+
+
+def test_each_port_speaks_its_own_language(secured: Node) -> None:
+    """Plain words on the TLS port and TLS on the plain one end at once, and harm nobody."""
+    plain = secured.listener._ports[0][0].getsockname()[1]
+    with Speaker(secured.port) as lost:
+        lost.say(associate_request([(1, CT, [EXPLICIT_LITTLE])]))
+        assert lost.hear()[0] in (0, 0x15)  # an alert of TLS, or nothing
+    node, peers = keys(secured)
+    with pytest.raises((ssl.SSLError, OSError)):
+        Speaker(plain, tls=peers.client(node))
+    assert secured.answers()
+    assert replace(secured, port=plain, keys=None).answers()
 
 
 def test_the_rule_in_every_case(tmp_path: Path) -> None:
