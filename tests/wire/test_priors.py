@@ -138,9 +138,10 @@ def an_answer(uid: str, issuer: str = "", patient_id: str = "P-7") -> Dataset:
 def test_an_archive_whose_answers_do_not_end_is_given_up() -> None:
     other = an_answer("1.2.9", patient_id="SOMEBODY-ELSE")
     with scripted() as (said, peer):
-        said.finds = repeat((0xFF00, other))
+        said.finds = repeat((0xFF00, other), 4 * priors.MAX_PRIORS + 50)
         with pytest.raises(PriorsRefused, match="more than"):
             priors.find(peer, patient_id="P-7", issuer=ISSUER, settings=SETTINGS)
+        said.finds = repeat((0xFF00, other), 3)
         hurried = timedelta(seconds=0)
         with pytest.raises(PeerUnreachable, match="in time"):
             priors.find(peer, patient_id="P-7", issuer=ISSUER, settings=SETTINGS, within=hurried)
