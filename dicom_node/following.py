@@ -2,8 +2,8 @@
 
 The position in its list of changes is kept in the same database as the archive index, and moves
 on after the instances of a change are durable here.  A kill between the two costs a second look:
-what was stored before is the same answer again.  An instance that cannot be had, however often it
-is asked for, is set aside with its reason and holds nothing else up.
+what was stored before is the same answer again.  An instance or a study that cannot be had, however
+often it is asked for, is set aside with its reason and holds nothing else up.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ from storage.frame import Frame
 IN_MEMORY = 32 << 20
 SET_ASIDE = "set_aside"
 PATIENCE = 5
-"""Looks in a row that one instance may spoil before it is set aside."""
+"""Looks in a row that one instance or study may spoil before it is set aside."""
 
 _STABLE, _NEW = "StableStudy", "NewInstance"
 _NOT_DURABLE = frozenset({Outcome.NO_ROOM, Outcome.UNAVAILABLE, Outcome.FAILED})
@@ -193,6 +193,7 @@ class _Walk:
         )
         self._write(self._progress)
         with self._database.transaction() as tx:
+            store.end_pulls(tx, self._orthanc.name)
             _note(tx, self._orthanc, "orthanc.started_over", "success")
 
     def _pull(self, remote: Remote, change: Change) -> None:
@@ -203,6 +204,20 @@ class _Walk:
                 self._pull_late(remote, change.id)
         except OrthancLacks:
             log.info("orthanc.gone", orthanc=self._orthanc.name, change=change.number)
+            self._end_pulls()
+        except Refused as refusal:
+            self._set_aside("a study", change.id, refusal)
+            self._end_pulls()
+        except OrthancAnswersBadly as failure:
+            if self._progress.failures < PATIENCE:
+                raise
+            self._set_aside("a study", change.id, failure)
+            self._end_pulls()
+
+    def _end_pulls(self) -> None:
+        """Let no study wait for the rest of a pull that nobody goes on with."""
+        with self._database.transaction() as tx:
+            store.end_pulls(tx, self._orthanc.name)
 
     def _pull_late(self, remote: Remote, instance_id: str) -> None:
         """Pull a new instance of a study that was pulled; others wait until theirs is stable."""
@@ -247,18 +262,18 @@ class _Walk:
         except OrthancLacks:
             return "gone"
         except Refused as refusal:
-            return self._set_aside(instance, refusal)
+            return self._set_aside("an instance", instance.id, refusal)
         except OrthancAnswersBadly as failure:
             if self._progress.failures < PATIENCE:
                 raise
-            return self._set_aside(instance, failure)
+            return self._set_aside("an instance", instance.id, failure)
         if answer.outcome in _NOT_DURABLE:
             raise PulledNotStored(f"what was pulled is not stored: {answer.reason}")
         return answer.outcome.value
 
-    def _set_aside(self, instance: RemoteInstance, failure: EngineError) -> str:
+    def _set_aside(self, what: str, id: str, failure: EngineError) -> str:
         at = self._database.clock()
-        sentence = f"an instance was set aside: {failure.sentence}"
+        sentence = f"{what} was set aside: {failure.sentence}"
         log.warning("orthanc.set_aside", orthanc=self._orthanc.name, code=failure.code)
         self._progress = replace(self._progress, trouble=Trouble(failure.code, sentence, at))
         with self._database.transaction() as tx:
@@ -267,7 +282,7 @@ class _Walk:
                 self._orthanc,
                 "orthanc.set_aside",
                 "failure",
-                instance=instance.id,
+                of=id,
                 code=failure.code,
             )
         return SET_ASIDE

@@ -173,6 +173,15 @@ def note_study(tx: Transaction, name: str, study_uid: str, *, pulling: bool) -> 
     )
 
 
+def end_pulls(tx: Transaction, name: str) -> None:
+    """Note that no pull from an Orthanc goes on, be all of its study here or not."""
+    tx.execute(
+        update(ORTHANC_STUDIES)
+        .where(ORTHANC_STUDIES.c.orthanc == name, ORTHANC_STUDIES.c.pulling)
+        .values(pulling=False)
+    )
+
+
 def knows_study(tx: Transaction, name: str, study_uid: str) -> bool:
     """Say whether a study was pulled from an Orthanc."""
     found = select(ORTHANC_STUDIES.c.study_uid).where(

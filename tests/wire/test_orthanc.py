@@ -530,6 +530,61 @@ def test_one_instance_that_cannot_be_had_is_set_aside_and_holds_nothing_up(node:
     assert PATIENCE > 0
 
 
+def the_study() -> bytes:
+    tags = {"StudyInstanceUID": str(a_slice(study=21).StudyInstanceUID)}
+    return json.dumps({"ID": GOOD_ID, "Series": [GOOD_ID], "MainDicomTags": tags}).encode()
+
+
+def pulls(node: Node) -> int:
+    with node.database.reading() as tx:
+        return store.pulls_under_way(tx, str(a_slice(study=21).StudyInstanceUID))
+
+
+@pytest.mark.parametrize(
+    ("failing", "answer"),
+    [
+        (f"/studies/{GOOD_ID}", (500, b"", {})),
+        (f"/series/{GOOD_ID}/instances", (500, b"", {})),
+        (f"/series/{GOOD_ID}/instances", (200, b" " * (9 << 20), {})),
+    ],
+    ids=["no study", "no list", "an endless list"],
+)
+def test_a_study_that_cannot_be_had_is_set_aside_and_holds_nothing_up(
+    node: Node, failing: str, answer: tuple[int, bytes, dict[str, str]]
+) -> None:
+    answers: Answers = {
+        **LAST,
+        "/changes?since=0": (200, change(GOOD_ID), {}),
+        f"/studies/{GOOD_ID}": (200, the_study(), {}),
+        failing: answer,
+    }
+    with evil(answers) as (port, _):
+        node.register(replace_port(Server(http_port=0, dicom_port=None, ae_title="E"), port))
+        following = node.following()
+        until(lambda: following.look("east") or node.progress().last_change == 1, node.progress)
+    far = node.progress()
+    assert far.trouble is not None
+    assert "a study was set aside" in far.trouble.sentence
+    assert (far.failures, pulls(node)) == (0, 0)
+
+
+def test_a_study_that_is_deleted_in_the_middle_of_a_pull_is_not_waited_for(node: Node) -> None:
+    answers: Answers = {
+        **LAST,
+        "/changes?since=0": (200, change(GOOD_ID), {}),
+        f"/studies/{GOOD_ID}": (200, the_study(), {}),
+        f"/series/{GOOD_ID}/instances": (500, b"", {}),
+    }
+    with evil(answers) as (port, _):
+        node.register(replace_port(Server(http_port=0, dicom_port=None, ae_title="E"), port))
+        following = node.following()
+        following.look("east")
+        assert (node.progress().failures, pulls(node)) == (1, 1)
+        del answers[f"/studies/{GOOD_ID}"]
+        until(lambda: following.look("east") or node.progress().last_change == 1, node.progress)
+    assert pulls(node) == 0
+
+
 def test_bytes_that_are_not_those_that_orthanc_took_in_are_kept_aside(node: Node) -> None:
     study = {"ID": GOOD_ID, "Series": [GOOD_ID], "MainDicomTags": {"StudyInstanceUID": "1.2.3"}}
     instance = {"ID": GOOD_ID, "FileUuid": "u", "FileSize": 9, "MainDicomTags": {}}
