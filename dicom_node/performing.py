@@ -56,9 +56,7 @@ class PerformedStepDesk:
             return
         try:
             told = exchange.identifier()
-            uid = uid or derived_uid(
-                "performed-step", peer.ae_title, digest_of_value(to_plain(told))
-            )
+            uid = uid or _derived(peer, told)
             exchange.request = exchange.request._replace(sop_instance_uid=uid)
             step = created(uid, told, ae_title=peer.ae_title, organisation_id=peer.organisation_id)
             with self._database.transaction() as tx:

@@ -61,14 +61,6 @@ class Settling:
         ]
         return [uid for _, uid in sorted(due)]
 
-    def arriving(self, tx: Transaction) -> list[tuple[str, WaitUntil]]:
-        """Return the studies that are waited for, and why."""
-        return [
-            (study.study_uid, verdict)
-            for study in archive.unsettled(tx, arrived_before=tx.at)
-            if isinstance(verdict := self._verdict(tx, study), WaitUntil)
-        ]
-
     def settle_study(self, study_uid: str) -> None:
         """Freeze the next manifest of a study if it is due; done twice, it is done once."""
         with self._database.transaction() as tx:

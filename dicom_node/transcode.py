@@ -43,17 +43,6 @@ _OVERLAYS = range(0x6000, 0x6100)
 _BIT_POSITION, _OVERLAY_DATA = 0x0102, 0x3000
 
 
-def to_explicit_little(part10: bytes) -> bytes:
-    """Return the same instance, decompressed where need be; identifiers stay as they are.
-
-    Raises
-    ------
-    PictureRefused
-        The pixels cannot be decompressed here.
-    """
-    return transcoded(part10, EXPLICIT_LITTLE)
-
-
 def transcoded(part10: bytes, target: str) -> bytes:
     """Return the same instance in the transfer syntax `target`; identifiers stay as they are.
 

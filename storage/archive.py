@@ -142,14 +142,7 @@ def quarantined(tx: Transaction, *, limit: int = 200) -> list[Quarantined]:
 
 def unsettled(tx: Transaction, *, arrived_before: datetime) -> Iterator[Unsettled]:
     """Yield the studies with unfrozen instances, none of which came after `arrived_before`."""
-    return chain.from_iterable(unsettled_pages(tx, arrived_before=arrived_before))
-
-
-def unsettled_pages(
-    tx: Transaction, *, arrived_before: datetime, page: int = 200
-) -> Iterator[list[Unsettled]]:
-    """Yield the studies with unfrozen instances, none of which came after `arrived_before`."""
-    return pages_of(tx, STUDIES.c.last_arrival_at <= arrived_before, page=page)
+    return chain.from_iterable(pages_of(tx, STUDIES.c.last_arrival_at <= arrived_before))
 
 
 def pages_of(

@@ -23,3 +23,15 @@ def database(tmp_path: Path) -> Iterator[Database]:
     migrate(database)
     yield database
     database.dispose()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
+def each_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A migrated, empty database of its own, on each of the two."""
+    url = f"sqlite:///{tmp_path / 'telerad.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_url")
+    database = Database(url)
+    migrate(database)
+    yield database
+    database.dispose()

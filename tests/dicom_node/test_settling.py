@@ -27,6 +27,7 @@ from storage.journal import Place
 from storage.retention import Keeping, Retention
 from storage.signs import Signs
 from storage.transaction import Transaction
+from tests.dicom_node.settled import waited_for
 from tests.dicom_node.test_completeness import a_step
 from tests.services.migrated import migrate
 from tests.storage.test_archive import new_instance
@@ -52,15 +53,9 @@ class Study:
     flies: bool = False
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    url = f"sqlite:///{tmp_path / 'telerad.db'}"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql_url")
-    database = Database(url)
-    migrate(database)
-    yield database
-    database.dispose()
+@pytest.fixture
+def database(each_database: Database) -> Database:
+    return each_database
 
 
 @contextmanager
@@ -180,7 +175,7 @@ def test_what_is_read_is_what_may_be_due_however_many_are_open(
         with asked(database) as few:
             assert sorted(settling.due_studies(tx)) == due
         with asked(database) as all_judged:
-            assert len(settling.arriving(tx)) == len(OPEN) * times
+            assert len(waited_for(settling, tx)) == len(OPEN) * times
     assert len(few) <= 60
     assert len(all_judged) > len(OPEN) * times
 
@@ -282,7 +277,7 @@ def test_what_is_due_is_what_would_be_found_by_judging_all(
         enter(tx, studies)
         for device, pause_s in taught.items():
             teach(tx, device, pause_s)
-        wait = {uid for uid, _ in settling.arriving(tx)}
+        wait = {uid for uid, _ in waited_for(settling, tx)}
         open_now = [study.study_uid for study in archive.unsettled(tx, arrived_before=NOON)]
 
         due = settling.due_studies(tx)

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,7 +24,6 @@ from storage.objects import ObjectStore
 from storage.packs import PackDamaged, Packer, verify_packs
 from storage.recovery import recover
 from storage.series_queries import held
-from tests.services.migrated import migrate
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
@@ -80,16 +79,10 @@ def new_instance(
     )
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
-def room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Room]:
+@pytest.fixture
+def room(each_database: Database, tmp_path: Path) -> Room:
     """A storage floor on each of the two databases."""
-    url = f"sqlite:///{tmp_path / 'telerad.db'}"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql_url")
-    database = Database(url)
-    migrate(database)
-    yield Room(database, tmp_path)
-    database.dispose()
+    return Room(each_database, tmp_path)
 
 
 def test_the_same_bytes_again_are_the_same_answer(room: Room) -> None:
@@ -120,7 +113,7 @@ def test_no_number_of_waiting_studies_hides_another(room: Room) -> None:
     for uid in uids:  # of which some come at one moment
         room.receive(f"{uid}.1.1", b"x", study=uid)
     with room.database.reading() as tx:
-        pages = list(archive.unsettled_pages(tx, arrived_before=AT, page=2))
+        pages = list(archive.pages_of(tx, page=2))
         found = [study.study_uid for study in archive.unsettled(tx, arrived_before=AT)]
     assert [len(page) for page in pages] == [2, 2, 2, 2, 1]
     assert sorted(study.study_uid for page in pages for study in page) == sorted(uids)

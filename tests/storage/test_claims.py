@@ -1,9 +1,7 @@
 """Due work is had by one at a time, and by the next once its lease is over, on both databases."""
 
 import threading
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
@@ -12,30 +10,24 @@ from storage import claims
 from storage.engine import Database
 from storage.tables.prefetch import PREFETCHES
 from storage.tables.withdrawals import REMOVALS
-from tests.services.migrated import migrate
 from tests.storage.test_archive import AT
 
 KEY = PREFETCHES.c.study_uid
 LEASE = timedelta(minutes=5)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
-def rows(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+@pytest.fixture
+def rows(each_database: Database) -> Database:
     """A database with four rows, one of which is not due yet."""
-    url = f"sqlite:///{tmp_path / 'telerad.db'}"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql_url")
-    database = Database(url, clock=lambda: AT)
-    migrate(database)
+    each_database.clock = lambda: AT
     ages = {"1.3": 3, "1.1": 1, "1.2": 2, "1.9": -1}
-    with database.transaction() as tx:
+    with each_database.transaction() as tx:
         due = [
             {"study_uid": uid, "attempts": 0, "due_at": AT - timedelta(hours=age)}
             for uid, age in ages.items()
         ]
         tx.execute(insert(PREFETCHES), due)
-    yield database
-    database.dispose()
+    return each_database
 
 
 def claim(database: Database, uid: str, until: datetime) -> int | None:

@@ -1,8 +1,6 @@
 """Corrections: what is shown follows from what came and what is in force, and nothing else."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,15 +22,9 @@ BY = Actor("user:clerk", Role.ADMINISTRATOR)
 WHY = "two cards, one person"
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
-def base(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    url = f"sqlite:///{tmp_path / 'telerad.db'}"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql_url")
-    database = Database(url)
-    migrate(database)
-    yield database
-    database.dispose()
+@pytest.fixture
+def base(each_database: Database) -> Database:
+    return each_database
 
 
 def a_patient(tx: Transaction, patient_id: str, *, issuer: str = "SITE", name: str = "A^B") -> str:

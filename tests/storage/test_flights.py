@@ -1,15 +1,12 @@
 """What nodes tell of the studies in flight, on both databases."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from storage import flights
 from storage.engine import Database
 from storage.flights import BUSY, EXPIRY, Watch
-from tests.services.migrated import migrate
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MOMENT = timedelta(seconds=0.1)
@@ -30,16 +27,10 @@ def clock() -> Ticking:
     return Ticking()
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
-def database(tmp_path: Path, request: pytest.FixtureRequest, clock: Ticking) -> Iterator[Database]:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'telerad.db'}"
-    else:
-        url = request.getfixturevalue("postgresql_url")
-    made = Database(url, clock=clock)
-    migrate(made)
-    yield made
-    made.dispose()
+@pytest.fixture
+def database(each_database: Database, clock: Ticking) -> Database:
+    each_database.clock = clock
+    return each_database
 
 
 def told(

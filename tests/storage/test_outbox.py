@@ -1,8 +1,7 @@
 """Facts reach each consumer once, in order per subject, and a stuck one blocks no other."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -35,16 +34,10 @@ def hands() -> Hands:
     return Hands()
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
-def timed(request: pytest.FixtureRequest, tmp_path: Path, hands: Hands) -> Iterator[Database]:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'timed.db'}"
-    else:
-        url = request.getfixturevalue("postgresql_url")
-    database = Database(url, clock=hands)
-    migrate(database)
-    yield database
-    database.dispose()
+@pytest.fixture
+def timed(each_database: Database, hands: Hands) -> Database:
+    each_database.clock = hands
+    return each_database
 
 
 def completed(tx: Transaction, case: str) -> CaseCompleted:

@@ -1,6 +1,5 @@
 """Priors at peers as rows, on both databases: asked once, claimed once, tried again."""
 
-from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pytest
 from storage import patients, priors
 from storage.engine import Database, Transaction
 from storage.priors import Prior, PriorState, Standing
-from tests.services.migrated import migrate
 from tests.storage.test_archive import Room
 
 AGAIN = timedelta(hours=12)
@@ -17,15 +15,9 @@ WAITING = Standing(PriorState.WAITING, "priors.waiting", "It is asked soon.")
 REFUSED = Standing(PriorState.REFUSED, "some.rule", "A rule.")
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
-def room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Room]:
-    url = f"sqlite:///{tmp_path / 'telerad.db'}"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql_url")
-    database = Database(url)
-    migrate(database)
-    yield Room(database, tmp_path)
-    database.dispose()
+@pytest.fixture
+def room(each_database: Database, tmp_path: Path) -> Room:
+    return Room(each_database, tmp_path)
 
 
 def asked(tx: Transaction, ref: str, standing: Standing = WAITING, peer: str = "PACS") -> bool:

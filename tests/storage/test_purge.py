@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,17 +25,11 @@ from tests.storage.test_archive import AT
 SECOND = timedelta(seconds=1)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
-def yard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Yard]:
-    url = f"sqlite:///{tmp_path / 'telerad.db'}"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql_url")
-    database = Database(url)
-    migrate(database)
-    yard = Yard(tmp_path, database)
+@pytest.fixture
+def yard(each_database: Database, tmp_path: Path) -> Yard:
+    yard = Yard(tmp_path, each_database)
     yard.fill()
-    yield yard
-    database.dispose()
+    return yard
 
 
 class Left(Exception):

@@ -1,6 +1,5 @@
 """Rejection notes as rows, on both databases: entered once, due until done, then over."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,25 +8,18 @@ import pytest
 from storage import rejections
 from storage.engine import Database
 from storage.rejections import NamedState
-from tests.services.migrated import migrate
 from tests.storage.test_archive import AT, Room
 
 STUDY, FIRST, SECOND, NOTE = "1.2.3", "1.2.3.1.1", "1.2.3.1.2", "1.2.3.1.9"
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
-def room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Room]:
+@pytest.fixture
+def room(each_database: Database, tmp_path: Path) -> Room:
     """Two instances, one of them named by a note together with one that is not here."""
-    url = f"sqlite:///{tmp_path / 'telerad.db'}"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql_url")
-    database = Database(url)
-    migrate(database)
-    room = Room(database, tmp_path)
+    room = Room(each_database, tmp_path)
     room.receive(FIRST, b"first")
     room.receive(SECOND, b"second")
-    yield room
-    database.dispose()
+    return room
 
 
 def entered(room: Room, *notes: str) -> None:

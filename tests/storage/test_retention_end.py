@@ -1,6 +1,5 @@
 """Retention that ended is proposed, never early, never what is held; it goes when decided."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from storage.engine import Database, Transaction
 from storage.retention import Keeping, Reason, Retention, UnderHold, years_later
 from storage.retention_end import Ending, EndState, NotProposed, RetentionEnds
 from storage.tables.archive import STUDIES
-from tests.services.migrated import migrate
 from tests.storage.test_archive import AT, Room
 
 BY = Actor("user:admin", Role.ADMINISTRATOR)
@@ -101,15 +99,9 @@ class Yard:
             return [each.action for each in reversed(audit.latest(tx))]
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
-def yard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Yard]:
-    url = f"sqlite:///{tmp_path / 'telerad.db'}"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql_url")
-    database = Database(url)
-    migrate(database)
-    yield Yard(database, tmp_path)
-    database.dispose()
+@pytest.fixture
+def yard(each_database: Database, tmp_path: Path) -> Yard:
+    return Yard(each_database, tmp_path)
 
 
 def test_only_what_is_over_is_proposed_and_nothing_goes(yard: Yard) -> None:

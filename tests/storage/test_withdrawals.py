@@ -1,6 +1,5 @@
 """Withdrawn is hidden at every level, restored is as before, and frozen manifests never change."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,29 +23,22 @@ from storage.archive_find import Level, Narrowing
 from storage.engine import Database
 from storage.retention import Keeping, Reason, Retention, UnderHold, WithdrawalUnknown
 from storage.withdrawals import Withdrawal
-from tests.services.migrated import migrate
 from tests.storage.test_archive import AT, Room
 
 BY = Actor("user:admin", Role.ADMINISTRATOR)
 STUDY, FIRST, SECOND = "1.2.3", "1.2.3.1.1", "1.2.3.1.2"
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
-def room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Room]:
+@pytest.fixture
+def room(each_database: Database, tmp_path: Path) -> Room:
     """A settled study of two instances, and another beside it."""
-    url = f"sqlite:///{tmp_path / 'telerad.db'}"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql_url")
-    database = Database(url)
-    migrate(database)
-    room = Room(database, tmp_path)
+    room = Room(each_database, tmp_path)
     room.receive(FIRST, b"first")
     room.receive(SECOND, b"second")
     room.receive("1.2.4.1.1", b"other", study="1.2.4")
     room.freeze()
     room.freeze("1.2.4")
-    yield room
-    database.dispose()
+    return room
 
 
 def withdraw(room: Room, *instances: str, study: str = STUDY) -> Withdrawal:

@@ -9,7 +9,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
-from dicom_node.completeness import CompletenessPolicy, WaitUntil
+from dicom_node.completeness import CompletenessPolicy
 from dicom_node.flight_teller import FlightTeller
 from dicom_node.key_objects import ManifestReading
 from dicom_node.tasks import Settling
@@ -17,6 +17,7 @@ from dicom_node.uids import AVAILABILITY, EXPLICIT_LITTLE, KEY_OBJECTS
 from kernel.facts import StudyAmended, StudyCompleted
 from storage import archive, outbox
 from tests.dicom_node.samples import CT, a_slice, as_file, as_sent
+from tests.dicom_node.settled import waited_for
 from tests.wire.conftest import Node, start
 from tests.wire.inquirer import without_delay
 from tests.wire.speaker import CALLING, Speaker
@@ -60,7 +61,7 @@ class Site:
 
     def waits(self) -> list[tuple[str, int]]:
         with self.node.database.reading() as tx:
-            arriving = self.settling.arriving(tx)
+            arriving = waited_for(self.settling, tx)
         return [(each.why, each.missing) for _, each in arriving]
 
     def facts(self) -> list[object]:
@@ -267,4 +268,4 @@ def test_what_keeps_coming_late_is_not_waited_for_without_end(site: Site) -> Non
     bounded = Settling(site.node.database, replace(POLICY, longest_wait=timedelta()))
     with site.node.database.reading() as tx:
         assert bounded.due_studies(tx) == [STUDY]
-        assert not [each for _, each in bounded.arriving(tx) if isinstance(each, WaitUntil)]
+        assert not waited_for(bounded, tx)
