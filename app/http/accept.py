@@ -1,6 +1,6 @@
 """What a DICOMweb client will take (PS3.18 sections 8.3.3 and 8.7)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -82,8 +82,8 @@ def accept_of(request: Request) -> str:
     return asked
 
 
-def asked_instances(accept: str, *, single: bool) -> Form:
-    """Return how instances are to be given.
+def asked_instances(accept: str, *, single: bool) -> Sequence[Form]:
+    """Return how instances may be given, the form that the client likes best first.
 
     A client that names no form gets them as they are stored; one that asks for application/dicom
     without a transfer syntax gets Explicit VR Little Endian, or else what is stored (PS3.18 section
@@ -99,21 +99,29 @@ def asked_instances(accept: str, *, single: bool) -> Form:
     NotAcceptable
         Nothing that the client takes can be given.
     """
-    multipart: list[str] = []
-    alone: list[str] = []
+    syntaxes: dict[bool, list[str]] = {}
+    liked: dict[bool, float] = {}
     for name, parameters in _preferred(accept):
         syntax = parameters.get("transfer-syntax", "")
-        if name == "multipart/related" and parameters.get("type", DICOM).lower() == DICOM:
-            multipart.append(syntax)
+        if name in _WILD:
+            multipart, syntax = True, ANY
+        elif name == "multipart/related" and parameters.get("type", DICOM).lower() == DICOM:
+            multipart = True
         elif name == DICOM and single:
-            alone.append(syntax)
-        elif name in _WILD:
-            multipart.append(ANY)
-    asked = alone or multipart
-    if asked:
-        syntaxes = tuple(each or EXPLICIT_LITTLE for each in asked)
-        return Form(not alone, syntaxes, else_stored="" in asked)
+            multipart = False
+        else:
+            continue
+        syntaxes.setdefault(multipart, []).append(syntax)
+        liked.setdefault(multipart, _quality(parameters))
+    if syntaxes:  # one instance comes alone, where both forms are liked alike
+        best_first = sorted(syntaxes, key=lambda multipart: (-liked[multipart], multipart))
+        return [_form(multipart, syntaxes[multipart]) for multipart in best_first]
     raise NotAcceptable('instances come as multipart/related; type="application/dicom"')
+
+
+def _form(multipart: bool, asked: Sequence[str]) -> Form:
+    syntaxes = tuple(each or EXPLICIT_LITTLE for each in asked)
+    return Form(multipart, syntaxes, else_stored="" in asked)
 
 
 def asked_model(accept: str, *, single: bool = False) -> Model:

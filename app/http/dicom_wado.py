@@ -7,6 +7,7 @@ DICOM PS3.18 section 10.4 (retrieve), 8.7 (media types).
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -72,8 +73,9 @@ def retrieve(
     """
     from dicom_node.outgoing import shown_of
 
-    form = asked_instances(accept_of(request), single=named.instance_uid is not None)
+    forms = asked_instances(accept_of(request), single=named.instance_uid is not None)
     rows = opened(engine, caller, *named.uids, original=original)
+    form = _best(forms, rows)
     if original:
         require_stored(form, rows)
     shown = None if original else shown_of(engine.archive, named.study_uid)
@@ -181,6 +183,16 @@ def targets_of(form: Form, row: Held) -> tuple[str, ...]:
     if not form.else_stored:
         raise NotAcceptable("an instance is too large to be given in another syntax")
     return (stored,)
+
+
+def _best(forms: Sequence[Form], rows: Sequence[Held]) -> Form:
+    """Return the first form in which all instances can be given; the last, if they can in none."""
+    for form in forms[:-1]:
+        with suppress(NotAcceptable):
+            for row in rows:
+                targets_of(form, row)
+            return form
+    return forms[-1]
 
 
 def require_stored(form: Form, rows: Sequence[Held]) -> None:

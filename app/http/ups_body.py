@@ -128,7 +128,10 @@ def keys_of(pairs: Iterable[tuple[str, str]]) -> "Attributes":
             raise BodyMalformed(f"a query has at most {MAX_KEYS} keys")
         if len(value) > _MAX_VALUE or _CONTROL.search(value):
             raise BodyMalformed("a value is too long, no UTF-8 or holds a control character")
-        _place(model, _tags(name), value)
+        path = _tags(name)
+        if path == [_transaction_uid()]:
+            raise BodyMalformed("a Transaction UID locks a workitem: nothing is found by it")
+        _place(model, path, value)
     return from_model(model)
 
 
@@ -235,6 +238,12 @@ def _tags(name: str) -> list[int]:
         ]
     except KeyError:
         raise BodyMalformed(f"{name[:40]!r} is no attribute") from None
+
+
+def _transaction_uid() -> int:
+    from dicom_node.dictionary import tag_of
+
+    return tag_of("TransactionUID")
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -35,7 +35,7 @@ FILM, PAPER = instance_path(3, 2, 1), instance_path(3, 3, 1)
 SLICE_UID = f"{ROOT}.1.1.1"
 OCTETS = "application/octet-stream"
 JPEG_LS, JPEG_2000 = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90"
-EXPLICIT = "1.2.840.10008.1.2.1"
+EXPLICIT, BASELINE = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50"
 PARTS = 'multipart/related; type="application/dicom"'
 
 
@@ -134,6 +134,27 @@ def test_what_cannot_be_given_is_not_acceptable(stocked: Stocked, path: str, acc
 
     assert answer.status_code == 406
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("accept", "given"),
+    [
+        (f"{PARTS}; transfer-syntax=*, application/dicom", "application/dicom"),
+        (f"{PARTS}; transfer-syntax=*, application/dicom; q=0.5", "multipart/related"),
+        (f"application/dicom; q=0.4, {PARTS}; q=0.5", "multipart/related"),
+        (f"application/dicom; transfer-syntax={BASELINE}, */*", "multipart/related"),
+        (f"application/dicom; transfer-syntax={BASELINE}, {PARTS}; q=0.1", "multipart/related"),
+        (f"{PARTS}; transfer-syntax={BASELINE}, application/dicom; q=0.1", "application/dicom"),
+        ("*/*, application/dicom; q=0", "multipart/related"),
+    ],
+)
+def test_the_form_of_an_instance_is_the_best_of_those_that_can_be_given(
+    stocked: Stocked, accept: str, given: str
+):
+    answer = stocked.get(SLICE, accept)
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].split(";")[0] == given
 
 
 def test_a_damaged_image_goes_as_it_is_kept_and_keeps_no_other_from_leaving(stocked: Stocked):

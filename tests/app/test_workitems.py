@@ -212,6 +212,8 @@ def test_a_search_finds_by_attributes_items_and_ranges_and_pages(program: httpx.
         "PatientID=%00",
         "PatientName=%C8%E2*",  # windows-1251
         "limit=1&limit=2",
+        "TransactionUID=1.2.3",  # it locks a workitem, and is told nobody
+        "00081195=",
         "fuzzymatching=maybe",
         "&".join(f"004010{at:02d}.00080100=x" for at in range(64)),
     ],
