@@ -195,6 +195,8 @@ started anew) go as N-EVENT-REPORT of the UPS Event class on associations that t
 SCP, to the address of the registered receiver: in order, each at least once, tried again with
 growing pauses and given up after three days. A device subscribes itself and other devices of its
 organisation. Who subscribes to one workitem is told its state at once.
+A moment without an offset has that of Timezone Offset From UTC (0008,0201) of its data set; in a
+query that has none, it is local to the workitem. Without either it is UTC.
 
 A reading has one workitem a claim (code 110005, DCM). It is begun by the workstation of the
 consultant to whom the case is offered (else 0124H), canceled by who holds it, and completed by the

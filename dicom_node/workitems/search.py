@@ -6,7 +6,7 @@ DICOM PS3.4 sections CC.2.8 and C.2.2.2.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from dicom_node import matching
@@ -16,6 +16,8 @@ from dicom_node.workitems.errors import ValueInvalid
 
 NOT_KEYS = frozenset({"SpecificCharacterSet", "TimezoneOffsetFromUTC", "TransactionUID"})
 _ALWAYS = ("SOPClassUID", "SOPInstanceUID")
+_ZONE, _GREENWICH = "TimezoneOffsetFromUTC", "+0000"
+_IN_USE = re.compile(r"[+-](0\d|1[0-4])[0-5]\d")
 _OFFSET = re.compile(r"[+-]\d{4}$")
 _WEST = re.compile(r"-(0\d|1[0-2])\d\d")
 _MOMENT = re.compile(r"\d{4}(\d{2}(\d{2}(\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?)?)?)?")
@@ -53,8 +55,19 @@ def matches(keys: Attributes, held: Attributes) -> bool:
     A moment that is none matches nothing and is never refused here: one odd workitem would else
     end every query that meets it, and one odd filter would keep every workitem from being made.
     """
+    told_in = _offset(held, _GREENWICH)
+    return _all_match(keys, held, (_offset(keys, told_in), told_in))
+
+
+def _offset(of: Attributes, otherwise: str) -> str:
+    """Return the offset of moments that name none; who asks names none where it is local."""
+    told = of.value(_ZONE)
+    return told if _IN_USE.fullmatch(told) else otherwise
+
+
+def _all_match(keys: Attributes, held: Attributes, zones: tuple[str, str]) -> bool:
     return all(
-        _matches(key, held.by_tag.get(tag))
+        _matches(key, held.by_tag.get(tag), zones)
         for tag, key in keys.by_tag.items()
         if key.keyword not in NOT_KEYS and tag & 0xFFFF
     )
@@ -68,11 +81,27 @@ def answer(keys: Attributes, held: Attributes) -> list[Attribute]:
         if key.keyword not in NOT_KEYS and tag & 0xFFFF
     }
     own = {tag_of(keyword): held.by_tag[tag_of(keyword)] for keyword in _ALWAYS}
-    return [*(asked | own).values(), attribute("SpecificCharacterSet", UTF_8)]
+    return list(explained(asked | own, held).values())
 
 
-def moments(value: str) -> tuple[str, str]:
+def explained(told: Mapping[int, Attribute], held: Attributes) -> dict[int, Attribute]:
+    """Return what is told of a workitem with what it takes to read it: letters, and local time.
+
+    References
+    ----------
+    DICOM PS3.3 section C.12.1 (SOP common: 0008,0005 and 0008,0201).
+    """
+    letters, zone = attribute("SpecificCharacterSet", UTF_8), held.by_tag.get(tag_of(_ZONE))
+    return {**told, letters.tag: letters} | ({zone.tag: zone} if zone is not None else {})
+
+
+def moments(value: str, zone: str = _GREENWICH) -> tuple[str, str]:
     """Return the first and the last moment of a DT key, in UTC, as digits to the second.
+
+    Parameters
+    ----------
+    zone
+        The offset of what names none.
 
     Raises
     ------
@@ -81,35 +110,38 @@ def moments(value: str) -> tuple[str, str]:
     """
     first, last = _ends(value)
     return (
-        _utc(first, _EARLIEST) if first else _EARLIEST,
-        _utc(last, _LATEST) if last else _LATEST,
+        _utc(first, _EARLIEST, zone) if first else _EARLIEST,
+        _utc(last, _LATEST, zone) if last else _LATEST,
     )
 
 
-def _matches(key: Attribute, held: Attribute | None) -> bool:
+def _matches(key: Attribute, held: Attribute | None, zones: tuple[str, str]) -> bool:
     if key.vr == "SQ":
         if not key.items or not key.items[0].by_tag:
             return True
-        return held is not None and any(matches(key.items[0], item) for item in held.items)
+        wanted = key.items[0]
+        return held is not None and any(_all_match(wanted, item, zones) for item in held.items)
     if matching.is_universal(key.values):
         return True
     if held is None:
         return False
     if key.vr == "DT":
-        return _within(key.values, held.values)
+        return _within(key.values, held.values, zones)
     matcher = matching.matcher(key.vr, key.values)
     return matcher is None or matcher(held.values)
 
 
-def _within(wanted: Sequence[str], held: Sequence[str]) -> bool:
-    spans = [span for value in filter(None, held) if (span := _span(value)) is not None]
-    asked = [span for value in filter(None, wanted) if (span := _span(value)) is not None]
+def _within(wanted: Sequence[str], held: Sequence[str], zones: tuple[str, str]) -> bool:
+    asked, spans = (
+        [span for value in filter(None, values) if (span := _span(value, zone)) is not None]
+        for values, zone in zip((wanted, held), zones, strict=True)
+    )
     return any(first <= ends and begins <= last for first, last in asked for begins, ends in spans)
 
 
-def _span(value: str) -> tuple[str, str] | None:
+def _span(value: str, zone: str) -> tuple[str, str] | None:
     try:
-        return moments(value)
+        return moments(value, zone)
     except ValueInvalid:
         return None
 
@@ -135,9 +167,9 @@ def _is_moment(text: str) -> bool:
     return _MOMENT.fullmatch(_OFFSET.sub("", text)) is not None
 
 
-def _utc(text: str, filling: str) -> str:
+def _utc(text: str, filling: str, zone: str) -> str:
     digits = _OFFSET.sub("", text).split(".")[0]
-    offset = text[-5:] if _OFFSET.search(text) else "+0000"
+    offset = text[-5:] if _OFFSET.search(text) else zone
     whole = digits + filling[len(digits) :]
     if len(digits) < _DATE and filling == _LATEST:
         whole = _last_day(digits) + filling[_DATE:]

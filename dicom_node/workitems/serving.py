@@ -128,10 +128,11 @@ class WorkitemDesk:
             exchange.answer(word_for(error), comment=error.sentence)
             return
         wanted = request.attribute_tags
-        told = [each for tag, each in held.by_tag.items() if not wanted or tag in wanted]
+        told = {tag: each for tag, each in held.by_tag.items() if not wanted or tag in wanted}
         lacking = set(wanted) - set(held.by_tag) - {tag_of("TransactionUID")}
         remark = Remark.NOT_ALL_SUPPORTED if lacking else Remark.NONE
-        exchange.answer(word_of(remark), attributes=told)
+        attributes = list(search.explained(told, held).values())
+        exchange.answer(word_of(remark), attributes=attributes)
 
     def act(self, exchange: Exchange) -> None:
         """Answer one N-ACTION."""

@@ -75,6 +75,29 @@ def test_moments_match_by_range_and_offset(key: str, held: str, found: bool) -> 
     assert search.matches(Attributes({keys.tag: keys}), Attributes({item.tag: item})) is found
 
 
+@pytest.mark.parametrize(
+    ("key", "asked_in", "held", "held_in", "found"),
+    [
+        ("20260704222000+0000-20260704224000+0000", "", "20260705013000", "+0300", True),
+        ("20260705012000+0000-20260705014000+0000", "", "20260705013000", "+0300", False),
+        ("20260705012000-20260705014000", "+0300", "20260704223000+0000", "", True),
+        ("20260705012000-20260705014000", "+0300", "20260705013000", "", False),
+        ("20260705012000-20260705014000", "", "20260705013000", "+0300", True),  # of the same site
+        ("20260705", "+0300", "20260704213000", "+0000", True),
+        ("20260705", "nonsense", "20260705", "+9900", True),
+    ],
+)
+def test_what_names_no_offset_has_that_of_its_data_set(
+    key: str, asked_in: str, held: str, held_in: str, found: bool
+) -> None:
+    def told(moment: str, zone: str) -> Attributes:
+        start = attribute("ScheduledProcedureStepStartDateTime", moment)
+        offset = attribute("TimezoneOffsetFromUTC", zone)
+        return Attributes({each.tag: each for each in (start, offset)})
+
+    assert search.matches(told(key, asked_in), told(held, held_in)) is found
+
+
 @settings(deadline=None)
 @given(text=st.text("0123456789+-.", max_size=30))
 def test_any_key_is_a_range_of_moments_or_refused(text: str) -> None:

@@ -86,7 +86,8 @@ def test_asked_for_some_attributes_those_come_and_what_is_not_kept_is_warned_of(
 
     status, found = client.get(uid, [0x00741000, 0x00081195])
     assert found is not None
-    assert (status, [each.keyword for each in found]) == (SUCCESS, ["ProcedureStepState"])
+    said = ["SpecificCharacterSet", "ProcedureStepState"]
+    assert (status, [each.keyword for each in found]) == (SUCCESS, said)
 
     status, found = client.get(uid, [0x00741000, 0x00180015])
     assert status == 0x0001
@@ -115,6 +116,18 @@ def test_what_is_created_says_what_each_workitem_says(
     client: Performer, changed: dict[str, object], status: int
 ) -> None:
     assert client.create(a_workitem(**changed))[0] == status
+
+
+def test_what_is_told_says_in_which_letters_and_in_which_time(client: Performer) -> None:
+    uid = created(client, TimezoneOffsetFromUTC="+0300")
+
+    _, found = client.get(uid, [0x00100010, 0x00404005])
+    _, (answer,) = client.find(SOPInstanceUID=uid, PatientName="", ProcedureStepState="")
+
+    assert found is not None
+    for told in (found, answer):
+        assert str(told.PatientName) == "Ахметова^Айгүл"
+        assert told.TimezoneOffsetFromUTC == "+0300"
 
 
 def test_a_uid_is_taken_once(client: Performer) -> None:
