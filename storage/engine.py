@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Dialect, Engine, create_engine, event
 from sqlalchemy.exc import ArgumentError, DatabaseError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from kernel.clock import Clock, system_clock
 from kernel.errors import Misconfigured, Transient
@@ -195,6 +196,8 @@ def _named(failure: BaseException, dialect: Dialect) -> Exception | None:
 
     That of a prepared statement comes as it is, for it goes past the database layer.
     """
+    if isinstance(failure, NoConnectionFree):
+        return DatabaseUnavailable("no connection to the database came free in time")
     driver: Any = dialect.loaded_dbapi
     error: Any = failure.orig if isinstance(failure, DatabaseError) else failure
     state = getattr(error, "sqlstate", None)

@@ -1,11 +1,13 @@
 """Connections to SQLite that are kept: whoever comes next has the one that was used last."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from sqlalchemy.pool import QueuePool
 
-from storage.engine import Database
+from storage.engine import Database, DatabaseUnavailable
 
 
 @pytest.fixture
@@ -88,3 +90,13 @@ def test_the_file_is_mapped_for_who_searches_and_not_for_who_commits_all_the_tim
         assert tx.connection.exec_driver_sql("PRAGMA mmap_size").scalar() > 0
     with database.writer().transaction() as tx:
         assert tx.connection.exec_driver_sql("PRAGMA mmap_size").scalar() == 0
+
+
+def test_who_finds_every_connection_taken_is_told_to_come_again(database: Database) -> None:
+    pool = database.engine.pool
+    assert isinstance(pool, QueuePool)
+    pool._timeout = 0.05
+    with ExitStack() as taken, pytest.raises(DatabaseUnavailable, match="connection"):
+        for _ in range(100):
+            taken.enter_context(database.reading())
+    assert told(database) == []
