@@ -42,6 +42,7 @@ _SOURCE_OF_PREVIOUS, _WHY_MODIFIED = 0x04000564, 0x04000565
 _ACCESSION_KEY = f"{ACCESSION:08X}"
 _PIXELS = 0x7FDFFFFF
 _UN = b"UN"
+_BINARY = frozenset({b"AT", b"FD", b"FL", b"SL", b"SS", b"UL", b"US"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +214,7 @@ def _spliced(body: bytes, found: Sequence[Span], encoding: Encoding, shown: Show
     by_tag = {span.tag: span for span in found}
     terms = _terms(body, by_tag.get(CHARACTER_SET))
     kept = {span.tag: body[span.start : span.end] for span in found}
-    received, original = dict(kept), dict[int, bytes]()
+    received, original = dict(kept), dict[int, Span]()
     for tag, value in wanted(shown).items():
         held = by_tag.get(tag)
         raw = None if value is None else _text(value, tag, terms)
@@ -222,11 +223,12 @@ def _spliced(body: bytes, found: Sequence[Span], encoding: Encoding, shown: Show
         if held is not None:
             if body[held.value : held.end] == raw:
                 continue
-            original[tag] = kept.pop(tag)
+            original[tag] = held
+            del kept[tag]
         if raw is not None:
             kept[tag] = element(tag, vr_of(tag), raw, encoding)
     for tag, requests in _renumbered(body, by_tag, encoding, shown).items():
-        original[tag], kept[tag] = kept[tag], requests
+        original[tag], kept[tag] = by_tag[tag], requests
     if kept == received:
         return body
     kept[_ORIGINAL_ATTRIBUTES] = _noted(
@@ -284,21 +286,19 @@ def _with(value: bytes, found: Sequence[Span], right: bytes) -> bytes:
 
 
 def _noted(
-    body: bytes, held: Span | None, original: Mapping[int, bytes], encoding: Encoding, shown: Shown
+    body: bytes, held: Span | None, original: Mapping[int, Span], encoding: Encoding, shown: Shown
 ) -> bytes:
     """Return the Original Attributes Sequence with one item more.
 
     A sequence that was sent as UN is implicit little endian inside (PS3.5 section 6.2.2); what
-    was is then told there without its sequences, for those would need to be encoded anew.
+    was is then told there without what would need to be encoded anew, such as its sequences.
     """
     before, vr, inside = b"", "SQ", encoding
     if held is not None:
         before = body[held.value : held.end - 8 if held.undefined else held.end]
         if held.vr == _UN:
             vr, inside = "UN", Encoding("<", explicit=False)
-            plain = encoding.explicit
-            original = {} if plain else original
-    was = b"".join(original[tag] for tag in sorted(original))
+    was = b"".join(_again(body, original[tag], encoding, inside) for tag in sorted(original))
     made = item(
         b"".join(
             (
@@ -312,6 +312,16 @@ def _noted(
         inside,
     )
     return element(_ORIGINAL_ATTRIBUTES, vr, before + made, encoding)
+
+
+def _again(body: bytes, was: Span, encoding: Encoding, inside: Encoding) -> bytes:
+    """Return an element in another encoding, nothing where its value would be another there."""
+    if inside == encoding:
+        return body[was.start : was.end]
+    is_text = encoding.order == inside.order or was.vr not in _BINARY
+    if was.undefined or was.vr == b"SQ" or not is_text:
+        return b""
+    return element(was.tag, was.vr.decode(), body[was.value : was.end], inside)
 
 
 def _in_utf_8(head: bytes, length: int, shown: Shown) -> Rewritten:

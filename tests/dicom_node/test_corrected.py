@@ -21,6 +21,8 @@ from pydicom.uid import (
 
 from dicom_node.corrected import corrected, corrected_model, rewritten
 from dicom_node.dicom_json import metadata_of
+from dicom_node.elements import spans
+from dicom_node.encoding import Encoding, element
 from dicom_node.errors import CorrectionNotShown
 from dicom_node.part10 import split
 from dicom_node.right_values import wanted
@@ -319,3 +321,24 @@ def test_bytes_that_are_no_data_set_are_refused_and_nothing_else(
     broken = (file[:begin] + to + file[begin + len(to) :])[: len(file) - cut]
     with suppress(CorrectionNotShown):
         corrected(broken, moved(None, accession="ACC-9"))
+
+
+def test_what_was_is_noted_beside_what_another_noted_as_unknown() -> None:
+    before = a_slice()
+    before.PregnancyStatus = 4
+    before.OtherPatientIDsSequence = [Dataset()]
+    noted_before = struct.pack(
+        "<HHIHHI12s", 0xFFFE, 0xE000, 20, 0x0400, 0x0563, 12, b"OTHER SYSTEM"
+    )
+    syntax = ExplicitVRLittleEndian
+    file = as_file(before, syntax)
+    begin = split(file).data_set_offset
+    _, rest = spans(memoryview(file)[begin:], syntax, last=0x04000560, whole=len(file) - begin)
+    unknown = element(0x04000561, "UN", noted_before, Encoding("<", explicit=True))
+    file = file[: begin + rest] + unknown + file[begin + rest :]
+    first, ours = read(corrected(file, moved(accession="ACC-9"))).OriginalAttributesSequence
+    assert first.ModifyingSystem == "OTHER SYSTEM"
+    old = ours.ModifiedAttributesSequence[0]
+    assert (old.PatientID, old.AccessionNumber) == ("P1", "ACC1")
+    assert old.PregnancyStatus == 4
+    assert "OtherPatientIDsSequence" not in old
