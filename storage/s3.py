@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import structlog
 import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
@@ -34,6 +35,9 @@ _REFUSED = frozenset(
 _DIGEST_HEADER = "telerad-sha256"
 _CONNECT_TIMEOUT_S = 5
 _READ_TIMEOUT_S = 60
+
+
+log = structlog.get_logger()
 
 
 class ObjectStoreRefusesKey(Misconfigured):
@@ -125,9 +129,22 @@ class S3Objects:
             return None
 
     def delete(self, key: str) -> None:
-        """See `ObjectStore.delete`."""
+        """See `ObjectStore.delete`; where the bucket keeps versions, of each of them.
+
+        Those that the server locks stay until their time is over, out of sight.
+        """
         with _named_failures():
             self._client.remove_object(self._bucket, checked_key(key))
+            if self._versioning():
+                self._delete_versions(key)
+
+    def _delete_versions(self, key: str) -> None:
+        found = self._client.list_objects(self._bucket, prefix=key, include_version=True)
+        for version in [each for each in found if each.object_name == key]:
+            try:
+                self._client.remove_object(self._bucket, key, version_id=version.version_id)
+            except S3Error as error:
+                log.warning("object.version_stays", key=key, code=error.code)
 
     def forget(self, key: str) -> None:
         """See `ObjectStore.forget`: there are no copies."""

@@ -5,6 +5,8 @@ import uuid
 from pathlib import Path
 
 import pytest
+from minio.commonconfig import ENABLED
+from minio.versioningconfig import VersioningConfig
 
 from storage.cache import PackCache
 from storage.memory import MemoryObjects
@@ -194,6 +196,25 @@ def test_s3_with_a_wrong_secret_refuses_to_start_with_a_clear_sentence(swift: Sw
 def test_s3_sees_a_probe_of_what_the_server_really_does(swift: Swift) -> None:
     abilities = _s3(swift).probe()
     assert (abilities.versioning, abilities.object_lock) == (False, False)
+
+
+@pytest.mark.service
+def test_where_a_bucket_keeps_versions_what_is_deleted_is_gone_with_all_of_them(
+    swift: Swift,
+) -> None:
+    store = _s3(swift)
+    store.probe()
+    store._client.set_bucket_versioning(store._bucket, VersioningConfig(ENABLED))
+    for content in (CONTENT, b"again"):
+        store.replace("packs/1.2.3/1.zip", content, _sha256(content))
+    store.put("packs/1.2.3/1.zip.other", CONTENT, _sha256(CONTENT))
+
+    store.delete("packs/1.2.3/1.zip")
+
+    left = store._client.list_objects(
+        store._bucket, prefix="packs/", recursive=True, include_version=True
+    )
+    assert [each.object_name for each in left] == ["packs/1.2.3/1.zip.other"]
 
 
 def test_an_s3_server_that_is_not_there_is_unavailable_and_not_an_empty_store() -> None:
