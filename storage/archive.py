@@ -240,7 +240,10 @@ def manifest(tx: Transaction, study_uid: str, version: int | None = None) -> Man
         query = query.where(MANIFESTS.c.version == version)
     row = tx.execute(query).mappings().first()
     if row is None:
-        raise StudyUnknown("this study has no such manifest", study_uid=study_uid)
+        what = (
+            "this study has no such manifest" if version else "no study with this UID is whole here"
+        )
+        raise StudyUnknown(what, study_uid=study_uid)
     entries = tuple(ManifestEntry(*entry) for entry in row["body"])
     parts = tx.execute(
         select(SERIES.c.body_part).where(SERIES.c.study_uid == study_uid).distinct()

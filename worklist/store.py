@@ -51,6 +51,7 @@ from worklist.readers import Competence, Reader
 from worklist.request import Form, Payer, Request, RequestState
 from worklist.rotation import Seat
 
+_MAX_SHOWN = 64
 _CASE_FIELDS = tuple(f.name for f in fields(Case))
 
 
@@ -86,7 +87,10 @@ def get_organisation(tx: Transaction, organisation_id: str) -> Organisation:
     """
     row = _first(tx, select(ORGANISATIONS).where(ORGANISATIONS.c.id == organisation_id))
     if row is None:
-        raise OrganisationUnknown("no organisation has this id", organisation_id=organisation_id)
+        raise OrganisationUnknown(
+            f"no organisation has this id: {organisation_id[:_MAX_SHOWN]}",
+            organisation_id=organisation_id,
+        )
     return _organisation(row)
 
 

@@ -56,7 +56,7 @@ def _list(limit: int, data: Path, as_json: bool) -> None:
 
 
 @retention.command("withdraw")
-@click.argument("study_uids", metavar="STUDY", nargs=-1)
+@click.argument("study_uids", metavar="[STUDY]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every study that nobody brought back.")
 @data_option
 def _withdraw(study_uids: tuple[str, ...], everything: bool, data: Path) -> None:
@@ -79,6 +79,8 @@ def _withdraw(study_uids: tuple[str, ...], everything: bool, data: Path) -> None
                 for each in proposed
                 if each.state is not retention_end.EndState.RESTORED
             )
+    if not study_uids:
+        click.echo("There are none.")
     stay = 0
     for study_uid in study_uids:
         try:

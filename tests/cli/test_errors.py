@@ -29,12 +29,24 @@ def order(**fields: object) -> str:
         (b"\xff\xfe", "the input is not JSON"),
         (order(patient_id=""), "'patient_id' is missing"),
         (order(study_uid="one.two"), "is not a UID"),
-        (order(organisation="nowhere"), "no organisation has this id"),
+        (order(organisation="nowhere"), "no organisation has this id: nowhere"),
     ],
     ids=["no json", "no text", "no patient", "no uid", "no site"],
 )
 def test_an_order_that_cannot_be_read(data: Path, given: str | bytes, said: str) -> None:
     assert said in refused("order", "add", "-", "--data", data, given=given)
+
+
+def test_where_nothing_is_to_be_withdrawn_that_is_said(data: Path) -> None:
+    assert telerad("retention", "withdraw", "--all", "--data", data).stdout == "There are none.\n"
+
+
+def test_a_study_that_is_not_here_is_not_sent_and_that_is_said(data: Path) -> None:
+    telerad("peer", "add", "--ae", "PACS", "--host", "h", "--port", "104", "--data", data)
+
+    said = refused("send", "1.2.3", "--to", "PACS", "--data", data)
+
+    assert "no study with this UID is whole here" in said
 
 
 def test_one_order_of_a_list_that_cannot_be_read_leaves_none(data: Path) -> None:
