@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, Sequence, dcmread
+from pydicom.encaps import generate_frames
 from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
@@ -18,7 +19,9 @@ from ai_assist.card import ModelCard, Preprocess
 from ai_assist.eligibility import ImageFacts
 from ai_assist.errors import FilmUnreadable
 from ai_assist.grey import to_model_input
+from kernel.codestream import stated_size
 
+_WORD_BITS = 16
 _AGE_UNITS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 # What pydicom raises when it turns the bytes of one attribute into a value.
 _DAMAGED = (
@@ -101,9 +104,13 @@ def greys_of(image: Dataset) -> Greys:
         The pixels cannot be decoded.
     """
     try:
+        _require_one_reading(image)
+        _require_stated_size(image)
         stored = image.pixel_array
         values = np.asarray(apply_modality_lut(stored, image), dtype=np.float32)
         shown = _windowed(stored, values, image)
+    except FilmUnreadable:
+        raise
     except Exception as error:  # the decoders raise whatever the broken bytes lead them into
         raise FilmUnreadable("the pixels of the image cannot be decoded") from error
     if shown.ndim != 2 or shown.size == 0:
@@ -114,6 +121,29 @@ def greys_of(image: Dataset) -> Greys:
     if padding is not None and not padding.all():
         shown = np.where(padding, shown[~padding].min(), shown)
     return shown.astype(np.float32)
+
+
+def _require_one_reading(image: Dataset) -> None:
+    """Check that nobody has to guess how native samples were written.
+
+    Longer samples than the words of OW are written in two ways in big endian: by PS3.5 section 6.2
+    the bytes of each word are swapped, others swap those of each sample, and nothing tells which.
+    """
+    syntax = image.file_meta.TransferSyntaxUID
+    is_longer = int(image.BitsAllocated) > _WORD_BITS and image["PixelData"].VR == "OW"
+    if is_longer and not syntax.is_little_endian:
+        raise FilmUnreadable("the samples are written in one of two ways that cannot be told apart")
+
+
+def _require_stated_size(image: Dataset) -> None:
+    """Check that no compressed frame asks for more than rows and columns say (PS3.5 A.4)."""
+    if not image.file_meta.TransferSyntaxUID.is_encapsulated:
+        return
+    frames = int(_number(image, "NumberOfFrames") or 1)
+    for stream in generate_frames(image.PixelData, number_of_frames=frames):
+        stated = stated_size(stream)
+        if stated and (stated.rows, stated.columns) != (image.Rows, image.Columns):
+            raise FilmUnreadable("a compressed frame is of another size than the image says")
 
 
 def _windowed(stored: NDArray[Any], values: Greys, image: Dataset) -> Greys:

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from pydicom import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -163,6 +164,25 @@ def test_spoiled_compressed_pixels_are_refused() -> None:
     image = film(noise(), transfer_syntax=JPEG2000Lossless)
     image.PixelData = image.PixelData[:60] + b"\x00" * 500
     with pytest.raises(FilmUnreadable):
+        greys_of(image)
+
+
+def test_long_samples_in_words_of_big_endian_are_not_guessed() -> None:
+    image = film(noise())
+    doses = np.arange(256 * 256, dtype=np.uint32) * 70_000
+    image.BitsAllocated = image.BitsStored = 32
+    image.HighBit = 31
+    image.PixelData = doses.astype(">u4").tobytes()
+    image.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    with pytest.raises(FilmUnreadable, match="two ways"):
+        greys_of(image)
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless])
+def test_a_compressed_frame_that_asks_for_more_than_is_said_is_not_decoded(syntax: UID) -> None:
+    image = film(noise(), transfer_syntax=syntax)
+    image.Rows = 128
+    with pytest.raises(FilmUnreadable, match="another size"):
         greys_of(image)
 
 
