@@ -1,18 +1,20 @@
 """Priors: found at a foreign archive and brought here by its C-MOVE to this node."""
 
 import socket
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
-from itertools import repeat
 from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
-from dicom_node import commands, priors, send
+from dicom_node import commands, contexts, data_sets, pdu, priors, send
+from dicom_node.data_sets import attribute
 from dicom_node.errors import (
     AssociationRefused,
     PeerUnreachable,
@@ -22,6 +24,7 @@ from dicom_node.errors import (
 from dicom_node.part10 import split
 from dicom_node.peers import Peer
 from dicom_node.send import Outgoing, SendSettings
+from dicom_node.statuses import Status
 from dicom_node.uids import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
 from kernel.people import ENGINE
 from tests.dicom_node.samples import as_file
@@ -31,6 +34,8 @@ from tests.services.orthanc import orthanc
 from tests.wire.conftest import Node
 from tests.wire.holdings import Held
 from tests.wire.inquirer import without_delay
+from tests.wire.speaker import element, pdv
+from tests.wire.speaker import pdu as said
 
 SETTINGS = SendSettings(ae_title="TELERAD", answer=timedelta(seconds=20))
 ISSUER = "site-1"
@@ -99,7 +104,7 @@ class Scripted:
     """A peer that answers what a test wants."""
 
     def __init__(self) -> None:
-        self.finds: Iterable[tuple[int, Dataset | None]] = []
+        self.finds: list[tuple[int, Dataset | None]] = []
 
     def find(self, _: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
         yield from self.finds
@@ -135,16 +140,49 @@ def an_answer(uid: str, issuer: str = "", patient_id: str = "P-7") -> Dataset:
     return told
 
 
+@contextmanager
+def endless() -> Iterator[Peer]:
+    """A peer that answers a query with the same study of somebody else, as long as it is heard."""
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = door.accept()
+                with connection, suppress(OSError):
+                    _answer_for_ever(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield a_peer(door.getsockname()[1])
+        door.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def _answer_for_ever(connection: socket.socket) -> None:
+    (length,) = struct.unpack(">2xI", connection.recv(6, socket.MSG_WAITALL))
+    asked = pdu.parse_associate_request(
+        bytearray(connection.recv(length, socket.MSG_WAITALL)),
+    )
+    answers = contexts.answer(asked.contexts, private=False, services={STUDY_ROOT_FIND})
+    connection.sendall(pdu.associate_accept(asked, answers, max_pdu=16_384))
+    told = [attribute("PatientID", "SOMEBODY-ELSE"), attribute("StudyInstanceUID", "1.2.9")]
+    data = data_sets.encode(sorted(told, key=lambda each: each.tag), answers[0].transfer_syntax)
+    fields = ((0x0100, 0x8020), (0x0120, 1), (0x0800, 0), (0x0900, Status.PENDING))
+    body = element(0x0002, STUDY_ROOT_FIND.encode())
+    body += b"".join(element(number, struct.pack("<H", value)) for number, value in fields)
+    command = element(0, struct.pack("<I", len(body))) + body
+    while True:
+        connection.sendall(said(4, pdv(1, 3, command) + pdv(1, 2, data)) * 100)
+
+
 def test_an_archive_whose_answers_do_not_end_is_given_up() -> None:
-    other = an_answer("1.2.9", patient_id="SOMEBODY-ELSE")
-    with scripted() as (said, peer):
-        said.finds = repeat((0xFF00, other), 4 * priors.MAX_PRIORS + 50)
+    with endless() as peer:
         with pytest.raises(PriorsRefused, match="more than"):
             priors.find(peer, patient_id="P-7", issuer=ISSUER, settings=SETTINGS)
-        said.finds = repeat((0xFF00, other), 3)
-        hurried = timedelta(seconds=0)
+        at_once = timedelta(0)
         with pytest.raises(PeerUnreachable, match="in time"):
-            priors.find(peer, patient_id="P-7", issuer=ISSUER, settings=SETTINGS, within=hurried)
+            priors.find(peer, patient_id="P-7", issuer=ISSUER, settings=SETTINGS, within=at_once)
 
 
 def test_a_peer_that_never_answers_the_negotiation_is_given_up_soon() -> None:
