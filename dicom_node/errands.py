@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Table, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from storage import claims
 from storage.engine import Transaction
+from storage.insertion import insert_into
 from storage.signs import due_by
 from storage.tables.dicom_node import COMMITMENTS_ASKED, NOTICES
 
@@ -142,8 +142,7 @@ def end_asked(
 
 
 def _insert(tx: Transaction, table: Table, values: Mapping[str, Any]) -> None:
-    dialect = sqlite if tx.dialect == "sqlite" else postgresql
-    tx.execute(dialect.insert(table).values(**values).on_conflict_do_nothing())
+    tx.execute(insert_into(tx, table).values(**values).on_conflict_do_nothing())
 
 
 def _asked(row: Mapping[Any, Any]) -> CommitmentAsked:

@@ -4,21 +4,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, or_, select, true, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from dicom_node.announcements import Announcement, Kind
 from dicom_node.pauses import Pauses
 from dicom_node.performed_steps import PerformedStep, StepState
 from dicom_node.plain_attributes import from_plain, to_plain
 from storage.engine import Transaction
+from storage.insertion import insert_into
 from storage.tables.evidence import ANNOUNCED, PAUSES, PERFORMED_STEPS, PERFORMED_STUDIES
 
 
 def add_performed(tx: Transaction, step: PerformedStep) -> PerformedStep | None:
     """Keep a new performed step; where its UID is taken, return who has it instead."""
-    insert = sqlite.insert if tx.dialect == "sqlite" else postgresql.insert
     made = tx.execute(
-        insert(PERFORMED_STEPS)
+        insert_into(tx, PERFORMED_STEPS)
         .values(
             uid=step.uid,
             ae_title=step.ae_title,
@@ -38,7 +37,7 @@ def add_performed(tx: Transaction, step: PerformedStep) -> PerformedStep | None:
         {"step_uid": step.uid, "study_uid": study_uid, "accession": accession}
         for study_uid, accession in step.studies
     ]
-    tx.execute(insert(PERFORMED_STUDIES).values(rows))
+    tx.execute(insert_into(tx, PERFORMED_STUDIES).values(rows))
     return None
 
 
@@ -80,7 +79,6 @@ def performed_for(
 
 def announce(tx: Transaction, told: Announcement) -> None:
     """Keep an announcement in the place of what its source said of the study before."""
-    insert = sqlite.insert if tx.dialect == "sqlite" else postgresql.insert
     values = {
         "organisation_id": told.organisation_id,
         "whole": told.whole,
@@ -90,7 +88,7 @@ def announce(tx: Transaction, told: Announcement) -> None:
     }
     key = {"study_uid": told.study_uid, "kind": told.kind.value, "source": told.source}
     tx.execute(
-        insert(ANNOUNCED)
+        insert_into(tx, ANNOUNCED)
         .values(**key, **values)
         .on_conflict_do_update(index_elements=list(key), set_=values)
     )
@@ -134,10 +132,9 @@ def all_pauses(tx: Transaction) -> dict[str, Pauses]:
 
 def save_pauses(tx: Transaction, ae_title: str, pauses: Pauses) -> None:
     """Keep what is known of the pauses of a device."""
-    insert = sqlite.insert if tx.dialect == "sqlite" else postgresql.insert
     values = {"counts": list(pauses.counts), "changed_at": tx.at}
     tx.execute(
-        insert(PAUSES)
+        insert_into(tx, PAUSES)
         .values(ae_title=ae_title, **values)
         .on_conflict_do_update(index_elements=[PAUSES.c.ae_title], set_=values)
     )

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, exists, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from dicom_node.errors import OrthancUnknown
 from dicom_node.orthancs import Orthanc, Progress, Trouble
 from storage.engine import Transaction
+from storage.insertion import insert_into
 from storage.tables.orthanc import (
     ORTHANC_INSTANCES,
     ORTHANC_RETURNS,
@@ -34,8 +34,7 @@ def save(tx: Transaction, orthanc: Orthanc) -> None:
         "started_over_why": "",
     }
     tx.execute(
-        _dialect(tx)
-        .insert(ORTHANCS)
+        insert_into(tx, ORTHANCS)
         .values(**values, **fresh)
         .on_conflict_do_update(
             index_elements=[ORTHANCS.c.name], set_={**values, "failures": 0, "next_at": None}
@@ -164,8 +163,7 @@ def note_study(tx: Transaction, name: str, study_uid: str, *, pulling: bool) -> 
     """Note that a study is being pulled, or that all of it is here."""
     values = {"pulling": pulling, "pulled_at": tx.at}
     tx.execute(
-        _dialect(tx)
-        .insert(ORTHANC_STUDIES)
+        insert_into(tx, ORTHANC_STUDIES)
         .values(orthanc=name, study_uid=study_uid, **values)
         .on_conflict_do_update(
             index_elements=[ORTHANC_STUDIES.c.orthanc, ORTHANC_STUDIES.c.study_uid], set_=values
@@ -217,8 +215,7 @@ def note_instance(tx: Transaction, name: str, id: str, file_uuid: str, outcome: 
     """Note what became of an instance of an Orthanc."""
     values = {"file_uuid": file_uuid, "outcome": outcome, "pulled_at": tx.at}
     tx.execute(
-        _dialect(tx)
-        .insert(ORTHANC_INSTANCES)
+        insert_into(tx, ORTHANC_INSTANCES)
         .values(orthanc=name, id=id, **values)
         .on_conflict_do_update(
             index_elements=[ORTHANC_INSTANCES.c.orthanc, ORTHANC_INSTANCES.c.id], set_=values
@@ -242,8 +239,7 @@ def files_had(tx: Transaction, name: str, ids: Sequence[str], *, lacking: str) -
 def note_return(tx: Transaction, name: str, instance_uid: str) -> None:
     """Note, before it leaves, that an instance is one that we bring to an Orthanc."""
     tx.execute(
-        _dialect(tx)
-        .insert(ORTHANC_RETURNS)
+        insert_into(tx, ORTHANC_RETURNS)
         .values(orthanc=name, instance_uid=instance_uid, begun_at=tx.at)
         .on_conflict_do_nothing()
     )
@@ -265,10 +261,6 @@ def _free_or_of(tx: Transaction, holder: str) -> Any:
     # The same node takes at once what it held before it was killed.
     held = ORTHANCS.c
     return or_(held.holder.is_(None), held.holder == holder, held.held_until <= tx.at)
-
-
-def _dialect(tx: Transaction) -> Any:
-    return sqlite if tx.dialect == "sqlite" else postgresql
 
 
 def _unknown(name: str) -> OrthancUnknown:

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, delete, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from dicom_node.certificates import Binding, Certificate
 from dicom_node.commitments import ASKED, Commitment
@@ -16,6 +15,7 @@ from dicom_node.peers import Peer
 from storage import claims
 from storage.archive_find import ASKER, Scope
 from storage.engine import Transaction
+from storage.insertion import insert_into
 from storage.signs import due_by
 from storage.tables.dicom_node import (
     COMMITMENTS,
@@ -30,10 +30,9 @@ STEPS_PAGE = 200
 
 def save_peer(tx: Transaction, peer: Peer) -> None:
     """Register a peer, or change the one with its title."""
-    dialect = sqlite if tx.dialect == "sqlite" else postgresql
     values = asdict(peer)
     tx.execute(
-        dialect.insert(PEERS)
+        insert_into(tx, PEERS)
         .values(**values, added_at=tx.at)
         .on_conflict_do_update(index_elements=[PEERS.c.ae_title], set_=values)
     )
@@ -52,7 +51,6 @@ def peers(tx: Transaction) -> list[Peer]:
 
 def save_binding(tx: Transaction, binding: Binding) -> None:
     """Bind a certificate to an AE title; one that was revoked for it is good again."""
-    dialect = sqlite if tx.dialect == "sqlite" else postgresql
     values = {
         "ae_title": binding.ae_title,
         "organisation_id": binding.organisation_id,
@@ -60,7 +58,7 @@ def save_binding(tx: Transaction, binding: Binding) -> None:
         "revoked_at": binding.revoked_at,
     }
     tx.execute(
-        dialect.insert(PEER_CERTIFICATES)
+        insert_into(tx, PEER_CERTIFICATES)
         .values(**values, added_at=tx.at)
         .on_conflict_do_update(
             index_elements=[PEER_CERTIFICATES.c.fingerprint, PEER_CERTIFICATES.c.ae_title],
@@ -109,11 +107,10 @@ def revoke_binding(tx: Transaction, ae_title: str, fingerprint: str) -> bool:
 
 def save_step(tx: Transaction, step: ScheduledStep, *, at: datetime) -> None:
     """Keep a scheduled step, not what was performed for it; telling it twice changes nothing."""
-    dialect = sqlite if tx.dialect == "sqlite" else postgresql
     values = {**asdict(step), "changed_at": at}
     del values["progress"], values["reason"]
     tx.execute(
-        dialect.insert(SCHEDULED_STEPS)
+        insert_into(tx, SCHEDULED_STEPS)
         .values(**values)
         .on_conflict_do_update(index_elements=[SCHEDULED_STEPS.c.request_id], set_=values)
     )
@@ -201,9 +198,8 @@ def open_steps(
 
 def add_commitment(tx: Transaction, commitment: Commitment) -> Commitment:
     """Keep a commitment that was asked for; return it, or the one already asked under its UID."""
-    dialect = sqlite if tx.dialect == "sqlite" else postgresql
     tx.execute(
-        dialect.insert(COMMITMENTS)
+        insert_into(tx, COMMITMENTS)
         .values(
             id=commitment.id,
             ae_title=commitment.ae_title,
@@ -268,10 +264,9 @@ def _commitment(row: Mapping[Any, Any]) -> Commitment:
 
 def plan_metadata(tx: Transaction, study_uid: str, manifest_version: int) -> None:
     """Note that the metadata of a study are to be prepared, as of one manifest."""
-    dialect = sqlite if tx.dialect == "sqlite" else postgresql
     fresh_row = {"manifest_version": manifest_version, "attempts": 0, "due_at": tx.at}
     tx.execute(
-        dialect.insert(METADATA_DUE)
+        insert_into(tx, METADATA_DUE)
         .values(study_uid=study_uid, **fresh_row)
         .on_conflict_do_update(index_elements=["study_uid"], set_=fresh_row)
     )

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from storage import claims
 from storage.arrivals import Admission, Conflict
 from storage.engine import Transaction
+from storage.insertion import insert_into
 from storage.journal import Place
 from storage.signs import due_by
 from storage.tables.archive import ARRIVALS, INSTANCE_PATIENTS, STUDIES
@@ -125,11 +125,10 @@ def with_id(tx: Transaction, patient_id: str) -> dict[str, str]:
 def name(tx: Transaction, study_uid: str, named: Sequence[tuple[str, str]]) -> None:
     """Note whom instances name that name another than the first of their study, by UID."""
     if named:
-        insert = sqlite.insert if tx.dialect == "sqlite" else postgresql.insert
         rows = [
             {"instance_uid": uid, "study_uid": study_uid, "patient_ref": ref} for uid, ref in named
         ]
-        tx.execute(insert(INSTANCE_PATIENTS).on_conflict_do_nothing(), rows)
+        tx.execute(insert_into(tx, INSTANCE_PATIENTS).on_conflict_do_nothing(), rows)
 
 
 def kept_aside(tx: Transaction, arrear: Arrear) -> KeptAside | None:

@@ -30,7 +30,7 @@ from storage.correction import (
     survivor,
 )
 from storage.engine import Transaction
-from storage.patients import get, registered, stands_for
+from storage.patients import as_text, get, registered, stands_for
 from storage.tables.archive import INSTANCE_PATIENTS, STUDIES
 from storage.tables.corrections import CORRECTIONS
 from storage.tables.patients import PATIENTS
@@ -289,7 +289,7 @@ def _studies_of(tx: Transaction, refs: Iterable[str]) -> set[str]:
 def _describe(tx: Transaction, ref: str) -> Iterable[str]:
     """Set the demographics of a patient; return the studies that show them."""
     row = tx.execute(select(PATIENTS).where(PATIENTS.c.ref == ref)).mappings().one()
-    first = row["registered"] or {name: _text(row[name]) for name in DEMOGRAPHICS}
+    first = row["registered"] or {name: as_text(row[name]) for name in DEMOGRAPHICS}
     said = demographics(ref, _where(tx, CORRECTIONS.c.subject == ref))
     right = first | said
     tx.execute(
@@ -423,7 +423,3 @@ def _date(told: str) -> date:
         return date.fromisoformat(told)
     except ValueError as error:
         raise CorrectionRefused("a birth date is written as YYYY-MM-DD") from error
-
-
-def _text(value: object) -> str:
-    return value.isoformat() if isinstance(value, date) else str(value or "")

@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, Select, String, bindparam, delete, exists, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.clock import monotonic_s
 from storage.engine import Database, Transaction
+from storage.insertion import insert_into
 from storage.prepared import Prepared
 from storage.tables import UtcDateTime
 from storage.tables.flights import FLIGHTS, RECEIVERS
@@ -73,9 +73,8 @@ def tell(
         How long ago the node took its last instance.
     """
     values = {"seen_at": tx.at, "brought_at": tx.at - idle}
-    insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
     tx.execute(
-        insert(RECEIVERS)
+        insert_into(tx, RECEIVERS)
         .values(node=node, **values)
         .on_conflict_do_update(index_elements=[RECEIVERS.c.node], set_=values)
     )
@@ -84,7 +83,7 @@ def tell(
         tx.execute(delete(FLIGHTS).where(mine))
     for uids in _portions(came):
         rows = [{"node": node, "study_uid": uid} for uid in uids]
-        tx.execute(insert(FLIGHTS).on_conflict_do_nothing(), rows)
+        tx.execute(insert_into(tx, FLIGHTS).on_conflict_do_nothing(), rows)
 
 
 def forget(tx: Transaction, node: str) -> None:

@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, exists, func, insert, not_, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import RowMapping
 
 from kernel.errors import EngineError, NotFound, Transient
 from kernel.facts import Fact, from_parts, to_body
 from storage.engine import Transaction
+from storage.insertion import insert_into
 from storage.prepared import Prepared
 from storage.signs import Sign
 from storage.tables.outbox import FACTS, REACTED, TELLINGS
@@ -143,9 +143,8 @@ def told(tx: Transaction, telling: Telling, reaction: Mapping[type[Fact], Reacti
 
 def first_time(tx: Transaction, consumer: str, fact_id: str) -> bool:
     """Record that a consumer reacts to a fact; False if it already did."""
-    dialect = sqlite if tx.dialect == "sqlite" else postgresql
     done = tx.execute(
-        dialect.insert(REACTED)
+        insert_into(tx, REACTED)
         .values(consumer=consumer, fact_id=fact_id, at=tx.at)
         .on_conflict_do_nothing()
         # Not the row count, which a driver need not tell for an INSERT.

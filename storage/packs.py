@@ -16,12 +16,12 @@ from typing import Any
 
 import structlog
 from sqlalchemy import not_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.digest import digest_of_value
 from kernel.errors import Corrupt, NotFound, Transient
 from storage.archive import Admission
 from storage.engine import Database, Transaction
+from storage.insertion import insert_into
 from storage.journal import Journal, NoSuchPlace, Place, PlaceLost
 from storage.like import begins
 from storage.objects import (
@@ -306,9 +306,8 @@ class Packer:
             # Before its instances: who takes some of them away locks the study first, too.
             study = select(STUDIES.c.study_uid).where(STUDIES.c.study_uid == study_uid)
             tx.execute(study.with_for_update(read=True, key_share=True))
-            dialect = sqlite if tx.dialect == "sqlite" else postgresql
             row = packed.row(study_uid, self._journal.node, tx.at)
-            tx.execute(dialect.insert(PACKS).on_conflict_do_nothing(), row)
+            tx.execute(insert_into(tx, PACKS).on_conflict_do_nothing(), row)
             for member, offset in zip(packed.members, packed.offsets, strict=True):
                 tx.execute(
                     update(INSTANCES)

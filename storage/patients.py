@@ -238,11 +238,12 @@ def _standing(row: Mapping[Any, Any]) -> Standing:
     return Standing(
         _patient(row),
         is_merged,
-        frozenset(name for name, value in first.items() if value != _text(row[name])),
+        frozenset(name for name, value in first.items() if value != as_text(row[name])),
     )
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
+    """Return what the registry says of a patient as corrections have it: dates as ISO 8601."""
     return value.isoformat() if isinstance(value, date) else str(value or "")
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.errors import NotFound
 from kernel.facts import CaseOpened, Fact
@@ -16,6 +15,7 @@ from storage import claims
 from storage.cache import PackCache
 from storage.engine import Database, Transaction
 from storage.hidden import STUDY_SHOWN
+from storage.insertion import insert_into
 from storage.priors import study_day, whose
 from storage.signs import due_by
 from storage.tables.archive import PACKS, STUDIES
@@ -104,9 +104,8 @@ def _opened(tx: Transaction, fact: Fact) -> None:
 
 
 def _ask(tx: Transaction, study_uids: Iterable[str]) -> None:
-    insert = sqlite.insert if tx.dialect == "sqlite" else postgresql.insert
     rows = [{"study_uid": uid, "attempts": 0, "due_at": tx.at} for uid in sorted(study_uids)]
-    tx.execute(insert(PREFETCHES).on_conflict_do_nothing(), rows)
+    tx.execute(insert_into(tx, PREFETCHES).on_conflict_do_nothing(), rows)
 
 
 def _claimed(tx: Transaction, study_uid: str) -> bool:

@@ -13,11 +13,11 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Table, and_, exists, false, or_, select, union, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.ids import derived
 from storage import claims, patients
 from storage.engine import Transaction
+from storage.insertion import insert_into
 from storage.signs import due_by
 from storage.tables.archive import STUDIES
 from storage.tables.priors import PRIOR_SEARCHES, PRIOR_STUDIES
@@ -126,7 +126,7 @@ def ask(
         "ended_at": tx.at if over else None,
     }
     done = tx.execute(
-        _insert(tx, table)
+        insert_into(tx, table)
         .values(
             id=derived("prior-search", patient_ref, ae_title),
             patient_ref=patient_ref,
@@ -182,7 +182,7 @@ def add(tx: Transaction, found: Iterable[Prior]) -> None:
         values = {name: getattr(one, name) for name in Prior.__dataclass_fields__}
         values["state"] = one.state.value
         values["ended_at"] = tx.at if one.due_at is None else None
-        kept = _insert(tx, table).values(**values)
+        kept = insert_into(tx, table).values(**values)
         tx.execute(
             kept.on_conflict_do_update(
                 index_elements=[table.c.study_uid], set_=values, where=table.c.state.in_(_FAILED)
@@ -402,10 +402,6 @@ def _told(standing: Standing) -> dict[str, str]:
         "code": standing.code,
         "sentence": standing.sentence[:_MAX_SENTENCE],
     }
-
-
-def _insert(tx: Transaction, table: Any) -> Any:
-    return (sqlite if tx.dialect == "sqlite" else postgresql).insert(table)
 
 
 def _search(row: Mapping[Any, Any]) -> Search:

@@ -14,13 +14,13 @@ from typing import Any
 
 import structlog
 from sqlalchemy import delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.errors import Transient
 from kernel.people import ENGINE
 from storage import audit, claims
 from storage.archive import InstanceDamaged
 from storage.engine import Database, Transaction
+from storage.insertion import insert_into
 from storage.journal import Place
 from storage.objects import ObjectStore
 from storage.packs import Member, Packed, Packer
@@ -286,7 +286,7 @@ def _point(tx: Transaction, study_uid: str, node: str, key: str, packed: Packed 
     tx.execute(delete(PACKS).where(PACKS.c.pack_key == key))
     if packed is None:
         return
-    tx.execute(_insert(tx, PACKS), packed.row(study_uid, node, tx.at))
+    tx.execute(insert_into(tx, PACKS).on_conflict_do_nothing(), packed.row(study_uid, node, tx.at))
     tx.execute(delete(REMOVALS).where(REMOVALS.c.object_key == packed.key))
     for member, offset in zip(packed.members, packed.offsets, strict=True):
         tx.execute(
@@ -299,9 +299,4 @@ def _point(tx: Transaction, study_uid: str, node: str, key: str, packed: Packed 
 def _remove_later(tx: Transaction, keys: Iterable[str], wait: timedelta) -> None:
     rows = [{"object_key": key, "due_at": tx.at + wait} for key in sorted(set(keys))]
     if rows:
-        tx.execute(_insert(tx, REMOVALS), rows)
-
-
-def _insert(tx: Transaction, table: Any) -> Any:
-    insert = sqlite.insert if tx.dialect == "sqlite" else postgresql.insert
-    return insert(table).on_conflict_do_nothing()
+        tx.execute(insert_into(tx, REMOVALS).on_conflict_do_nothing(), rows)

@@ -11,11 +11,11 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Select, delete, func, literal_column, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from storage import claims
 from storage.archive import UNSETTLED_UIDS
 from storage.engine import Transaction
+from storage.insertion import insert_into
 from storage.retention import Reason
 from storage.signs import Sign, due_by
 from storage.tables.archive import INSTANCES
@@ -94,7 +94,7 @@ def enter(
         "attempts": 0,
         "due_at": received_at,
     }
-    tx.execute(_insert(tx, KEY_OBJECTS).values(**row).on_conflict_do_nothing())
+    tx.execute(insert_into(tx, KEY_OBJECTS).values(**row).on_conflict_do_nothing())
 
 
 def unread(tx: Transaction) -> list[str]:
@@ -133,7 +133,7 @@ def note_read(
         for uid in uids
     ]
     for start in range(0, len(rows), AT_ONCE):
-        insert = _insert(tx, REJECTED_INSTANCES).on_conflict_do_nothing()
+        insert = insert_into(tx, REJECTED_INSTANCES).on_conflict_do_nothing()
         tx.execute(insert, rows[start : start + AT_ONCE])
 
 
@@ -282,7 +282,3 @@ def _key_object(row: Mapping[Any, Any] | None) -> KeyObject | None:
     if row is None:
         return None
     return KeyObject(**{name: row[name] for name in KeyObject.__dataclass_fields__})
-
-
-def _insert(tx: Transaction, table: Any) -> Any:
-    return (sqlite if tx.dialect == "sqlite" else postgresql).insert(table)

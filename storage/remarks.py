@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from storage import claims
 from storage.engine import Transaction
+from storage.insertion import insert_into
 from storage.signs import due_by
 from storage.tables.archive import EXAMINATIONS, INSTANCES, REMARKS
 
@@ -28,8 +28,7 @@ def note(tx: Transaction, remarks: Iterable[tuple[str, str]]) -> None:
     """Keep pairs of instance UID and code; what is known already stays as it is."""
     rows = [{"instance_uid": uid, "code": code, "noted_at": tx.at} for uid, code in sorted(remarks)]
     if rows:
-        insert = sqlite.insert if tx.dialect == "sqlite" else postgresql.insert
-        tx.execute(insert(REMARKS).on_conflict_do_nothing(), rows)
+        tx.execute(insert_into(tx, REMARKS).on_conflict_do_nothing(), rows)
 
 
 def of_study(tx: Transaction, study_uid: str) -> tuple[Noted, ...]:
@@ -47,8 +46,7 @@ def of_study(tx: Transaction, study_uid: str) -> tuple[Noted, ...]:
 
 def ask_for(tx: Transaction, study_uid: str) -> None:
     """Have a study examined, however often it is asked for."""
-    insert = sqlite.insert if tx.dialect == "sqlite" else postgresql.insert
-    asked = insert(EXAMINATIONS).values(study_uid=study_uid, asked_at=tx.at, due_at=tx.at)
+    asked = insert_into(tx, EXAMINATIONS).values(study_uid=study_uid, asked_at=tx.at, due_at=tx.at)
     again = {"asked_at": tx.at, "due_at": tx.at}
     tx.execute(asked.on_conflict_do_update(index_elements=["study_uid"], set_=again))
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import structlog
 from sqlalchemy import and_, case, exists, func, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.errors import NotFound
 from kernel.people import ENGINE, Actor
 from storage import audit, hidden, withdrawals
 from storage.correction import checked_reason
 from storage.engine import Database, Transaction
+from storage.insertion import insert_into
 from storage.purge import KeepingOf
 from storage.retention import (
     Keeping,
@@ -388,9 +388,8 @@ def _keep(
         "study_uid": keeping.study_uid,
         "first_arrival_at": tx.execute(arrived).scalar_one(),
     }
-    dialect = sqlite if tx.dialect == "sqlite" else postgresql
     tx.execute(
-        dialect.insert(table)
+        insert_into(tx, table)
         .values(**first, **told)
         .on_conflict_do_update(index_elements=[table.c.study_uid], set_=told)
     )

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.errors import Corrupt, EngineError, NotFound, Transient
 from kernel.people import ENGINE
 from storage import audit
 from storage.archive import Archive
 from storage.engine import Database, Transaction
+from storage.insertion import insert_into
 from storage.like import begins
 from storage.objects import ObjectStore
 from storage.packs import ReadingStopped, pack_problem
@@ -183,9 +183,8 @@ _REST_S = 30.0
 
 def _begun(tx: Transaction, node: str, period: timedelta) -> Pass | None:
     """Return the pass under way, begun if it is due; None if the last one is not long ago."""
-    insert = sqlite.insert if tx.dialect == "sqlite" else postgresql.insert
     first = {"node": node, "position": "", "began_at": tx.at, "ended_at": None, "bytes": 0}
-    tx.execute(insert(SCRUBS).values(**first).on_conflict_do_nothing())
+    tx.execute(insert_into(tx, SCRUBS).values(**first).on_conflict_do_nothing())
     row = tx.execute(select(SCRUBS).where(SCRUBS.c.node == node)).mappings().one()
     held = Pass(**row)
     over = held.ended_at is not None and not held.position and held.ended_at >= held.began_at
@@ -231,8 +230,7 @@ def _note(tx: Transaction, node: str, name: str, problem: str | None) -> None:
         tx.execute(delete(DAMAGES).where(DAMAGES.c.name == name))
     else:
         values = {"name": name, "node": node, "sentence": problem[:300], "found_at": tx.at}
-        insert = sqlite.insert if tx.dialect == "sqlite" else postgresql.insert
-        tx.execute(insert(DAMAGES).values(**values).on_conflict_do_nothing())
+        tx.execute(insert_into(tx, DAMAGES).values(**values).on_conflict_do_nothing())
     _tell(tx, node, name, "storage.damaged" if problem else "storage.whole_again")
 
 

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, delete, exists, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from dicom_node.data_sets import Attributes
 from dicom_node.workitems.events import Event
@@ -16,6 +15,7 @@ from dicom_node.workitems.workitem import FINAL, StepState, Workitem
 from kernel.errors import Transient
 from storage import claims
 from storage.engine import Transaction
+from storage.insertion import insert_into
 from storage.signs import Sign, due_by
 from storage.tables.workitems import (
     REPORTS,
@@ -61,7 +61,10 @@ def add(tx: Transaction, item: Workitem, *, seen_by: Iterable[str] = ()) -> bool
     """Keep a new workitem; False if its UID is taken."""
     values = {**_values(item), "uid": item.uid, "created_at": tx.at, "changed_at": tx.at}
     added = tx.execute(
-        _insert(tx)(WORKITEMS).values(**values).on_conflict_do_nothing().returning(WORKITEMS.c.uid)
+        insert_into(tx, WORKITEMS)
+        .values(**values)
+        .on_conflict_do_nothing()
+        .returning(WORKITEMS.c.uid)
     ).first()
     if added is None:
         return False
@@ -90,7 +93,7 @@ def show_to(tx: Transaction, uid: str, organisations: Iterable[str]) -> None:
     """Let organisations see a workitem beside the one that created it."""
     for organisation_id in sorted(set(organisations)):
         tx.execute(
-            _insert(tx)(WORKITEM_VIEWS)
+            insert_into(tx, WORKITEM_VIEWS)
             .values(organisation_id=organisation_id, uid=uid)
             .on_conflict_do_nothing()
         )
@@ -173,7 +176,7 @@ def save_subscriber(tx: Transaction, subscriber: Subscriber) -> None:
         "filter": None if subscriber.filter is None else to_model(subscriber.filter),
     }
     tx.execute(
-        _insert(tx)(SUBSCRIBERS)
+        insert_into(tx, SUBSCRIBERS)
         .values(id=subscriber.id, attempts=0, since=tx.at, due_at=None, **values)
         .on_conflict_do_update(index_elements=[SUBSCRIBERS.c.id], set_=values)
     )
@@ -182,7 +185,7 @@ def save_subscriber(tx: Transaction, subscriber: Subscriber) -> None:
 def subscribe(tx: Transaction, subscriber_id: str, uid: str, *, lock: bool) -> None:
     """Have a subscriber told of a workitem; asked again, only the lock may change."""
     tx.execute(
-        _insert(tx)(SUBSCRIPTIONS)
+        insert_into(tx, SUBSCRIPTIONS)
         .values(subscriber_id=subscriber_id, uid=uid, lock=lock)
         .on_conflict_do_update(
             index_elements=[SUBSCRIPTIONS.c.uid, SUBSCRIPTIONS.c.subscriber_id],
@@ -371,10 +374,6 @@ def _seen_by(organisation_id: str) -> ColumnElement[bool]:
         WORKITEM_VIEWS.c.uid == WORKITEMS.c.uid,
     )
     return or_(WORKITEMS.c.organisation_id == organisation_id, shown.exists())
-
-
-def _insert(tx: Transaction) -> Any:
-    return sqlite.insert if tx.dialect == "sqlite" else postgresql.insert
 
 
 def _values(item: Workitem) -> dict[str, Any]:
