@@ -8,6 +8,8 @@ References
 DICOM PS3.5 sections 6.2 and 7.1, PS3.3 section C.12.1.1.2.
 """
 
+import base64
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -34,6 +36,10 @@ _NUMBERS = {
     "FD": "d",
 }
 _REAL = frozenset("fd")
+# What is no text is kept as text that says so.
+_BYTES = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
+_AS_TEXT = "base64:"
+_TAG = re.compile(r"[0-9A-F]{8}")
 _MAX_SHORT_VALUE = 0xFFFE
 _ONE_VALUE = frozenset({"LT", "ST", "UT"})
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -187,6 +193,7 @@ class _Reader:
                     raise _cut_short()
                 (length,) = struct.unpack_from(f"{self._order}I", self._data, position + 8)
                 value = position + 12
+            vr = _known(tag) if vr == "UN" else vr
         if length != _UNDEFINED and length > end - value:
             raise _cut_short()
         return tag, vr, length, value
@@ -208,7 +215,18 @@ def _vr(tag: int) -> str:
         return "UN"
 
 
+def _known(tag: int) -> str:
+    """Return the VR of what was told as UN: its text is read by the dictionary (PS3.5 6.2.2)."""
+    vr = _vr(tag)
+    return "UN" if vr in _NUMBERS or vr in ("SQ", "AT") or " or " in vr else vr
+
+
 def _values(raw: bytes, vr: str, charset: CharacterSet, order: str) -> tuple[str, ...]:
+    if vr in _BYTES:
+        return (_AS_TEXT + base64.b64encode(raw).decode("ascii"),) if raw else ()
+    if vr == "AT":
+        whole = raw[: len(raw) & ~3]
+        return tuple(f"{g:04X}{e:04X}" for g, e in struct.iter_unpack(f"{order}HH", whole))
     if vr in _NUMBERS:
         layout = struct.Struct(f"{order}{_NUMBERS[vr]}")
         whole = raw[: len(raw) - len(raw) % layout.size]
@@ -236,8 +254,17 @@ def _value(each: Attribute, explicit: bool, order: str) -> bytes:
         return b"".join(_item(item, explicit, order) for item in each.items)
     if each.vr in _NUMBERS:
         return b"".join(_number(value, _NUMBERS[each.vr], order) for value in each.values)
+    if each.vr == "AT":
+        return b"".join(_tag(value, order) for value in each.values)
+    if each.vr in _BYTES and each.values and each.values[0].startswith(_AS_TEXT):
+        return base64.b64decode(each.values[0].removeprefix(_AS_TEXT))
     raw = "\\".join(each.values).encode("utf-8", "replace")
     return raw + (b"\0" if each.vr == "UI" else b" ") * (len(raw) % 2)
+
+
+def _tag(value: str, order: str) -> bytes:
+    tag = int(value, 16) if _TAG.fullmatch(value) else 0
+    return struct.pack(f"{order}HH", tag >> 16, tag & 0xFFFF)
 
 
 def _number(value: str, layout: str, order: str) -> bytes:

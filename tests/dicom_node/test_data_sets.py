@@ -1,5 +1,6 @@
 """Data sets of messages: what pydicom writes is read, what is written pydicom reads."""
 
+import struct
 from contextlib import suppress
 from io import BytesIO
 
@@ -117,6 +118,44 @@ def test_binary_numbers_are_read_and_written_as_pydicom_does(syntax: str) -> Non
     assert found.values("ReferencedContentItemIdentifier") == ("1", "70000")
     assert found.values("CTDIvol") == ("12.625",)
     assert again == found
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_what_is_no_text_is_told_as_it_came(syntax: str) -> None:
+    data_set, item = Dataset(), Dataset()
+    item.add_new(0x00091001, "UN", bytes(range(256)))
+    block = data_set.private_block(0x0009, "ACME", create=True)
+    for offset, (vr, value) in enumerate(
+        (("OB", bytes(range(200, 256))), ("UN", b"\0\xff"), ("OW", b"\1\0"), ("SQ", [item])), 1
+    ):
+        block.add_new(offset, vr, value)
+    data_set.FrameIncrementPointer = 0x00181063
+    sent = written(data_set, syntax)
+
+    assert data_sets.encode(list(data_sets.decode(sent, syntax).by_tag.values()), syntax) == sent
+
+
+def test_what_is_told_as_unknown_is_read_by_the_dictionary() -> None:
+    told = [
+        (0x0008, 0x0005, b"CS", struct.pack("<H", 10), b"ISO_IR 192"),
+        (0x0008, 0x0020, b"UN", struct.pack("<2xI", 18), b"20260101-20260131 "),
+        (0x0010, 0x0010, b"UN", struct.pack("<2xI", 14), "Müller^Jörg ".encode()),
+    ]
+    data = b"".join(struct.pack("<HH", *tag) + vr + rest + text for *tag, vr, rest, text in told)
+
+    found = data_sets.decode(data, EXPLICIT_LITTLE)
+
+    assert [(each.vr, each.values) for each in found.by_tag.values()] == [
+        ("CS", ("ISO_IR 192",)),
+        ("DA", ("20260101-20260131",)),
+        ("PN", ("Müller^Jörg",)),
+    ]
+
+
+def test_what_was_kept_as_text_is_told_as_before() -> None:
+    before = data_sets.Attribute(0x00091001, "UN", ("some text",))
+
+    assert data_sets.encode([before], EXPLICIT_LITTLE).endswith(b"some text ")
 
 
 @pytest.mark.parametrize("syntax", [IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG])
