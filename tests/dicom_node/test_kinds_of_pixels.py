@@ -1,7 +1,9 @@
 """Every kind of pixels in every syntax: kept, as independent decoders see it, or refused."""
 
 import struct
+import subprocess
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import imagecodecs
@@ -31,6 +33,7 @@ from dicom_node.uids import (
     RLE_LOSSLESS,
 )
 from tests.dicom_node.samples import a_slice, as_file
+from tests.services.missing import program, required
 
 # pydicom warns of pictures that compression makes as long as they were.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -198,6 +201,23 @@ def test_the_smallest_pictures_are_kept_in_jpeg_ls(
     assert (seen(made, values) == values).all()
     (stream,) = generate_frames(dcmread(BytesIO(made)).PixelData, number_of_frames=1)
     assert stream[stream.index(b"\xff\xf7") + 4] == bits, "PS3.5 A.4.3: the precision that is told"
+
+
+@pytest.mark.parametrize("bits", [2, 4, 7, 8, 12])
+def test_a_decoder_of_another_maker_reads_jpeg_ls(bits: int, tmp_path: Path) -> None:
+    """DCMTK and GDCM, with an older CharLS, take less than eight bits for damaged."""
+    with required():
+        ffmpeg = program("ffmpeg")
+    values = np.random.default_rng(bits).integers(0, 1 << bits, (20, 24))
+    (tmp_path / "a.jls").write_bytes(jpeg_ls.encoded(values, bits=bits, signed=False))
+    how = ("-nostdin", "-loglevel", "error", "-f", "jpegls_pipe", "-i", tmp_path / "a.jls")
+    made = ("-f", "rawvideo", "-pix_fmt", "gray" if bits <= 8 else "gray16le", "-")
+
+    done = subprocess.run([ffmpeg, *how, *made], capture_output=True, timeout=60)
+
+    seen = np.frombuffer(done.stdout, np.uint8 if bits <= 8 else "<u2").reshape(20, 24)
+    above = seen.itemsize * 8 - bits  # it brings samples up to the whole range
+    assert (seen >> above == values).all(), done.stderr
 
 
 @pytest.mark.parametrize(
