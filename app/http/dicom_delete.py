@@ -16,6 +16,7 @@ from app.http.access import Caller, DeletesDicom, record_refusal
 from app.http.body import TheEngine
 from app.http.dicom_address import INSTANCE, SERIES, STUDY, Address, Named
 from app.http.dicom_stow import require_own_page
+from app.http.errors import BodyMalformed
 from app.http.sight import sees
 from app.identity.errors import AccessRefused
 from kernel.ids import is_uid
@@ -35,6 +36,8 @@ def delete(
     """Withdraw a study, a series or an instance; `reason` is a code such as 113001."""
     if not all(uid is None or is_uid(uid) for uid in named.uids):
         raise StudyUnknown("nothing is stored under this address")
+    if len(set(request.query_params.getlist("reason"))) > 1:
+        raise BodyMalformed("a withdrawal has one reason")
     organisation = _organisation(request, engine, caller, named)
     try:
         _withdraw(engine, caller, named, reason, organisation)

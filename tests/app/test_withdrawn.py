@@ -62,7 +62,7 @@ def own(tmp_path: Path) -> Iterator[Site]:
 
 
 def deleted(
-    who: httpx.Client, address: str, reason: str = "113001", *, token: str = ""
+    who: httpx.Client, address: str, reason: str | list[str] = "113001", *, token: str = ""
 ) -> tuple[int, str]:
     answer = who.delete(address, params={"reason": reason}, headers={"X-Form-Token": token})
     return answer.status_code, answer.json()["code"] if answer.content else ""
@@ -90,6 +90,8 @@ def test_a_refusal_names_its_rule(own: Site) -> None:
     assert deleted(own.east, "/dicomweb/studies/1.2.3.4.5")[0] == 404
     assert deleted(own.east, "/dicomweb/studies/not-a-uid")[0] == 404
     assert deleted(own.east, address, "") == (400, "retention.reason_unknown")
+    twice = ["113037", "113001"]
+    assert deleted(own.east, address, twice) == (400, "http.body_malformed")
     assert deleted(own.east, address, "113039") == (409, "retention.not_over")
     with own.clinic.parts.database.transaction() as tx:
         withdrawals.hold(tx, own.uids["study_uid"], reason="court order", actor=BY)
@@ -182,7 +184,7 @@ def test_the_commands_list_withdraw_and_keep(own: Site) -> None:
     assert row["state"] == "restored"
     assert "Brought back by system:cli" in row["because"]
     all_of_them = telerad("retention", "withdraw", "--all", "--data", data)
-    assert (all_of_them.returncode, all_of_them.stdout) == (0, "")
+    assert (all_of_them.returncode, all_of_them.stdout) == (0, "There are none.\n")
     assert telerad("retention", "withdraw", uid, "--data", data).returncode == 0
     assert telerad("study", "restore", uid, "--years", "3", "--data", data).returncode == 0
     assert listed("retention", "list", "--data", data) == []
