@@ -108,7 +108,10 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
-        """Open a transaction that sees one state and changes nothing."""
+        """Open a transaction that changes nothing.
+
+        It sees one state on SQLite; on PostgreSQL each of its statements does.
+        """
         if self._keeps:
             with self._kept() as kept, kept.reading() as tx:
                 yield tx

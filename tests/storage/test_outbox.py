@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from kernel.errors import Refused, Transient
 from kernel.facts import CaseCompleted, Fact
@@ -193,3 +194,21 @@ def test_replay_takes_a_parked_fact_up_again(timed: Database) -> None:
     with timed.reading() as tx:
         assert [p.consumer for p in outbox.parked(tx)] == ["two"]
         assert not Signs({"outbox": outbox.SIGNS}).seen(tx)
+
+
+def test_a_fact_that_is_just_fanned_out_is_never_out_of_the_backlog(timed: Database) -> None:
+    statements: list[str] = []
+
+    def seen(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
+        statements.append(statement)
+
+    with timed.transaction() as tx:
+        completed(tx, "c-1")
+        completed(tx, "c-2")
+    with timed.transaction() as tx:
+        outbox.fan_out(tx, CONSUMERS, limit=1)
+    event.listen(timed.engine, "before_cursor_execute", seen)
+    with timed.reading() as tx:
+        assert outbox.waiting(tx) == 3  # of one fact two tellings, and the other fact
+    counted = [each for each in statements if "count" in each]
+    assert len(counted) == 1  # on PostgreSQL two of them see two states
