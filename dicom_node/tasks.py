@@ -57,7 +57,7 @@ class Settling:
         due = [
             (study.last_arrival_at, study.study_uid)
             for study, verdict in self._judged(tx)
-            if not isinstance(verdict, WaitUntil) and not _awaits_key_objects(tx, study.study_uid)
+            if not isinstance(verdict, WaitUntil) and not _awaits_key_objects(tx, study)
         ]
         return [uid for _, uid in sorted(due)]
 
@@ -65,7 +65,7 @@ class Settling:
         """Freeze the next manifest of a study if it is due; done twice, it is done once."""
         with self._database.transaction() as tx:
             study = archive.unsettled_study(tx, study_uid)
-            if study is None or _awaits_key_objects(tx, study_uid):
+            if study is None or _awaits_key_objects(tx, study):
                 return
             verdict = self._verdict(tx, study)
             if isinstance(verdict, WaitUntil):
@@ -99,16 +99,15 @@ class Settling:
         )
 
 
-def _awaits_key_objects(tx: Transaction, study_uid: str) -> bool:
+def _awaits_key_objects(tx: Transaction, study: Unsettled) -> bool:
     """Say whether a note may take something of a study back before it counts as whole.
 
     Nobody should be offered what its sender has rejected.  Key objects are read within moments;
     where that fails, the study does not wait for them for long.
     """
-    study = archive.unsettled_study(tx, study_uid)
-    if study is None or tx.at > study.last_arrival_at + _KEY_OBJECTS_WITHIN:
+    if tx.at > study.last_arrival_at + _KEY_OBJECTS_WITHIN:
         return False
-    return rejections.awaited(tx, study_uid)
+    return rejections.awaited(tx, study.study_uid)
 
 
 def _arrivals(tx: Transaction, study: Unsettled) -> Arrivals:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from dicom_node import evidence, store, testimony
 from dicom_node.announcements import Announcement, Kind
@@ -284,3 +284,16 @@ def test_what_is_due_is_what_would_be_found_by_judging_all(
 
         assert due == [uid for uid in open_now if uid not in wait]
         assert not due or signs.seen(tx)
+
+
+@pytest.mark.service
+def test_to_look_what_is_due_waits_for_nobody_and_holds_nobody_up(postgresql_url: str) -> None:
+    database = Database(postgresql_url, clock=lambda: NOON)
+    with database.transaction() as tx:
+        (uid,) = enter(tx, [Study(ages_s=(3600.0,))])
+
+    with database.transaction() as tx, database.reading() as looking:
+        assert archive.unsettled_study(tx, uid) is not None  # and it is locked
+        looking.execute(text("SET LOCAL lock_timeout = 100"))
+        assert Settling(database, POLICY).due_studies(looking) == [uid]
+    database.dispose()
