@@ -232,7 +232,8 @@ def test_a_session_that_is_taken_up_again_proves_no_more_than_its_certificate_do
     def again(title: str) -> bytes:
         bare = socket.create_connection(("127.0.0.1", secured.port), timeout=10)
         with context.wrap_socket(bare, session=session) as sock:
-            assert sock.session_reused == (version is TLS_1_2)
+            # OpenSSL forgets a session whose connection was cut, so even 1.2 may begin a new one.
+            assert version is TLS_1_2 or not sock.session_reused
             sock.sendall(associate_request([(1, CT, [EXPLICIT_LITTLE])], calling=title))
             return sock.recv(1)
 
