@@ -216,7 +216,7 @@ def _common(
         _name(found, _Tag.PATIENT_NAME, charset),
         _text(found, _Tag.PATIENT_SEX, charset)[:MAX_CODE],
         calendar_date(_text(found, _Tag.PATIENT_BIRTH_DATE, charset)),
-        _identifier(_text(found, _Tag.ACCESSION_NUMBER, charset)),
+        bounded_identifier(_text(found, _Tag.ACCESSION_NUMBER, charset)),
         _text(found, _Tag.STUDY_DESCRIPTION, charset)[:MAX_TEXT],
         _text(found, _Tag.STUDY_DATE, charset).replace(".", "")[:MAX_DATE],
         _text(found, _Tag.STUDY_TIME, charset)[:MAX_CODE],
@@ -248,10 +248,10 @@ def _identity(
     An empty id identifies nobody: the study then stands for itself under the issuer
     `UNIDENTIFIED`, so that two unnamed patients are never taken for one.
     """
-    patient_id = _identifier(_text(found, _Tag.PATIENT_ID, charset))
+    patient_id = bounded_identifier(_text(found, _Tag.PATIENT_ID, charset))
     if not patient_id:
         return study_uid, UNIDENTIFIED
-    issuer = _identifier(_text(found, _Tag.ISSUER_OF_PATIENT_ID, charset))
+    issuer = bounded_identifier(_text(found, _Tag.ISSUER_OF_PATIENT_ID, charset))
     return patient_id, issuer or defaults.issuer
 
 
@@ -299,8 +299,8 @@ def _name(found: Mapping[int, bytes], tag: _Tag, charset: CharacterSet) -> str:
     return _text(found, tag, charset).rstrip("=^ ")[:MAX_NAME]
 
 
-def _identifier(text: str) -> str:
-    """Bound an identifier so that two long ones never become the same by being cut."""
+def bounded_identifier(text: str) -> str:
+    """Return an identifier as the index keeps it: two long ones never become one by being cut."""
     if len(text) <= MAX_IDENTIFIER:
         return text
     digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()

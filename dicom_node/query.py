@@ -8,7 +8,7 @@ DICOM PS3.4 sections C.4.1 (C-FIND), C.6.1 and C.6.2 (patient root, study root),
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
 from functools import cached_property
@@ -16,6 +16,7 @@ from functools import cached_property
 from dicom_node import matching, series_details
 from dicom_node.data_sets import CHARACTER_SET, UTF_8, Attribute, Attributes, attribute
 from dicom_node.errors import QueryRefused
+from dicom_node.headers import MAX_IDENTIFIER, bounded_identifier
 from kernel.ids import UNIDENTIFIED
 from storage.archive_find import MAX_LISTED, Level, Narrowing, Row
 from storage.contents import Contents
@@ -40,6 +41,7 @@ UNIQUE: Mapping[Level, str] = {
     Level.IMAGE: "SOPInstanceUID",
 }
 # What the index compares by equality.
+_BOUNDED = frozenset({"PatientID", "IssuerOfPatientID", "AccessionNumber"})
 _EXACT = frozenset(
     {
         "StudyInstanceUID",
@@ -108,7 +110,7 @@ class Query:
     def keys(self) -> dict[str, Attribute]:
         """The supported keys that are asked for, by keyword."""
         return {
-            each.keyword: each
+            each.keyword: _as_indexed(each)
             for each in self.asked.by_tag.values()
             if each.keyword in KEYS and _DEPTH[KEYS[each.keyword].level] <= _DEPTH[self.level]
         }
@@ -236,6 +238,14 @@ class Query:
 
     def _asks_for_a_moment(self) -> bool:
         return self.combined_times and bool(self._wanted("StudyDate") and self._wanted("StudyTime"))
+
+
+def _as_indexed(key: Attribute) -> Attribute:
+    """Return a key with identifiers as the index keeps them, patterns as they are."""
+    if key.keyword not in _BOUNDED or all(len(each) <= MAX_IDENTIFIER for each in key.values):
+        return key
+    values = (bounded_identifier(each) if _plain([each]) else each for each in key.values)
+    return replace(key, values=tuple(values))
 
 
 def read(

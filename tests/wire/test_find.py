@@ -209,6 +209,26 @@ def a_request(**numbers: str) -> list[Dataset]:
     return [item]
 
 
+@pytest.mark.filterwarnings("ignore:The value length")  # pydicom, of what is sent and asked
+def test_an_identifier_longer_than_any_may_be_finds_its_patient_alone(tmp_path: Path) -> None:
+    sent = [a_slice(study=number) for number in (71, 72)]
+    identifiers = [f"{'7' * 80}{number}" for number in (1, 2)]
+    for data_set, patient_id in zip(sent, identifiers, strict=True):
+        data_set.PatientID = patient_id
+
+    node = start(tmp_path)
+    with node.speak() as speaker:
+        speaker.associate((sent[0].SOPClassUID, EXPLICIT_LITTLE))
+        for data_set in sent:
+            assert speaker.store(*as_sent(as_file(data_set))) == 0
+        speaker.release()
+
+    uids = [str(each.StudyInstanceUID) for each in sent]
+    assert found_uids(node, PatientID=identifiers[0]) == {uids[0]}
+    assert found_uids(node, PatientID=[*identifiers, "P*"]) == set(uids)
+    node.listener.stop(timedelta(seconds=5))
+
+
 def test_series_are_found_by_the_step_of_their_request(tmp_path: Path) -> None:
     node = start(tmp_path)
     sent = [a_slice(study=number) for number in (61, 62)]
