@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from app.web_server import ReadyCheck
     from dicom_node.ports import Sockets
 
+_SIGNALS_AT_ONCE = 64
+
 log = structlog.get_logger()
 
 
@@ -174,21 +176,53 @@ class Serving:
             tell_of_start(self._parts)
 
 
-@contextlib.contextmanager
-def until_signal() -> Iterator[threading.Event]:
-    """Give an event that SIGTERM and SIGINT set, in place of ending the process at once."""
-    told = threading.Event()
+class ToldToStop:
+    """Whether a signal told this process to stop, and the wait for that.
 
-    def note(number: int, _frame: FrameType | None) -> None:
+    The wait is for a byte, which the interpreter writes as soon as a signal comes: a lock that is
+    waited for would not notice one that comes just before the wait, or to another thread.
+    """
+
+    def __init__(self) -> None:
+        self._heard, self._said = socket.socketpair()
+        self._said.setblocking(False)
+        self._told = False
+
+    def wait(self) -> None:
+        """Return once a signal came."""
+        while not self._told:
+            self._heard.recv(_SIGNALS_AT_ONCE)
+
+    def note(self, number: int, _frame: FrameType | None) -> None:
+        """Take a signal."""
         log.info("serving.told_to_stop", signal=signal.Signals(number).name)
-        told.set()
+        self._told = True
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield told
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Have the interpreter write here when a signal comes."""
+        before = signal.set_wakeup_fd(self._said.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            self._heard.close()
+            self._said.close()
+
+
+@contextlib.contextmanager
+def until_signal() -> Iterator[ToldToStop]:
+    """Give what waits for SIGTERM or SIGINT, in place of ending the process at once."""
+    told = ToldToStop()
+    with told.listening():
+        kept = {
+            number: signal.signal(number, told.note) for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        try:
+            yield told
+        finally:
+            for number, handler in kept.items():
+                signal.signal(number, handler)
 
 
 def work(parts: Parts, queues: list[str], concurrency: int) -> int:

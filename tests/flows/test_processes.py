@@ -62,8 +62,11 @@ def log(deployment: Deployment) -> str:
 def children(deployment: Deployment) -> dict[str, int]:
     """Return the processes that the supervisor keeps, by name."""
     pid = deployment.doing("serve").pid()
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return {name_of(int(child)).removeprefix("telerad-"): int(child) for child in found}
+    found: dict[str, int] = {}
+    for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        with suppress(FileNotFoundError, ProcessLookupError):  # one that was killed is gone
+            found[name_of(child).removeprefix("telerad-")] = child
+    return found
 
 
 def name_of(pid: int) -> str:
