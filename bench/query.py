@@ -13,6 +13,7 @@ from time import perf_counter
 
 from bench.asker import Asker, Finder, Searcher
 from bench.census import Study, fill
+from bench.resting import recall
 from bench.row import Demand, Row, bounded, compared
 from bench.servers import CALLER, TELERAD, Receiver, engine
 from tests.services.orthanc import Orthanc, orthanc
@@ -50,10 +51,11 @@ _FOUND = {"patient id": 2, "patient name": 2, "day and modality": 20}
 
 @dataclass
 class Server:
-    """One server that is asked, by both protocols."""
+    """One server that is asked, by both protocols; `pids` are its processes."""
 
     name: str
     studies: int
+    pids: list[int]
     askers: Mapping[str, Asker]
     p50: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     p99: dict[tuple[str, str], list[float]] = field(default_factory=dict)
@@ -99,6 +101,7 @@ def _round(pair: Sequence[Server], protocol: str, case: str) -> None:
     """Ask a small and a large archive search by search, so that both have the machine alike."""
     times: list[list[float]] = [[] for _ in pair]
     for server in pair:
+        recall(server.pids)
         server.askers[protocol].open()
     for _ in range(A_ROUND):
         for server, taken in zip(pair, times, strict=True):
@@ -143,17 +146,20 @@ def _ours(stack: ExitStack, scratch: Path, studies: int) -> Server:
     ).stdout.strip()
     running = stack.enter_context(engine(data, _SETTINGS))
     searcher = Searcher(f"{running.http}/dicomweb", token)
-    return Server("telerad", studies, {"C-FIND": Finder(running.receiver), "QIDO-RS": searcher})
+    askers: dict[str, Asker] = {"C-FIND": Finder(running.receiver), "QIDO-RS": searcher}
+    return Server("telerad", studies, running.processes(), askers)
 
 
 def _orthanc(stack: ExitStack, studies: int) -> Server:
     running = stack.enter_context(orthanc(listens=True, dicomweb=True))
     assert running.dicom_port is not None
+    assert running.pid is not None
     running.knows("bench", ae_title=CALLER, port=running.dicom_port)
     _upload(running, studies)
     receiver = Receiver("Orthanc", running.ae_title, running.dicom_port)
     searcher = Searcher(f"{running.url}/dicom-web")
-    return Server("Orthanc", studies, {"C-FIND": Finder(receiver), "QIDO-RS": searcher})
+    askers: dict[str, Asker] = {"C-FIND": Finder(receiver), "QIDO-RS": searcher}
+    return Server("Orthanc", studies, [running.pid], askers)
 
 
 def _upload(to: Orthanc, studies: int) -> None:
