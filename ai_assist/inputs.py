@@ -14,12 +14,14 @@ from pydicom import Dataset, Sequence, dcmread
 from pydicom.encaps import generate_frames
 from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+from pydicom.pixels.utils import pixel_array
 
 from ai_assist.card import ModelCard, Preprocess
 from ai_assist.eligibility import ImageFacts
 from ai_assist.errors import FilmUnreadable
 from ai_assist.grey import to_model_input
 from kernel.codestream import stated_size
+from kernel.decoders import RLE_LOSSLESS, decoder_of
 
 _WORD_BITS = 16
 _AGE_UNITS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
@@ -106,7 +108,7 @@ def greys_of(image: Dataset) -> Greys:
     try:
         _require_one_reading(image)
         _require_stated_size(image)
-        stored = image.pixel_array
+        stored = pixel_array(image, decoding_plugin=_decoder(image))
         values = np.asarray(apply_modality_lut(stored, image), dtype=np.float32)
         shown = _windowed(stored, values, image)
     except FilmUnreadable:
@@ -135,15 +137,44 @@ def _require_one_reading(image: Dataset) -> None:
         raise FilmUnreadable("the samples are written in one of two ways that cannot be told apart")
 
 
+def _decoder(image: Dataset) -> str:
+    """Return the name of the decoder to ask, one that does not end the process over bad bytes."""
+    syntax = image.file_meta.TransferSyntaxUID
+    named = decoder_of(syntax)
+    if syntax.is_encapsulated and not named:
+        raise FilmUnreadable("no decoder of this compression can be trusted in this process")
+    return named
+
+
 def _require_stated_size(image: Dataset) -> None:
-    """Check that no compressed frame asks for more than rows and columns say (PS3.5 A.4)."""
-    if not image.file_meta.TransferSyntaxUID.is_encapsulated:
+    """Check that no compressed frame asks for more than the image says (PS3.5 A.4)."""
+    syntax = image.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated or syntax == RLE_LOSSLESS:
         return
+    said = image.Rows, image.Columns, image.SamplesPerPixel
     frames = int(_number(image, "NumberOfFrames") or 1)
-    for stream in generate_frames(image.PixelData, number_of_frames=frames):
+    for stream in generate_frames(
+        image.PixelData, number_of_frames=frames, extended_offsets=_offsets(image)
+    ):
         stated = stated_size(stream)
-        if stated and (stated.rows, stated.columns) != (image.Rows, image.Columns):
+        if stated is None:
+            raise FilmUnreadable("a compressed frame does not say its size")
+        if (stated.rows, stated.columns, stated.samples) != said:
             raise FilmUnreadable("a compressed frame is of another size than the image says")
+
+
+def _offsets(image: Dataset) -> tuple[bytes, bytes] | None:
+    """Return where frames begin and how long they are, as the decoder looks it up (PS3.3 C.7.6.3).
+
+    Else the frame that is checked could be another than the one that is decoded.
+    """
+    offsets = image.get("ExtendedOffsetTable")
+    lengths = image.get("ExtendedOffsetTableLengths")
+    if not offsets or not lengths:
+        return None
+    if len(offsets) != len(lengths):  # the decoder would look for the frames without it
+        raise FilmUnreadable("the table of where frames begin contradicts that of their lengths")
+    return offsets, lengths
 
 
 def _windowed(stored: NDArray[Any], values: Greys, image: Dataset) -> Greys:

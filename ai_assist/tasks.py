@@ -4,6 +4,7 @@ Nothing slow happens inside a transaction.  Everything stored on the way is foun
 kill, so a run that is started over ends with the same bytes and one settled case.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -21,7 +22,7 @@ from ai_assist.store import InstanceResult
 from ai_assist.triage import conclude, hints_of
 from kernel.clock import monotonic_s
 from kernel.digest import sha256_of
-from kernel.errors import EngineError, Transient
+from kernel.errors import EngineError, Refused, Transient
 from kernel.ids import fresh
 from storage import archive
 from storage.archive import ManifestEntry
@@ -41,6 +42,10 @@ class ReadsInstances(Protocol):
         """Return the Part 10 file of an instance."""
 
 
+def _as_it_is(part10: bytes) -> bytes:
+    return part10
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriageWork:
     """What a worker of triage holds."""
@@ -50,6 +55,8 @@ class TriageWork:
     objects: ObjectStore
     shelf: Shelf
     lease: timedelta = runs.LEASE
+    decodable: Callable[[bytes], bytes] = _as_it_is
+    """Makes native what this process may not decode itself; raises `Refused` where it cannot."""
 
     def run_triage(self, run_id: str) -> None:
         """Do one run, if it is free; every fault of it ends in a settled run or a later attempt."""
@@ -107,10 +114,11 @@ class TriageWork:
         refusals: list[str] = []
         for entry in entries:
             started = monotonic_s()
-            image = _opened(self.archive.read(entry.instance_uid))
+            part10 = self.archive.read(entry.instance_uid)
+            image = _opened(part10)
             result = known.get(entry.instance_uid)
             if result is None:
-                refusal, scores = _judged(image, card, predictor)
+                refusal, scores = self._judged(part10, image, card, predictor)
                 result = self._kept(run, entry, refusal, scores, monotonic_s() - started)
             if image is not None and result.refusal is None:
                 scored.append(ScoredImage(image, result))
@@ -132,6 +140,29 @@ class TriageWork:
                 model_version=card.version,
             )
         return entries, known
+
+    def _judged(
+        self, part10: bytes, image: Image | None, card: ModelCard, predictor: Predictor
+    ) -> tuple[str | None, dict[str, float]]:
+        """Return (reason for no scores, scores)."""
+        if image is None:
+            return FilmUnreadable.code, {}
+        refusal = why_not(facts_of(image), card.eligibility)
+        if refusal is not None:
+            return refusal, {}
+        try:
+            film = self._film(part10, image)
+            return None, dict(predictor.predict(tensor_of(film, card)))
+        except FilmUnreadable as error:
+            return error.code, {}
+
+    def _film(self, part10: bytes, image: Image) -> Image:
+        """Return an image whose pixels can be decoded here."""
+        try:
+            decodable = self.decodable(part10)
+        except Refused as error:
+            raise FilmUnreadable("the pixels of the image cannot be decoded") from error
+        return image if decodable is part10 else read(decodable)
 
     def _kept(
         self,
@@ -208,18 +239,3 @@ def _opened(part10: bytes) -> Image | None:
         return read(part10)
     except FilmUnreadable:
         return None
-
-
-def _judged(
-    image: Image | None, card: ModelCard, predictor: Predictor
-) -> tuple[str | None, dict[str, float]]:
-    """Return (reason for no scores, scores)."""
-    if image is None:
-        return FilmUnreadable.code, {}
-    refusal = why_not(facts_of(image), card.eligibility)
-    if refusal is not None:
-        return refusal, {}
-    try:
-        return None, dict(predictor.predict(tensor_of(image, card)))
-    except FilmUnreadable as error:
-        return error.code, {}

@@ -1,51 +1,22 @@
-"""Which decoder opens which compression: one that refuses bad bytes, wherever there is a choice.
+"""Compressed pictures of a data set: where each lies, and what is checked before it is decoded.
 
-GDCM ends the whole process where it meets what it does not expect: what it alone opens is decoded
-apart (`dicom_node.apart`).
+Which decoder opens which is in `kernel.decoders`; what GDCM alone opens is decoded apart
+(`dicom_node.apart`).
 
 References
 ----------
 DICOM PS3.5 sections 8.2 and A.4.
 """
 
-from collections.abc import Mapping
-
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
-from pydicom.uid import (
-    HTJ2K,
-    JPEG2000,
-    HTJ2KLossless,
-    HTJ2KLosslessRPCL,
-    JPEG2000Lossless,
-    JPEGBaseline8Bit,
-    JPEGLSLossless,
-    JPEGLSNearLossless,
-    RLELossless,
-)
 
 from dicom_node.errors import PictureRefused
 from kernel.codestream import stated_size
+from kernel.decoders import RLE_LOSSLESS
 
 OFFSETS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
 """Of the frames as they are compressed; native ones have none."""
-
-DECODERS: Mapping[str, str] = {
-    str(JPEGBaseline8Bit): "pillow",
-    str(JPEGLSLossless): "pyjpegls",
-    str(JPEGLSNearLossless): "pyjpegls",
-    str(JPEG2000Lossless): "pylibjpeg",
-    str(JPEG2000): "pylibjpeg",
-    str(HTJ2KLossless): "pylibjpeg",
-    str(HTJ2KLosslessRPCL): "pylibjpeg",
-    str(HTJ2K): "pylibjpeg",
-    str(RLELossless): "pydicom",
-}
-
-
-def decoder_of(transfer_syntax_uid: str) -> str:
-    """Return the name of the decoder to ask; empty where there is no choice."""
-    return DECODERS.get(transfer_syntax_uid, "")
 
 
 def stream_of(data_set: Dataset, index: int) -> bytes:
@@ -81,7 +52,7 @@ def require_size(stream: bytes, data_set: Dataset) -> None:
     ----------
     DICOM PS3.5 section A.4: what the data set says is what the stream says.
     """
-    if data_set.file_meta.TransferSyntaxUID == RLELossless:  # its segments say no size
+    if data_set.file_meta.TransferSyntaxUID == RLE_LOSSLESS:  # its segments say no size
         return
     said = int(data_set.Rows), int(data_set.Columns), int(data_set.SamplesPerPixel)
     stated = stated_size(stream)

@@ -13,8 +13,8 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.uid import UID
 
-from dicom_node.apart import MAX_PIXEL_BYTES
 from dicom_node.codecs import OFFSETS, offsets_of, require_size, right_colours
+from dicom_node.decodable import require_decodable
 from dicom_node.errors import PictureRefused
 
 SIZES = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames")
@@ -59,8 +59,7 @@ def refuse_bomb(data_set: Dataset) -> None:
     PictureRefused
         They are.
     """
-    if _bits(data_set) // 8 > MAX_PIXEL_BYTES:
-        raise PictureRefused("the instance is too large to be given in another transfer syntax")
+    require_decodable(_bits(data_set) // 8)
 
 
 def _nested(data_set: Dataset, syntax: UID) -> Iterator[Dataset]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from dicom_node import stills
 from dicom_node.composite import Belonging, Kind, coded, data_set, part10
 from dicom_node.imported import put_pixels
+from dicom_node.uids import EXPLICIT_LITTLE
 from kernel.ids import derived_uid
 
 _FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.1"
@@ -38,7 +39,7 @@ def to_dx(picture: bytes, order: FilmOrder, *, number: int = 1) -> bytes:
     """
     kind = Kind(
         sop_class_uid=_FOR_PRESENTATION,
-        transfer_syntax_uid=stills.UNCOMPRESSED,
+        transfer_syntax_uid=EXPLICIT_LITTLE,
         modality="DX",
         instance_uid=derived_uid("film", order.study_uid, number),
         series_uid=derived_uid("film-series", order.study_uid),

@@ -20,10 +20,11 @@ from pydicom.uid import UID
 
 from dicom_node.apart import APART, decompressed
 from dicom_node.byte_order import WORDS, require_one_reading, swapped
-from dicom_node.codecs import decoder_of, offsets_of, require_size, right_colours, stream_of
+from dicom_node.codecs import offsets_of, require_size, right_colours, stream_of
 from dicom_node.deflated import head_of, inflated
 from dicom_node.errors import PictureRefused
 from dicom_node.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from kernel.decoders import decoder_of
 from kernel.errors import EngineError
 
 OCTETS = "application/octet-stream"

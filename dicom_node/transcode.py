@@ -21,7 +21,6 @@ from pydicom.uid import UID
 
 from dicom_node.apart import decompressed
 from dicom_node.byte_order import refuse_two_readings, to_little
-from dicom_node.codecs import decoder_of
 from dicom_node.decompression import decompress, refuse_bomb
 from dicom_node.deflated import inflated
 from dicom_node.errors import PictureRefused
@@ -36,6 +35,7 @@ from dicom_node.uids import (
     JPEG_2000_LOSSLESS,
     JPEG_LS_LOSSLESS,
 )
+from kernel.decoders import decoder_of
 
 TARGETS = frozenset({*COMPRESSIONS, EXPLICIT_LITTLE, IMPLICIT_LITTLE, DEFLATED_LITTLE})
 

@@ -10,7 +10,7 @@ DICOM PS3.5 section 10.1: every application takes Implicit VR Little Endian.
 
 from collections.abc import Sequence
 
-from dicom_node.apart import MAX_PIXEL_BYTES
+from dicom_node.decodable import require_decodable
 from dicom_node.errors import PictureRefused
 from dicom_node.messages import Pieces
 from dicom_node.outgoing import Leaving
@@ -37,8 +37,7 @@ def data_set_in(syntaxes: Sequence[str], held: Held, leaving: Leaving) -> tuple[
     """
     if syntaxes[0] == held.transfer_syntax_uid:
         return syntaxes[0], leaving.data_set()
-    if leaving.length > MAX_PIXEL_BYTES:
-        raise PictureRefused("the instance is too large to be given in another transfer syntax")
+    require_decodable(leaving.length)
     from dicom_node.transcode import transcoded  # and with it all that decodes
 
     file = leaving.whole()

@@ -4,12 +4,14 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydicom import Dataset
+from pydicom.encaps import encapsulate, encapsulate_extended, generate_frames
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     UID,
@@ -18,6 +20,9 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
     SecondaryCaptureImageStorage,
@@ -183,6 +188,45 @@ def test_a_compressed_frame_that_asks_for_more_than_is_said_is_not_decoded(synta
     image = film(noise(), transfer_syntax=syntax)
     image.Rows = 128
     with pytest.raises(FilmUnreadable, match="another size"):
+        greys_of(image)
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless])
+def test_a_compressed_frame_that_says_no_size_is_not_decoded(syntax: UID) -> None:
+    image = film(noise(), transfer_syntax=syntax)
+    (stream,) = generate_frames(image.PixelData, number_of_frames=1)
+    image.PixelData = encapsulate([stream[:2] + b"\0\0" + stream[2:]])
+    with pytest.raises(FilmUnreadable, match="does not say its size"):
+        greys_of(image)
+
+
+def test_the_frame_that_is_checked_is_the_one_that_is_decoded() -> None:
+    image = film(noise(), transfer_syntax=JPEG2000Lossless)
+    (whole,) = generate_frames(image.PixelData, number_of_frames=1)
+    larger = film(noise(512), transfer_syntax=JPEG2000Lossless)
+    (bomb,) = generate_frames(larger.PixelData, number_of_frames=1)
+    image.PixelData, _, _ = encapsulate_extended([whole, bomb])
+    second = 8 + len(whole) + len(whole) % 2
+    image.ExtendedOffsetTable = second.to_bytes(8, "little")
+    image.ExtendedOffsetTableLengths = len(bomb).to_bytes(8, "little")
+    with pytest.raises(FilmUnreadable, match="another size"):
+        greys_of(image)
+    image.ExtendedOffsetTable = (0).to_bytes(8, "little")
+    image.ExtendedOffsetTableLengths = len(whole).to_bytes(8, "little")
+    assert np.array_equal(greys_of(image), greys_of(film(noise())))
+    image.ExtendedOffsetTableLengths *= 2
+    with pytest.raises(FilmUnreadable, match="contradicts"):
+        greys_of(image)
+
+
+@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEGLossless, JPEGExtended12Bit])
+def test_what_only_a_decoder_opens_that_may_end_the_process_is_not_decoded_in_it(
+    syntax: UID,
+) -> None:
+    image = film(noise(), bits=8)
+    image.PixelData = encapsulate([bytes(imagecodecs.ljpeg_encode(image.pixel_array))])
+    image.file_meta.TransferSyntaxUID = syntax
+    with pytest.raises(FilmUnreadable, match="in this process"):
         greys_of(image)
 
 

@@ -7,10 +7,13 @@ from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEGLosslessSV1
 
 from ai_assist import commands
 from ai_assist.errors import InferenceTimedOut, LeaseLost
@@ -21,6 +24,7 @@ from ai_assist.runs import LEASE, MAX_ATTEMPTS, RunState, fail
 from ai_assist.shelf import Shelf, shipped_models
 from ai_assist.store import results_of
 from ai_assist.tasks import due_work
+from dicom_node.apart import decompressed
 from kernel.digest import sha256_of
 from kernel.errors import Transient
 from kernel.facts import CaseOpened
@@ -108,6 +112,28 @@ def test_corrupt_pixels_fail_the_run_and_the_case_goes_on(room: Room) -> None:
     (run,), (fact,) = room.runs(), room.settled()
     assert (run.state, run.reason) == (RunState.FAILED, "ai_assist.film_unreadable")
     assert (fact.outcome, fact.level) == ("failed", "none")
+
+
+def squeezed(cut: int | None = None) -> Dataset:
+    """Return a film in the lossless JPEG that GDCM alone opens."""
+    image = film(noise(), bits=8)
+    stream = bytes(imagecodecs.ljpeg_encode(image.pixel_array))
+    image.PixelData = encapsulate([stream[:cut]])
+    image.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    return image
+
+
+@pytest.mark.parametrize(("cut", "outcome"), [(None, "settled"), (900, "failed"), (30, "failed")])
+def test_what_may_end_the_process_of_its_decoder_is_decoded_apart(
+    room: Room, cut: int | None, outcome: str
+) -> None:
+    room.receive(squeezed(cut))
+    room.open_case()
+    (run_id,) = room.due()
+    replace(room.work, decodable=decompressed).run_triage(run_id)
+    (fact,) = room.settled()
+    assert fact.outcome == outcome
+    assert outcome == "settled" or fact.reason == "ai_assist.film_unreadable"
 
 
 def test_spoiled_weights_fail_the_run_and_the_case_goes_on(room: Room, tmp_path: Path) -> None:
