@@ -202,7 +202,7 @@ def _record(tx: Transaction, run: TriageRun, action: str) -> None:
         action=action,
         subject=f"triage:{run.id}",
         case_id=run.case_id,
-        outcome="failure" if run.state is RunState.FAILED else "success",
+        outcome=audit.Outcome.FAILED if run.state is RunState.FAILED else audit.Outcome.SUCCESS,
         detail={
             "model": run.model_id,
             "version": run.model_version,

@@ -59,6 +59,11 @@ _OTHERS = Standing(
     "priors.other_patient",
     "It came, and names another patient than its peer said: it is no prior, and on the desk.",
 )
+_OUTCOMES = {
+    PriorState.CAME: audit.Outcome.SUCCESS,
+    PriorState.REFUSED: audit.Outcome.REFUSED,
+    PriorState.GIVEN_UP: audit.Outcome.GIVEN_UP,
+}
 
 log = structlog.get_logger()
 
@@ -262,9 +267,10 @@ class PriorWork:
         with self._database.transaction() as tx:
             due_at = self._bounds.next_attempt(prior.attempts, begun_at=prior.asked_at, at=tx.at)
             due_at = due_at if isinstance(failure, Transient) else None
-            rows.note_fetch(tx, prior, _failed(failure, over=due_at is None), due_at=due_at)
+            standing = _failed(failure, over=due_at is None)
+            rows.note_fetch(tx, prior, standing, due_at=due_at)
             if due_at is None:
-                _note(tx, prior, failure.code)
+                _note(tx, prior, standing)
 
     def _require_all(self, prior: Prior, fetched: Fetched) -> None:
         """Check what a peer says it sent against what is here; our own archive is what counts."""
@@ -288,7 +294,7 @@ class PriorWork:
     def _end_fetch(self, prior: Prior, standing: Standing, *, images: int = 0) -> None:
         with self._database.transaction() as tx:
             rows.note_fetch(tx, prior, standing, due_at=None)
-            _note(tx, prior, "success" if standing is _HERE else standing.code, images)
+            _note(tx, prior, standing, images)
 
 
 def _is_certain(patient: Patient) -> bool:
@@ -343,12 +349,17 @@ def _prior(tx: Transaction, search: Search, found: PriorStudy, too_large: int = 
     )
 
 
-def _note(tx: Transaction, prior: Prior, outcome: str, images: int = 0) -> None:
+def _note(tx: Transaction, prior: Prior, ended: Standing, images: int = 0) -> None:
     audit.record(
         tx,
         actor=ENGINE,
         action="study.fetched",
         subject=f"study:{prior.study_uid}",
-        outcome=outcome,
-        detail={"ae_title": prior.ae_title, "attempts": prior.attempts, "came": images},
+        outcome=_OUTCOMES[ended.state],
+        detail={
+            "ae_title": prior.ae_title,
+            "attempts": prior.attempts,
+            "came": images,
+            "code": ended.code,
+        },
     )

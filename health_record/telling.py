@@ -65,7 +65,7 @@ def record(tx: Transaction, delivery: Delivery, action: str) -> None:
         action=action,
         subject=delivery.id,
         case_id=delivery.case_id,
-        outcome="failure" if failed else "success",
+        outcome=audit.Outcome.FAILED if failed else audit.Outcome.SUCCESS,
         detail={
             "destination": delivery.destination,
             "report_version": delivery.report_version,

@@ -174,7 +174,7 @@ class Signing:
                 action="report.signing_refused",
                 subject=f"report:{report_id}",
                 case_id=report.subject.case_id,
-                outcome="refused",
+                outcome=audit.Outcome.REFUSED,
                 detail={"version": version, "code": refusal.code},
             )
 

@@ -8,11 +8,12 @@ References
 Vocabulary after DICOM PS3.15 A.5; KZ §40: the patient sees the journal of who had access.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import and_, bindparam, insert, or_, select, update
 from sqlalchemy.engine import RowMapping
 
 from kernel.digest import digest_of_value
@@ -26,9 +27,33 @@ GENESIS = "0" * 64
 _PAGE = 1000
 
 
+class Outcome(StrEnum):
+    """How what was done, or tried, ended; why is in the detail, as a code."""
+
+    SUCCESS = "success"
+    REFUSED = "refused"
+    """A rule of ours, or whoever was asked, did not let it be done."""
+    FAILED = "failed"
+    """It was tried and did not work."""
+    GIVEN_UP = "given_up"
+    """It was tried time after time."""
+    UNWANTED = "unwanted"
+    """Nobody wants it any more."""
+    CANCELLED = "cancelled"
+    """Whoever asked took that back, and has what came before."""
+    BROKEN_OFF = "broken_off"
+    """Whoever asked was gone, and may have what came before."""
+    OVERDUE = "overdue"
+    """It was done because nothing else came in time."""
+
+
+FORMER_OUTCOMES: Mapping[str, Outcome] = {"failure": Outcome.FAILED}
+"""What rows of the first versions say: they stay, for the chain is over what was written."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One row of the chain."""
+    """One row of the chain; `outcome` is an `Outcome` or what an earlier version wrote."""
 
     seq: int
     at: datetime
@@ -51,7 +76,7 @@ def record(
     action: str,
     subject: str,
     case_id: str | None = None,
-    outcome: str = "success",
+    outcome: Outcome = Outcome.SUCCESS,
     detail: Mapping[str, Plain] | None = None,
 ) -> None:
     """Add one entry; it is chained and written when the transaction commits.
@@ -69,17 +94,40 @@ def record(
             "action": action,
             "subject": subject,
             "case_id": case_id,
-            "outcome": outcome,
+            "outcome": outcome.value,
             "detail": dict(detail or {}),
         }
     )
     tx.before_commit("audit", lambda: _chain(tx, pending))
 
 
-def of_case(tx: Transaction, case_id: str) -> list[Entry]:
-    """Return every entry about a case in the order of the chain."""
-    found = tx.execute(select(AUDIT).where(AUDIT.c.case_id == case_id).order_by(AUDIT.c.seq))
+def of_case(tx: Transaction, case_id: str, study_uid: str | None = None) -> list[Entry]:
+    """Return every entry about a case in the order of the chain.
+
+    With `study_uid` also what was done with that study and belongs to no case alone: devices ask
+    for studies, and some do so before there is a case.
+    """
+    about = AUDIT.c.case_id == case_id
+    if study_uid is not None:
+        of_nobody = and_(AUDIT.c.subject == f"study:{study_uid}", AUDIT.c.case_id.is_(None))
+        about = or_(about, of_nobody)
+    found = tx.execute(select(AUDIT).where(about).order_by(AUDIT.c.seq))
     return [_entry(row) for row in found.mappings()]
+
+
+def last_of(tx: Transaction, subject: str, actions: Collection[str]) -> Entry | None:
+    """Return the newest entry about a subject that is one of some actions."""
+    row = (
+        tx.execute(
+            select(AUDIT)
+            .where(AUDIT.c.subject == subject, AUDIT.c.action.in_(sorted(actions)))
+            .order_by(AUDIT.c.seq.desc())
+            .limit(1)
+        )
+        .mappings()
+        .first()
+    )
+    return None if row is None else _entry(row)
 
 
 def latest(tx: Transaction, *, limit: int = 100) -> list[Entry]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from kernel.facts import Plain
 from kernel.ids import ReaderId, ReportId
 from storage import outbox
+from storage.audit import Outcome
 from storage.engine import Transaction
 from worklist import case as moves
 from worklist import store, trail
@@ -278,7 +279,7 @@ def refuse_filing(tx: Transaction, case_id: str, *, destination: str, code: str,
             "case.filing_rejected",
             case_id,
             after,
-            outcome="failure",
+            outcome=Outcome.FAILED,
             detail={"destination": destination, "code": code},
         )
     return after

@@ -97,7 +97,7 @@ def record(
     subject: str,
     case: Case | None = None,
     *,
-    outcome: str = "success",
+    outcome: audit.Outcome = audit.Outcome.SUCCESS,
     detail: Mapping[str, Plain] | None = None,
 ) -> None:
     """Write one entry into the audit chain; `detail` holds ids and codes only."""

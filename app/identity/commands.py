@@ -110,7 +110,7 @@ def note_failure(tx: Transaction, *, login: str, source: str, person: Person | N
         actor=person.actor if person else Actor(ref="user:unknown", role=Role.SYSTEM),
         action="session.refused",
         subject=f"user:{person.id}" if person else "user:unknown",
-        outcome="refused",
+        outcome=audit.Outcome.REFUSED,
         detail={"source": source},
     )
 

@@ -34,6 +34,13 @@ def test_an_untouched_chain_has_no_problem(database: Database) -> None:
         ]
 
 
+def test_each_outcome_fits_its_column_and_stays_one_word_though_it_was_written_as_another() -> None:
+    room = AUDIT.c.outcome.type.length
+    assert room is not None
+    assert all(len(each.value) <= room for each in audit.Outcome)
+    assert not set(audit.FORMER_OUTCOMES) & set(audit.Outcome)
+
+
 def test_a_failed_transaction_leaves_no_entry(database: Database) -> None:
     with pytest.raises(RuntimeError), database.transaction() as tx:
         audit.record(tx, actor=ENGINE, action="case.opened", subject="case:1")

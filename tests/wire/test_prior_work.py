@@ -288,6 +288,10 @@ def test_a_study_that_goes_elsewhere_or_is_too_large_is_told_of(
         "The peer says that it sent 0 images, and none came here: "
         "see what it has as address of TELERAD."
     )
+    with own_node.database.reading() as tx:
+        (entry,) = (each for each in audit.latest(tx) if each.action == "study.fetched")
+    assert (entry.subject, entry.outcome) == ("study:1.2.98", "refused")
+    assert entry.detail["code"] == "dicom_node.priors_refused"
 
 
 @storage_alone

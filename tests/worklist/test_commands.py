@@ -371,7 +371,7 @@ def test_cases_are_listed_by_what_pages_ask_for(room: Room):
     assert listed(reader="r-1") == ["A3", "A2", "A1"]
     assert listed(state=CaseState.OFFERED, profile=THORAX) == ["A3", "A2"]
     assert listed(organisation="clinic") == []
-    assert listed(patient_ref=patient("p-2")) == ["A2"]
+    assert listed(patient_refs={patient("p-2"), patient("p-9")}) == ["A2"]
     assert room.ask(queries.count_cases) == {CaseState.OFFERED: 2, CaseState.SIGNED: 1}
 
 
