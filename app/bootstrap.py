@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ai_assist.shelf import Shelf
     from app.engine import Engine
     from app.settings import Settings
+    from dicom_node.completeness import CompletenessPolicy
     from dicom_node.in_flight import InFlight
     from dicom_node.intake import Intake
     from dicom_node.orthanc import Bounds
@@ -114,6 +115,15 @@ class Parts:
     def archive(self) -> Archive:
         """Reads instances from journal and packs."""
         return Archive(self.database, self.journal, self.objects)
+
+    @property
+    def completeness(self) -> "CompletenessPolicy":
+        """How long a study is waited for, and for what."""
+        from datetime import timedelta
+
+        from dicom_node.completeness import CompletenessPolicy
+
+        return CompletenessPolicy(quiet=timedelta(seconds=self.settings.dicom.quiet_s))
 
     @cached_property
     def packer(self) -> "Packer":
@@ -271,6 +281,7 @@ class Parts:
             demo=self.is_demo,
             ready_checks=self._checks(),
             retention=self.retention,
+            completeness=self.completeness,
             sees_all=frozenset(self.settings.dicom.views_all),
             web=WebTerms(secure_cookies=self.settings.web.secure_cookies),
         )
@@ -378,24 +389,20 @@ class Parts:
         ).due_work()
 
     def _settling(self) -> Sequence[DueWork]:
-        from datetime import timedelta
-
         from app.keeping import keeping_of
         from dicom_node.arrears import Arrears
-        from dicom_node.completeness import CompletenessPolicy
         from dicom_node.key_objects import ManifestReading
         from dicom_node.readmitting import Readmission
         from dicom_node.rejecting import Rejecting
         from dicom_node.tasks import Settling
 
-        policy = CompletenessPolicy(quiet=timedelta(seconds=self.settings.dicom.quiet_s))
         rejecting = Rejecting(
             self.database,
             self.retention,
             keeping_of=keeping_of,
             shows_quality=self.settings.dicom.rejected_for_quality == "show",
         )
-        settling = Settling(self.database, policy)
+        settling = Settling(self.database, self.completeness)
         return [
             *ManifestReading(self.archive).due_work(),
             *rejecting.due_work(),
@@ -451,6 +458,7 @@ class Parts:
         from datetime import timedelta
 
         from ai_assist.tasks import TriageWork, due_work
+        from dicom_node.apart import decompressed
         from dicom_node.as_shown import AsShown
 
         return due_work(
@@ -460,6 +468,7 @@ class Parts:
                 objects=self.objects,
                 shelf=self.shelf,
                 lease=timedelta(seconds=self.settings.ai.lease_s),
+                decodable=decompressed,
             )
         )
 

@@ -15,6 +15,7 @@ from storage.objects import ObjectStore
 from storage.retention import Retention
 
 if TYPE_CHECKING:  # heavy packages are opened on first use, not at the start
+    from dicom_node.completeness import CompletenessPolicy
     from dicom_node.intake import Intake
     from reporting.trust import Trust
     from worklist.settings import WorklistSettings
@@ -58,6 +59,7 @@ class Engine:
     archive: Archive
     intake: "Intake"
     worklist: "WorklistSettings"
+    completeness: "CompletenessPolicy"
     trust: "Trust"
     keys_directory: Path
     node_name: str

@@ -1,26 +1,17 @@
 """Work of the DICOM node that is found by looking: studies that may be complete."""
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 
-from dicom_node import evidence, orthanc_store, store, testimony
-from dicom_node.completeness import (
-    Arrivals,
-    CompletenessPolicy,
-    Overdue,
-    Verdict,
-    WaitUntil,
-    judge,
-)
+from dicom_node import evidence, testimony
+from dicom_node.completeness import CompletenessPolicy, Overdue, Verdict, WaitUntil
+from dicom_node.verdicts import awaits_key_objects, verdict_of
 from kernel.facts import StudyAmended, StudyCompleted
 from kernel.people import ENGINE
-from storage import archive, audit, flights, held, outbox, rejections, resting
+from storage import archive, audit, outbox, resting
 from storage.archive import Manifest, Unsettled
 from storage.engine import Database, Transaction
 from storage.signs import Sign
 from storage.work import DueWork
-
-_KEY_OBJECTS_WITHIN = timedelta(minutes=2)
 
 
 class Settling:
@@ -57,7 +48,7 @@ class Settling:
         due = [
             (study.last_arrival_at, study.study_uid)
             for study, verdict in self._judged(tx)
-            if not isinstance(verdict, WaitUntil) and not _awaits_key_objects(tx, study)
+            if not isinstance(verdict, WaitUntil) and not awaits_key_objects(tx, study)
         ]
         return [uid for _, uid in sorted(due)]
 
@@ -65,9 +56,9 @@ class Settling:
         """Freeze the next manifest of a study if it is due; done twice, it is done once."""
         with self._database.transaction() as tx:
             study = archive.unsettled_study(tx, study_uid)
-            if study is None or _awaits_key_objects(tx, study):
+            if study is None or awaits_key_objects(tx, study):
                 return
-            verdict = self._verdict(tx, study)
+            verdict = verdict_of(tx, study, self._policy)
             if isinstance(verdict, WaitUntil):
                 return
             manifest = archive.freeze_manifest(tx, study_uid)
@@ -84,37 +75,7 @@ class Settling:
             told=evidence.TOLD_WHOLE,
         ):
             for study in studies:
-                yield study, self._verdict(tx, study)
-
-    def _verdict(self, tx: Transaction, study: Unsettled) -> Verdict:
-        steps = store.steps_for(tx, study_uid=study.study_uid, accession=study.accession)
-        return judge(
-            _arrivals(tx, study),
-            steps,
-            in_flight=flights.count(tx, study.study_uid)
-            + orthanc_store.pulls_under_way(tx, study.study_uid),
-            policy=self._policy,
-            at=tx.at,
-            told=testimony.of(tx, study, steps, self._policy),
-        )
-
-
-def _awaits_key_objects(tx: Transaction, study: Unsettled) -> bool:
-    """Say whether a note may take something of a study back before it counts as whole.
-
-    Nobody should be offered what its sender has rejected.  Key objects are read within moments;
-    where that fails, the study does not wait for them for long.
-    """
-    if tx.at > study.last_arrival_at + _KEY_OBJECTS_WITHIN:
-        return False
-    return rejections.awaited(tx, study.study_uid)
-
-
-def _arrivals(tx: Transaction, study: Unsettled) -> Arrivals:
-    first = study.first_arrival_at
-    if study.manifest_version:  # an amendment waits for itself alone
-        first = held.first_unfrozen(tx, study.study_uid) or study.last_arrival_at
-    return Arrivals(first_at=first, last_at=study.last_arrival_at)
+                yield study, verdict_of(tx, study, self._policy)
 
 
 def _tell(tx: Transaction, manifest: Manifest, verdict: Verdict) -> None:
@@ -153,7 +114,7 @@ def _tell(tx: Transaction, manifest: Manifest, verdict: Verdict) -> None:
         actor=ENGINE,
         action="study.completed" if manifest.version == 1 else "study.amended",
         subject=f"study:{manifest.study_uid}",
-        outcome="overdue" if isinstance(verdict, Overdue) else "success",
+        outcome=audit.Outcome.OVERDUE if isinstance(verdict, Overdue) else audit.Outcome.SUCCESS,
         detail={
             "manifest_version": manifest.version,
             "manifest_digest": manifest.digest,

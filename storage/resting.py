@@ -61,6 +61,17 @@ def pages(
         yield [study for study in studies if study.study_uid not in yielded]
 
 
+def unsettled(
+    tx: Transaction, *, study_uid: str | None = None, limit: int = 200
+) -> list[Unsettled]:
+    """Return the studies that hold what no manifest does, or one of them; none is locked.
+
+    Those that began to come first are first.
+    """
+    such = () if study_uid is None else (STUDIES.c.study_uid == study_uid,)
+    return next(archive.pages_of(tx, *such, oldest=STUDIES.c.first_arrival_at, page=limit), [])
+
+
 def at_rest(quiet: timedelta) -> Sign:
     """Return the sign of an unsettled study of which nothing came for a time."""
     return Sign(lambda at: UNSETTLED_UIDS.where(STUDIES.c.last_arrival_at <= at), quiet)

@@ -11,7 +11,7 @@ from storage.engine import Transaction
 from worklist import case as moves
 from worklist import store, trail
 from worklist.act import Act
-from worklist.case import UNREAD, Case
+from worklist.case import UNREAD, Case, CaseState
 from worklist.clock import clocks, due_at
 from worklist.errors import (
     PatientsDiffer,
@@ -20,7 +20,14 @@ from worklist.errors import (
     StudyNotOnDesk,
     StudyNotRouted,
 )
-from worklist.match import DeskReason, Study, Unmatched, match, may_be_same_patient
+from worklist.match import (
+    SENTENCES,
+    DeskReason,
+    Study,
+    Unmatched,
+    match,
+    may_be_same_patient,
+)
 from worklist.organisation import Organisation
 from worklist.profile import NotRouted, Profile, Routed, route
 from worklist.readers import Reader
@@ -206,16 +213,25 @@ def attach(
 def amend(
     tx: Transaction, study_uid: str, version: int, *, settings: WorklistSettings, act: Act
 ) -> None:
-    """Note further images of a study on its cases; a study on the desk is tried again."""
+    """Note further images of a study on its cases; a study on the desk is tried again.
+
+    Where all of its cases were called off nobody reads them: another request gets the study, or
+    it goes to the desk.
+    """
     cases = store.cases_of_study(tx, study_uid, lock=True)
-    for before in cases:
+    living = [case for case in cases if case.state is not CaseState.CANCELLED]
+    for before in living:
         after = moves.amend(before, version)
         if after != before:
             store.save_case(tx, before, after)
             late = after.late_version is not None
             trail.note(tx, act, "case.amended", after.id, after, manifest=version, late=late)
-    if not cases:
-        open_case(tx, study_uid, settings=settings, act=act)
+    if living or open_case(tx, study_uid, settings=settings, act=act) or not cases:
+        return
+    if hidden.is_shown(tx, study_uid) and store.on_desk(tx, study_uid) is None:
+        reason = DeskReason.REQUEST_CANCELLED
+        manifest, called_off = archive.manifest(tx, study_uid), cases[0].request_id
+        _to_desk(tx, manifest, reason, SENTENCES[reason], called_off, act)
 
 
 def reconsider(tx: Transaction, study_uid: str, *, settings: WorklistSettings, act: Act) -> None:

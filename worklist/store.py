@@ -4,7 +4,7 @@ Rows are locked without their keys (FOR NO KEY UPDATE), so that inserting a row 
 locked one, such as a wake of a profile, never waits.  SQLite has one writer and locks no rows.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -539,7 +539,7 @@ def list_cases(
     profile: str | None = None,
     reader: str | None = None,
     organisation: str | None = None,
-    patient_ref: str | None = None,
+    patient_refs: Collection[str] | None = None,
     alarm: bool = False,
     after: int | None = None,
     limit: int = 100,
@@ -552,6 +552,8 @@ def list_cases(
         Cases that the consultant holds, is offered or has signed.
     organisation
         The requesting organisation.
+    patient_refs
+        Every reference of whom they are about.
     alarm
         Only cases at which a dispatcher must act.
     after
@@ -564,8 +566,8 @@ def list_cases(
         query = query.where(CASES.c.profile == profile)
     if organisation is not None:
         query = query.where(CASES.c.site_id == organisation)
-    if patient_ref is not None:
-        query = query.where(CASES.c.patient_ref == patient_ref)
+    if patient_refs is not None:
+        query = query.where(CASES.c.patient_ref.in_(sorted(patient_refs)))
     if reader is not None:
         query = query.where(
             or_(CASES.c.holder == reader, CASES.c.offered_to == reader, CASES.c.signed_by == reader)

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 MIN_FREE_GB = 2
 
 
+class NotPacked(EngineError):
+    """Studies that settled cannot be packed: they are kept, in the journal alone."""
+
+    code = "doctor.not_packed"
+
+
 class TrainingToolsMissing(Misconfigured):
     """The extra 'train' is not installed."""
 
@@ -263,6 +269,7 @@ def _checks(parts: Parts) -> Iterator[tuple[str, bool, str]]:
     yield _tried("trust", lambda: f"{len(parts.trust.roots)} signing authorities")
     yield _tried("dicom tls", lambda: _dicom_tls(parts))
     yield _tried("earlier versions", lambda: _arrears(parts))
+    yield _tried("packing", lambda: _packing(parts))
     production = parts.settings.production and parts.is_demo
     yield "keys", not production, "the demo authority" if parts.is_demo else "no demo authority"
 
@@ -301,6 +308,26 @@ def _arrears(parts: Parts) -> str:
         f"left to be read: studies {studies}, images in quarantine {kept_aside}; "
         "a running engine does so when it has time"
     )
+
+
+def _packing(parts: Parts) -> str:
+    """Say what is settled and still waits for its pack.
+
+    Raises
+    ------
+    NotPacked
+        Some of it cannot be packed.
+    """
+    from storage import unpacked
+
+    if not is_made(parts):
+        return "nothing is settled yet"
+    require_current(parts)
+    with parts.database.reading() as tx:
+        found = unpacked.waiting(tx)
+    if found.codes:
+        raise NotPacked(found.sentence)
+    return found.sentence
 
 
 def _object_store(parts: Parts) -> str:

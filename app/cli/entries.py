@@ -5,13 +5,16 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import click
 
 from app.cli.options import data_option, json_option, parts_of
 from kernel.errors import Refused
 from kernel.people import Actor, Role
+
+if TYPE_CHECKING:
+    from worklist.case import Case
 
 BY = Actor(ref="system:cli", role=Role.ADMINISTRATOR)
 MAX_INPUT_BYTES = 16 << 20
@@ -138,7 +141,7 @@ def _case_show(case_id: str, data: Path, as_json: bool) -> None:
     with parts.database.reading() as tx:
         found = store.get_case(tx, case_id)
         priors = told_of(tx, found.patient_ref)
-        happened = audit.of_case(tx, case_id)
+        happened = audit.of_case(tx, case_id, found.study_uid)
     if as_json:
         events = [{"at": e.at.isoformat(), "action": e.action, "actor": e.actor} for e in happened]
         click.echo(
@@ -147,6 +150,7 @@ def _case_show(case_id: str, data: Path, as_json: bool) -> None:
                     "id": found.id,
                     "state": found.state.value,
                     "reason": found.state_reason.value,
+                    "besides": _besides(found),
                     "priors": [prior.as_words() for prior in priors],
                     "events": events,
                 }
@@ -155,12 +159,24 @@ def _case_show(case_id: str, data: Path, as_json: bool) -> None:
         return
     click.echo(f"case {found.id}\n  state    {found.state.value}")
     click.echo(f"  because  {SENTENCES[found.state_reason]}")
+    for besides in _besides(found):
+        click.echo(f"  but      {besides}")
     click.echo(f"  profile  {found.profile}\n  due      {found.due:%Y-%m-%d %H:%M} UTC")
     for prior in priors:
         what = f"{prior.date} {prior.modalities} {prior.study_uid}".strip() or "asked"
         click.echo(f"  priors   {prior.peer}: {what}, {prior.state}: {prior.sentence}")
     for entry in happened:
         click.echo(f"  {entry.at:%Y-%m-%d %H:%M:%S}  {entry.action:28} {entry.actor}")
+
+
+def _besides(found: "Case") -> list[str]:
+    """Return what is to be known of a case beside its state."""
+    told = []
+    if found.misfiled_by is not None:
+        told.append("The study was found to be another patient's: nothing is written on it.")
+    if found.late_version is not None:
+        told.append(f"Further images came, which it does not hold: manifest {found.late_version}.")
+    return told
 
 
 @click.group()
@@ -371,6 +387,7 @@ def user() -> None:
 )
 @click.option("--organisation", help="The organisation the person works for.")
 @click.option("--reader", "reader_id", help="The consultant that this person is.")
+@click.option("--patient", help="The patient that this person is: ID^^^ISSUER, or an id.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 def _user_add(
     login: str,
@@ -379,6 +396,7 @@ def _user_add(
     roles: tuple[str, ...],
     organisation: str | None,
     reader_id: str | None,
+    patient: str | None,
     password_stdin: bool,
 ) -> None:
     """Add a person who can sign in.
@@ -386,6 +404,7 @@ def _user_add(
     The password is asked for on the terminal, or read from standard input.
     """
     import worklist
+    from app.cli.patients import ref_of
     from app.identity import commands
 
     password = _password(password_stdin)
@@ -403,6 +422,7 @@ def _user_add(
             roles=[Role(role) for role in roles],
             organisation_id=organisation,
             reader_id=reader_id,
+            patient_ref=None if patient is None else ref_of(tx, patient),
             by=BY,
         )
     click.echo(f"{login} can sign in.")

@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from app.cli import keeping
 from app.cli.corrections import make_correction, reason_option
-from app.cli.entries import BY
+from app.cli.entries import BY, _table
 from app.cli.options import data_option, json_option, parts_of
 from app.cli.patients import ref_of
 
@@ -35,17 +35,59 @@ def _study_show(study_uid: str, data: Path, as_json: bool) -> None:
 
     parts = parts_of(data)
     with parts.database.reading() as tx:
-        told = shown(tx, study_uid)
+        told = shown(tx, study_uid, parts.completeness)
     if as_json:
         click.echo(json.dumps(told))
         return
     click.echo(f"study     {told['study_uid']}")
     click.echo(f"manifest  {told['manifest_version'] or 'not complete yet'}")
+    if told["completeness"]:
+        click.echo(_standing(told["completeness"]))
     for each in told["series"]:
         what = f"{each['modality'] or '?'} {each['description']}".strip()
         click.echo(f"series    {each['series_uid']}  {each['instances']} instances  {what}")
     for remark in told["remarks"]:
         click.echo(f"remark    {remark['sentence']}  ({remark['instances']} instances)")
+
+
+@study.command("arriving")
+@data_option
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=100,
+    show_default=True,
+    help="How many studies at most.",
+)
+@json_option
+def _study_arriving(data: Path, limit: int, as_json: bool) -> None:
+    """List studies that are not settled, and what each waits for.
+
+    Those that began to come first are first; a study is settled as it is when its time is over.
+    """
+    from dicom_node.verdicts import waits
+
+    parts = parts_of(data)
+    with parts.database.reading() as tx:
+        rows = [
+            {
+                "study_uid": each.study_uid,
+                "accession": each.accession,
+                "from": each.station_ae_title,
+                "manifest": str(each.manifest_version or ""),
+                "last_image": each.last_arrival_at.isoformat(timespec="seconds"),
+                "settled_by": each.until.isoformat(timespec="seconds") if each.until else "",
+                "why": each.sentence,
+            }
+            for each in waits(tx, parts.completeness, limit=limit)
+        ]
+    _table(rows, as_json=as_json)
+
+
+def _standing(told: dict[str, Any]) -> str:
+    word = {"waiting": "waits", "complete": "complete", "overdue": "overdue"}[told["state"]]
+    until = f"  (until {told['until']} at most)" if told["until"] else ""
+    return f"{word:9} {told['sentence']}{until}"
 
 
 @study.command("correct")

@@ -22,7 +22,7 @@ from app.identity.person import Machine, Person, Scope
 from app.identity.policy import Right, Surroundings, rights
 from app.pages.moments import zone_of
 from kernel.people import Actor, Role
-from storage import audit
+from storage import audit, patients
 from storage.engine import Transaction
 from worklist import queries
 from worklist import store as worklist_store
@@ -188,7 +188,7 @@ def open_case(
                 action=action if allowed and action else "access.refused",
                 subject=f"case:{case.id}",
                 case_id=case.id,
-                outcome="success" if allowed else "refused",
+                outcome=audit.Outcome.SUCCESS if allowed else audit.Outcome.REFUSED,
                 detail={} if allowed else {"right": right.value},
             )
     if not allowed:
@@ -205,8 +205,16 @@ def rights_in(tx: Transaction, engine: Engine, visitor: Visitor, case: Case) -> 
             consulting=_consulting(tx, case),
             profiles=_profiles(tx, visitor.person),
             author_sees_own_report=engine.web.author_sees_own_report,
+            own_refs=own_refs(tx, visitor.person),
         ),
     )
+
+
+def own_refs(tx: Transaction, person: Person) -> frozenset[str]:
+    """Return every reference of the patient whom a person is, by merges; none of others."""
+    if Role.PATIENT not in person.roles or person.patient_ref is None:
+        return frozenset()
+    return patients.one_with(tx, [person.patient_ref])[person.patient_ref]
 
 
 def may_see_images(tx: Transaction, engine: Engine, visitor: Visitor, study_uid: str) -> bool:
@@ -220,7 +228,9 @@ def may_see_images(tx: Transaction, engine: Engine, visitor: Visitor, study_uid:
 def record_refusal(engine: Engine, actor: Actor, subject: str) -> None:
     """Write to the audit chain that somebody was refused."""
     with engine.database.transaction() as tx:
-        audit.record(tx, actor=actor, action="access.refused", subject=subject, outcome="refused")
+        audit.record(
+            tx, actor=actor, action="access.refused", subject=subject, outcome=audit.Outcome.REFUSED
+        )
 
 
 def dispatcher(visitor: SignedIn, engine: TheEngine) -> Visitor:

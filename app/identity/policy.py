@@ -50,12 +50,13 @@ class Surroundings:
 
     `consulting` are the organisations on whose lists of the profile consultants stand, and those
     of the consultants who have or had the case; `profiles` are the lists on which the asking
-    person stands.
+    person stands; `own_refs` are further references of the patient who asks, by merges.
     """
 
     consulting: frozenset[str]
     profiles: frozenset[str]
     author_sees_own_report: bool
+    own_refs: frozenset[str] = frozenset()
 
 
 def rights(person: Person, case: Case, around: Surroundings) -> frozenset[Right]:
@@ -67,9 +68,14 @@ def rights(person: Person, case: Case, around: Surroundings) -> frozenset[Right]
         granted |= _ALL_OF_RECORD
     if Role.ADMINISTRATOR in person.roles:
         granted |= _of_administrator(person, case, around)
-    if Role.PATIENT in person.roles and person.patient_ref == case.patient_ref:
-        granted |= _ALL_OF_RECORD
+    if Role.PATIENT in person.roles and case.patient_ref in {person.patient_ref, *around.own_refs}:
+        granted |= _of_patient(case)
     return granted
+
+
+def _of_patient(case: Case) -> frozenset[Right]:
+    """Of a study that was found to be another's nobody's own record has the images."""
+    return _ALL_OF_RECORD if case.misfiled_by is None else _ALL_OF_RECORD - {Right.SEE_IMAGES}
 
 
 def _of_consultant(reader_id: str, case: Case, around: Surroundings) -> frozenset[Right]:

@@ -71,10 +71,22 @@ def set_active(tx: Transaction, user_id: str, active: bool) -> None:
 
 
 def names(tx: Transaction, refs: Iterable[str]) -> dict[str, str]:
-    """Return the names behind actor references such as ``user:…`` and ``reader:…``."""
+    """Return the names behind actor references: ``user:…``, ``reader:…`` and ``token:…``."""
     wanted = {tuple(ref.split(":", 1)) for ref in refs if ":" in ref}
     users = [id for kind, id in wanted if kind == "user"]
     readers = [id for kind, id in wanted if kind == "reader"]
+    tokens = [id for kind, id in wanted if kind == "token"]
+    return _people(tx, users, readers) | _programs(tx, tokens)
+
+
+def _programs(tx: Transaction, tokens: list[str]) -> dict[str, str]:
+    if not tokens:
+        return {}
+    wanted = select(API_TOKENS.c.id, API_TOKENS.c.name).where(API_TOKENS.c.id.in_(tokens))
+    return {f"token:{row.id}": f"program {row.name}" for row in tx.execute(wanted)}
+
+
+def _people(tx: Transaction, users: list[str], readers: list[str]) -> dict[str, str]:
     if not users and not readers:
         return {}
     found = tx.execute(

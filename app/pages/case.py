@@ -23,7 +23,7 @@ from app.identity.policy import Right
 from app.pages import document
 from app.pages.rendering import render
 from app.priors import ToldPrior, told_of
-from app.studies import Said, remarks_of
+from app.studies import Completeness, Said, remarks_of, verdict_on
 from health_record import commands as health_record
 from health_record import store as deliveries_store
 from health_record.delivery import Delivery
@@ -67,6 +67,7 @@ class CasePage:
     site: Organisation
     profile: str
     images: Images
+    whole: Completeness | None
     remarks: tuple[Said, ...]
     priors: tuple[ToldPrior, ...]
     rejections: tuple[RefusedNote, ...]
@@ -158,7 +159,7 @@ def page_for(tx: Transaction, opened: OpenedCase) -> CasePage:
     case, granted = opened.case, opened.rights
     moves = tuple(queries.case_history(tx, case.id))
     shown = Right.SEE_JOURNAL in granted
-    journal = tuple(reversed(audit.of_case(tx, case.id))) if shown else None
+    journal = tuple(reversed(audit.of_case(tx, case.id, case.study_uid))) if shown else None
     refs = {move.actor for move in moves} | {entry.actor for entry in journal or ()}
     refs |= {f"reader:{move.reader_id}" for move in moves if move.reader_id}
     return CasePage(
@@ -167,6 +168,7 @@ def page_for(tx: Transaction, opened: OpenedCase) -> CasePage:
         site=queries.get_organisation(tx, case.site_id),
         profile=_profile_name(tx, case.profile),
         images=_images(tx, case),
+        whole=verdict_on(tx, case.study_uid),
         remarks=remarks_of(tx, case.study_uid),
         rejections=(
             *rejections.refused(tx, study_uid=case.study_uid),

@@ -11,6 +11,8 @@ from app.http.body import TheEngine
 from app.http.errors import BodyMalformed
 from app.keeping import keeping_of
 from app.pages.rendering import render
+from dicom_node.completeness import CompletenessPolicy
+from dicom_node.verdicts import Wait, waits
 from health_record import commands as health_record
 from health_record.delivery import Delivery, DeliveryState
 from kernel.errors import Refused
@@ -40,6 +42,7 @@ from worklist.queries import DeskRow
 
 router = APIRouter()
 SHOWN = 100
+ARRIVING = 20  # each takes several queries, and most are gone in a minute
 _MAX_DIGITS = 9
 
 
@@ -55,6 +58,7 @@ class DeskPage:
 
     alarms: tuple[Case, ...]
     escalated: tuple[Case, ...]
+    arriving: tuple[Wait, ...]
     studies: tuple[DeskRow, ...]
     requests: tuple[DeskRow, ...]
     quarantined: tuple[Quarantined, ...]
@@ -73,7 +77,7 @@ class DeskPage:
 def desk_page(request: Request, engine: TheEngine, visitor: Dispatcher) -> Response:
     """Show the desk."""
     with engine.database.reading() as tx:
-        page = page_for(tx)
+        page = page_for(tx, engine.completeness)
     if page.alike:  # names are shown, of people whose cases are not this person's
         with engine.database.transaction() as tx:
             audit.record(
@@ -101,7 +105,7 @@ def replay(engine: TheEngine, visitor: Dispatcher, form: CheckedForm) -> Respons
             actor=visitor.person.actor,
             action="telling.replayed",
             subject=f"fact:{number}",
-            outcome="success" if count else "refused",
+            outcome=audit.Outcome.SUCCESS if count else audit.Outcome.REFUSED,
             detail={"consumer": consumer},
         )
     engine.nudge()
@@ -219,7 +223,7 @@ def _patient(tx: Transaction, patient_id: str, issuer: str) -> str:
     return found[0].ref
 
 
-def page_for(tx: Transaction) -> DeskPage:
+def page_for(tx: Transaction, policy: CompletenessPolicy) -> DeskPage:
     """Gather the desk; each list is bounded."""
     rows = queries.desk(tx, limit=SHOWN)
     stuck = (DeliveryState.REJECTED, DeliveryState.PARKED)
@@ -227,6 +231,7 @@ def page_for(tx: Transaction) -> DeskPage:
     return DeskPage(
         alarms=tuple(queries.list_cases(tx, alarm=True, limit=SHOWN)),
         escalated=tuple(queries.list_cases(tx, state=CaseState.ESCALATED, limit=SHOWN)),
+        arriving=tuple(waits(tx, policy, limit=ARRIVING)),
         studies=tuple(row for row in rows if row.study_uid is not None),
         requests=tuple(row for row in rows if row.study_uid is None),
         quarantined=tuple(archive.quarantined(tx, limit=SHOWN)),

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from app.http.access import AnswersOffers, CheckedForm, SignedIn, Visitor
+from app.http.access import AnswersOffers, CheckedForm, SignedIn, Visitor, own_refs
 from app.http.body import TheEngine
 from app.http.errors import BodyMalformed
 from app.identity.errors import AccessRefused
@@ -219,7 +219,7 @@ def _listed(tx: Transaction, visitor: Visitor, place: Place) -> Listed | None:
         )
         return _page("Cases of our site", found, "No case of this site yet.")
     if Role.PATIENT in person.roles and person.patient_ref is not None:
-        found = queries.list_cases(tx, patient_ref=person.patient_ref, after=after, limit=limit)
+        found = queries.list_cases(tx, patient_refs=own_refs(tx, person), after=after, limit=limit)
         return _page("My cases", found, "There is no case about you.")
     if visitor.is_dispatcher:
         found = queries.list_cases(tx, after=after, limit=limit)

@@ -311,7 +311,7 @@ def _sign(engine: Engine, opened: OpenedCase, version: int, passphrase: str) -> 
                 action="report.signing_refused",
                 subject=f"report:{report.id}",
                 case_id=opened.case.id,
-                outcome="refused",
+                outcome=audit.Outcome.REFUSED,
                 detail={"version": version, "code": refusal.code},
             )
         raise

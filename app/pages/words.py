@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from storage.audit import FORMER_OUTCOMES
 from worklist.case import SENTENCES, CaseState, DeclineReason, StateReason
 from worklist.match import DeskReason
 from worklist.request import Form, Payer
@@ -103,6 +104,7 @@ ACTIONS: Mapping[str, str] = {
     "document.viewed": "looked at the FHIR document",
     "file.imported": "brought in a file",
     "image.viewed": "looked at an image",
+    "instance.imported": "had an object made of a file stored",
     "instance.quarantined": "sent an image that is kept aside",
     "instance.readmitted": "admitted an image that was kept aside",
     "instances.stored": "sent images",
@@ -158,6 +160,7 @@ FILTERS: Mapping[str, Callable[[Any], str]] = {
     "destination": lambda name: DESTINATIONS.get(name) or str(name).replace(":", " ", 1),
     "role": _from(ROLES),
     "action": _from(ACTIONS),
+    "outcome": _from(FORMER_OUTCOMES),
     "move_reason": lambda code: (
         SENTENCES[StateReason(code)] if code in set(StateReason) else str(code).replace("_", " ")
     ),

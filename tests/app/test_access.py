@@ -4,12 +4,13 @@ Not covered here: the rules of DICOMweb and FHIR for people, which are beside th
 """
 
 import re
+from enum import StrEnum
 
 import pytest
 
 from app.identity.person import Person
 from app.identity.policy import Right, Surroundings, rights
-from kernel.people import Role
+from kernel.people import ENGINE, Role
 from storage import audit
 from tests.app.clinic import PASSPHRASE, Browser, Clinic
 from tests.worklist.examples import a_case
@@ -160,6 +161,36 @@ def test_every_showing_and_every_refusal_is_in_the_journal_of_the_case(clinic: C
         ("access.refused", "refused", "consultant"),
         ("access.refused", "refused", "technologist"),
     ]
+
+
+class Former(StrEnum):
+    """What rows say that were written before there was one word."""
+
+    FAILURE = "failure"
+
+
+def test_what_the_journal_once_called_otherwise_stays_in_the_chain_and_is_shown_as_the_rest(
+    clinic: Clinic,
+):
+    case = clinic.offered()
+    with clinic.parts.database.transaction() as tx:
+        for outcome in (Former.FAILURE, audit.Outcome.FAILED):
+            audit.record(
+                tx,
+                actor=ENGINE,
+                action="delivery.rejected",
+                subject="delivery:1",
+                case_id=case.id,
+                outcome=outcome,
+            )
+    page = clinic.browser("patient").get(f"/cases/{case.id}").text
+
+    rows = re.findall("<td>noted a refused delivery</td><td>(.*?)</td>", page)
+    assert rows == ["failed", "failed"]
+    with clinic.parts.database.reading() as tx:
+        written = [each.outcome for each in audit.latest(tx) if each.subject == "delivery:1"]
+        assert written == ["failed", "failure"]
+        assert list(audit.verify(tx)) == []
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,8 @@ def test_a_study_without_a_request_waits_on_the_desk_until_the_request_comes(
     study.send(world.deployment.dicom_port)
 
     until(lambda: study.accession in head.see("/desk").text, world)
-    assert "No request asks for this study." in head.see("/desk").text
+    until(lambda: "No request asks for this study." in head.see("/desk").text, world)
+    assert study.accession in head.see("/desk").text
     assert listed("case", "list", "--data", world.deployment.data) == []
 
     study.ask(world.parts)
