@@ -8,7 +8,7 @@ import structlog
 from app.bootstrap import Parts
 from kernel.clock import monotonic_s
 from kernel.errors import Corrupt, EngineError, Transient
-from storage import outbox
+from storage import outbox, unpacked
 from storage.courtesy import Courtesy
 from storage.flights import Watch
 from storage.packs import Packer
@@ -19,6 +19,8 @@ LOOK_ANYWAY_S = 10.0
 """A change of what is kept, such as a withdrawal, may settle a study without a fact."""
 LEFT_ALONE_S = 600.0
 """So long a study is not tried again that could not be packed, such as one that is damaged."""
+UNFORESEEN = "upkeep.unforeseen"
+"""What begins the code where the reason is none that was foreseen; the log has it."""
 _SLOWEST_MB_PER_S = 0.001
 FAULT_PAUSE_S = 5.0
 
@@ -36,6 +38,7 @@ class Upkeep:
         self._idle_since: int | None = None
         self._looked_at_s = 0.0
         self._left_alone: dict[str, float] = {}
+        self._refused: set[str] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
 
@@ -76,12 +79,35 @@ class Upkeep:
             raise  # the store or a disk: the next study would fare no better
         except Corrupt as error:
             log.error("upkeep.not_packed", study=study_uid, code=error.code, reason=error.sentence)
-        except Exception:
+            self._leave_alone(study_uid, error.code)
+        except Exception as error:  # whatever it is, it must not keep the others from their packs
             log.exception("upkeep.not_packed", study=study_uid)
+            self._leave_alone(study_uid, f"{UNFORESEEN}.{type(error).__name__}")
         else:
+            self._take_back(study_uid)
             return True
-        self._left_alone[study_uid] = monotonic_s() + LEFT_ALONE_S
         return False
+
+    def _leave_alone(self, study_uid: str, code: str) -> None:
+        self._left_alone[study_uid] = monotonic_s() + LEFT_ALONE_S
+        refused = self._known_refused()
+        with self._database.transaction() as tx:
+            unpacked.not_packed(tx, self._packer.node, study_uid, code)
+        refused.add(study_uid)
+
+    def _take_back(self, study_uid: str) -> None:
+        refused = self._known_refused()
+        if study_uid in refused:
+            with self._database.transaction() as tx:
+                unpacked.packed(tx, self._packer.node, study_uid)
+            refused.discard(study_uid)
+
+    def _known_refused(self) -> set[str]:
+        """Return what is noted not to be packed, by this process or by one before it."""
+        if self._refused is None:
+            with self._database.reading() as tx:
+                self._refused = unpacked.refused(tx, self._packer.node)
+        return self._refused
 
     def _due(self) -> list[str]:
         """Look where a fact was told since nothing was due: that a study settled is one."""

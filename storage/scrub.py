@@ -26,8 +26,9 @@ from storage.tables.scrub import DAMAGES, SCRUBS
 
 AT_ONCE = 100
 _STRUCK_OFF_AT_ONCE = 1000
-_PACK, _INSTANCE = "1 pack ", "2 instance "
-"""Packs come before instances of the journal, by the order of the names."""
+_PACK, _INSTANCE, STUDY = "1 pack ", "2 instance ", "3 study "
+"""Packs come before instances of the journal, by the order of the names; a study is noted by who
+cannot pack it."""
 _LOOK_AGAIN_S = 0.5
 
 
@@ -112,7 +113,7 @@ class Scrub:
         except ReadingStopped:
             return False
         with self._database.transaction() as tx:
-            _note(tx, self._node, name, problem)
+            note(tx, self._node, name, problem)
             tx.execute(
                 update(SCRUBS)
                 .where(SCRUBS.c.node == self._node)
@@ -222,7 +223,8 @@ def _names(tx: Transaction, node: str, after: str) -> Iterator[tuple[str, int]]:
     yield from ((f"{_INSTANCE}{row.instance_uid}", row.length) for row in instances)
 
 
-def _note(tx: Transaction, node: str, name: str, problem: str | None) -> None:
+def note(tx: Transaction, node: str, name: str, problem: str | None) -> None:
+    """Note what is wrong with what a name stands for, or that nothing is any more."""
     known = tx.execute(select(DAMAGES.c.name).where(DAMAGES.c.name == name)).first() is not None
     if known == (problem is not None):
         return
@@ -244,12 +246,13 @@ def _strike_off(tx: Transaction, node: str) -> None:
 
 
 def _is_kept(tx: Transaction, node: str, name: str) -> bool:
-    key = name.removeprefix(_PACK).removeprefix(_INSTANCE)
-    pack = select(PACKS.c.pack_key).where(PACKS.c.pack_key == key)
-    instance = select(INSTANCES.c.instance_uid).where(
-        INSTANCES.c.instance_uid == key, *begins(INSTANCES.c.segment, f"{node}-", tx.dialect)
-    )
-    return tx.execute(pack if name.startswith(_PACK) else instance).first() is not None
+    key = name.removeprefix(_PACK).removeprefix(_INSTANCE).removeprefix(STUDY)
+    if name.startswith(_PACK):
+        pack = select(PACKS.c.pack_key).where(PACKS.c.pack_key == key)
+        return tx.execute(pack).first() is not None
+    named = INSTANCES.c.study_uid if name.startswith(STUDY) else INSTANCES.c.instance_uid
+    lying = begins(INSTANCES.c.segment, f"{node}-", tx.dialect)
+    return tx.execute(select(named).where(named == key, *lying).limit(1)).first() is not None
 
 
 def _tell(tx: Transaction, node: str, name: str, action: str) -> None:
@@ -258,6 +261,6 @@ def _tell(tx: Transaction, node: str, name: str, action: str) -> None:
         actor=ENGINE,
         action=action,
         subject=name.split(" ", 1)[1].replace(" ", ":", 1),
-        outcome="failed" if action == "storage.damaged" else "success",
+        outcome=audit.Outcome.FAILED if action == "storage.damaged" else audit.Outcome.SUCCESS,
         detail={"node": node},
     )

@@ -1,7 +1,7 @@
 """Is this process alive, and can this node do its work: for balancers, watchers and people."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
 
@@ -15,7 +15,7 @@ from app.http.problems import wants_page
 from app.pages.rendering import render
 from dicom_node import orthanc_store
 from kernel.errors import EngineError
-from storage import outbox, scrub
+from storage import outbox, scrub, unpacked
 
 router = APIRouter(prefix="/health")
 log = structlog.get_logger()
@@ -82,6 +82,7 @@ def ready(engine: TheEngine) -> Response:
 def health(request: Request, engine: TheEngine) -> Response:
     """Show every part."""
     found = health_of(engine)
+    found = replace(found, checks=(*found.checks, *_packing(engine)))
     if wants_page(request):
         return render(request, "health.html", {"health": found}, status=_status(found))
     return _json(found)
@@ -125,6 +126,19 @@ def _kept(engine: Engine) -> list[Check]:
               vital=False)
         for each in found
     ]  # fmt: skip
+
+
+def _packing(engine: Engine) -> list[Check]:
+    """Say what settled and still waits for its pack; for who looks, as it takes a while to count.
+
+    Why each of them cannot be packed is told beside what scrub found.
+    """
+    try:
+        with engine.database.reading() as tx:
+            found = unpacked.waiting(tx)
+    except EngineError:
+        return []
+    return [Check("packing", not found.codes, found.sentence, vital=False)]
 
 
 def _pass(held: scrub.Pass) -> str:

@@ -3,9 +3,11 @@
 from sqlalchemy import select
 
 from app.upkeep import Upkeep
-from storage import archive
+from storage import archive, audit
 from storage.courtesy import ASIDE_S, Courtesy
+from storage.packs import Packer
 from storage.tables.archive import ARRIVALS, INSTANCES
+from storage.unpacked import LONG, Unpacked, waiting
 from tests.app.clinic import Clinic
 
 
@@ -48,6 +50,55 @@ def test_a_study_that_cannot_be_packed_keeps_no_other_from_its_pack(clinic: Clin
     assert _in_journal(clinic) == {damaged}
 
 
+def test_a_study_that_cannot_be_packed_is_told_of_until_it_is(clinic: Clinic) -> None:
+    clinic.send()
+    clinic.settle()
+    (damaged,) = _in_journal(clinic)
+    healthy = _stored(clinic, damaged)
+    _damage(clinic, damaged)
+    Upkeep(clinic.parts.packer, clinic.parts, Courtesy(lambda: False)).turn()
+    clinic.clock.now += 2 * LONG
+
+    found, told = _waiting(clinic), clinic.program("dicomweb:read").get("/health").json()
+    assert (found.studies, found.codes) == (1, (("storage.place_lost", 1),))
+    (check,) = [each for each in told["checks"] if each["name"] == "packing"]
+    assert not check["ok"]
+    assert "1 settled studies wait" in check["sentence"]
+    assert "1 for storage.place_lost" in check["sentence"]
+    assert told["ready"]
+    with clinic.parts.database.reading() as tx:
+        assert [e.action for e in audit.latest(tx) if e.action.startswith("storage.")] == [
+            "storage.damaged"
+        ]
+
+    _overwrite(clinic, *healthy)  # from the backup
+    # Another process, as after a restart.
+    assert Upkeep(clinic.parts.packer, clinic.parts, Courtesy(lambda: False)).turn() == 1
+    assert _waiting(clinic) == Unpacked(0, None, ())
+
+
+class Puzzled(Packer):
+    """A packer that meets what nobody foresaw."""
+
+    def pack(self, study_uid: str) -> None:
+        raise ZeroDivisionError
+
+
+def test_what_nobody_foresaw_is_told_by_its_kind(clinic: Clinic) -> None:
+    clinic.send()
+    clinic.settle()
+    parts = clinic.parts
+    packer = Puzzled(parts.database, parts.journal, parts.objects, scratch=clinic.directory / "s")
+    Upkeep(packer, parts, Courtesy(lambda: False)).turn()
+
+    assert _waiting(clinic).codes == (("upkeep.unforeseen.ZeroDivisionError", 1),)
+
+
+def _waiting(clinic: Clinic) -> Unpacked:
+    with clinic.parts.database.reading() as tx:
+        return waiting(tx)
+
+
 def test_quarantined_bytes_that_are_lost_keep_no_others_from_being_moved(clinic: Clinic) -> None:
     upkeep = Upkeep(clinic.parts.packer, clinic.parts, Courtesy(lambda: False))
     for number in range(3):
@@ -79,10 +130,18 @@ def _damage(clinic: Clinic, instance_uid: str) -> None:
     _overwrite(clinic, row.segment, row.offset)
 
 
-def _overwrite(clinic: Clinic, segment: str, offset: int) -> None:
+def _stored(clinic: Clinic, instance_uid: str) -> tuple[str, int, bytes]:
+    """Return where an instance lies, and how it begins."""
+    with clinic.parts.database.reading() as tx:
+        lies = select(INSTANCES.c.segment, INSTANCES.c.offset)
+        row = tx.execute(lies.where(INSTANCES.c.instance_uid == instance_uid)).one()
+    return row.segment, row.offset, clinic.parts.archive.read(instance_uid)[:2]
+
+
+def _overwrite(clinic: Clinic, segment: str, offset: int, told: bytes = b"\xff\xfe") -> None:
     with (clinic.parts.journal.directory / segment).open("r+b") as file:
         file.seek(offset)
-        file.write(b"\xff\xfe")
+        file.write(told)
 
 
 def _quarantined(clinic: Clinic, body: bytes) -> None:

@@ -23,6 +23,7 @@ def test_a_fresh_machine_is_fit_and_nothing_is_made(tmp_path: Path) -> None:
     checks = {check["check"]: check for check in told["checks"]}
     assert {"python", "disk", "data", "database", "object store", "models", "trust"} <= set(checks)
     assert "not made yet" in checks["database"]["detail"]
+    assert checks["packing"]["detail"] == "nothing is settled yet"
     assert checks["earlier versions"]["detail"] == "nothing of theirs is left to be read"
     assert not (tmp_path / "none").exists()
 
