@@ -15,7 +15,7 @@ from dicom_node.imported import FileKind, Made, holds_same, made_from
 from dicom_node.orders import requested_study_uid
 from dicom_node.statuses import Outcome
 from dicom_node.stow import store_part10
-from kernel.errors import Corrupt, EngineError, Refused, Transient
+from kernel.errors import Corrupt, NotFound, Refused, Transient
 from kernel.people import Actor
 from storage import audit, patients
 from storage.engine import Database, Transaction
@@ -68,6 +68,8 @@ def import_file(
         There is no such open request, or the file is nothing that is taken.
     NotStoredNow, ImportContradicts
         It is not stored, or kept aside.
+    Transient, Corrupt
+        It was stored before, and cannot be read now or is damaged: nothing is done.
     """
     with engine.database.reading() as tx:
         request = worklist.get_request(tx, request_id)
@@ -98,7 +100,7 @@ def _as_before(engine: Engine, made: Made) -> bytes:
     """Return the object that was made of this file before, if it is here, else the one at hand."""
     try:
         before = engine.archive.read(made.instance_uid)
-    except EngineError:  # none, or none that can be read now: it goes the usual way
+    except NotFound:  # none, or none that is shown: it goes the usual way
         return made.part10
     return before if holds_same(before, made.part10) else made.part10
 
@@ -137,7 +139,7 @@ def _record(database: Database, request: Request, made: Made, outcome: Outcome, 
             actor=by,
             action="file.imported",
             subject=f"request:{request.id}",
-            outcome="success" if outcome in _KEPT else "failure",
+            outcome=audit.Outcome.SUCCESS if outcome in _KEPT else audit.Outcome.FAILED,
             detail={
                 "kind": made.kind.value,
                 "instance": made.instance_uid,

@@ -77,6 +77,8 @@ def admit(
     for arrival, each in zip(arrivals, admitted, strict=True):
         if arrival.header.sop_class_uid == KEY_OBJECTS and each.admission is Admission.STORED:
             _enter(tx, arrival)
+        if arrival.source.route is Route.FILE and each.admission is Admission.STORED:
+            _tell(tx, arrival)
         if each.conflict is Conflict.OTHER_PATIENT:
             _keep_for_later(tx, arrival)
         if each.conflict is not None:
@@ -93,6 +95,20 @@ def _enter(tx: Transaction, arrival: Arrival) -> None:
         actor=arrival.source.actor.ref[:_MAX_ACTOR],
         organisation_id=arrival.source.organisation_id,
         received_at=arrival.received_at,
+    )
+
+
+def _tell(tx: Transaction, arrival: Arrival) -> None:
+    """Put on record that an object made of a file is stored, in whichever process that happens.
+
+    Who asked for it, and for which request, is told behind it; a process may end in between.
+    """
+    audit.record(
+        tx,
+        actor=arrival.source.actor,
+        action="instance.imported",
+        subject=f"instance:{arrival.header.instance_uid}",
+        detail={"study": arrival.header.study_uid},
     )
 
 
@@ -205,6 +221,6 @@ def _alarm(
         actor=source.actor,
         action="instance.quarantined",
         subject=f"instance:{header.instance_uid}" if header else f"bytes:{place.sha256}",
-        outcome="refused",
+        outcome=audit.Outcome.REFUSED,
         detail={"code": code, "sha256": place.sha256},
     )

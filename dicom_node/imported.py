@@ -18,6 +18,7 @@ from typing import Any
 from dicom_node import paper, stills, video
 from dicom_node.composite import Belonging, Kind, coded, data_set, part10
 from dicom_node.errors import FileRefused
+from dicom_node.uids import EXPLICIT_LITTLE
 from kernel.digest import sha256_of
 from kernel.ids import derived_uid
 
@@ -174,7 +175,7 @@ def put_pixels(ds: Any, read: stills.Still) -> None:
     ds.LossyImageCompression = "00"
     if read.lossy_ratio is not None:
         _put_lossy(ds, read.lossy_ratio, "ISO_10918_1")
-    if read.transfer_syntax_uid == stills.UNCOMPRESSED:
+    if read.transfer_syntax_uid == EXPLICIT_LITTLE:
         ds.PixelData = read.pixels + bytes(len(read.pixels) % 2)
         ds["PixelData"].VR = "OW" if read.bits > 8 else "OB"
     else:

@@ -62,7 +62,7 @@ def send(study_uid: str, data: Path, title: str, commit: bool, as_json: bool) ->
             actor=BY,
             action="study.sent",
             subject=f"study:{study_uid}",
-            outcome="success" if len(taken) == len(accounts) else "failed",
+            outcome=audit.Outcome.SUCCESS if len(taken) == len(accounts) else audit.Outcome.FAILED,
             detail={"ae_title": peer.ae_title, "instances": len(taken), "of": len(accounts)},
         )
         transactions = committing.ask(tx, peer.ae_title, pairs) if commit and pairs else []

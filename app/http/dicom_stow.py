@@ -101,7 +101,7 @@ def _stored(
             actor=caller.actor,
             action="instances.stored",
             subject=f"study:{study_uid or next(iter(sorted(report.studies)), 'none')}",
-            outcome="success" if report.stored else "refused",
+            outcome=audit.Outcome.SUCCESS if report.stored else audit.Outcome.REFUSED,
             detail={
                 "stored": len(report.stored),
                 "refused": len(report.failed) + len(report.unnamed),

@@ -18,6 +18,7 @@ from dicom_node import paper, stills, video
 from dicom_node.errors import FileRefused
 from dicom_node.imported import VIDEO_ENDOSCOPIC, VIDEO_PHOTOGRAPHIC, FileKind, kind_of, made_from
 from dicom_node.pictures import render
+from dicom_node.uids import JPEG_BASELINE
 from kernel.digest import sha256_of
 from tests.dicom_node.pictures_of import COLOURS, OF, deflated, encoded, mp4, pdf
 from tests.services.missing import program, required
@@ -70,7 +71,7 @@ def test_the_same_file_is_the_same_object_byte_for_byte(name: str) -> None:
 @pytest.mark.parametrize("name", ["colour.jpg", "grey.jpeg"])
 def test_a_baseline_jpeg_keeps_its_very_bytes(name: str) -> None:
     ds = dcmread(io.BytesIO(made_from(FILES[name], OF).part10))
-    assert ds.file_meta.TransferSyntaxUID == stills.JPEG_BASELINE
+    assert ds.file_meta.TransferSyntaxUID == JPEG_BASELINE
     (frame,) = generate_frames(ds.PixelData, number_of_frames=1)
     assert sha256_of(frame[: len(FILES[name])]) == sha256_of(FILES[name])
     assert frame[len(FILES[name]) :] in (b"", b"\0")

@@ -19,6 +19,7 @@ LIGHT = (
     "dicom_node.committing",
     "dicom_node.prior_work",
     "dicom_node.workitems.serving",
+    "dicom_node.dicom_json",
 )
 HEAVY = ("pydicom", "pynetdicom", "numpy")
 
