@@ -17,7 +17,6 @@ from dicom_node.part10 import split
 from dicom_node.uids import JPEG_EXTENDED, JPEG_LOSSLESS, JPEG_LOSSLESS_SV1
 
 APART = frozenset({JPEG_EXTENDED, JPEG_LOSSLESS, JPEG_LOSSLESS_SV1})
-MAX_PIXEL_BYTES = 1 << 30
 PATIENCE_S = 60
 
 

@@ -23,7 +23,7 @@ from dicom_node.send import SendSettings, report_event
 from dicom_node.statuses import Status
 from dicom_node.uids import STORAGE_COMMITMENT
 from kernel.errors import Transient
-from kernel.people import ENGINE, Actor, Role
+from kernel.people import ENGINE
 from storage import archive_find, audit, held
 from storage.engine import Database, Transaction
 from storage.work import DueWork
@@ -70,7 +70,7 @@ class CommitmentDesk:
                 store.postpone_commitment(tx, kept.id, due_at=tx.at)
             audit.record(
                 tx,
-                actor=Actor(f"ae:{peer.ae_title}", Role.DEVICE, peer.organisation_id or None),
+                actor=peer.actor,
                 action="commitment.asked",
                 subject=f"commitment:{kept.id}",
                 detail={"transaction_uid": kept.transaction_uid, "instances": len(kept.asked)},
@@ -117,7 +117,7 @@ class CommitmentReports:
             return
         with self._database.transaction() as tx:
             store.end_commitment(tx, commitment.id, REPORTED)
-            _note(tx, commitment, "reported", failed=failed)
+            _note(tx, commitment, audit.Outcome.SUCCESS, failed=failed)
 
     def _tell(self, commitment: Commitment) -> int:
         """Judge and report; return how many instances are not committed."""
@@ -142,7 +142,7 @@ class CommitmentReports:
         log.warning("commitment.waits", commitment=commitment.id, code=failure.code)
         if due_at is None:
             store.end_commitment(tx, commitment.id, GIVEN_UP)
-            _note(tx, commitment, "given_up", failed=len(commitment.asked))
+            _note(tx, commitment, audit.Outcome.GIVEN_UP, failed=len(commitment.asked))
         else:
             store.postpone_commitment(tx, commitment.id, due_at=due_at)
 
@@ -166,13 +166,13 @@ def _announce(tx: Transaction, commitment: Commitment, peer: Peer) -> None:
         evidence.announce(tx, told)
 
 
-def _note(tx: Transaction, commitment: Commitment, outcome: str, *, failed: int) -> None:
+def _note(tx: Transaction, commitment: Commitment, outcome: audit.Outcome, *, failed: int) -> None:
     audit.record(
         tx,
         actor=ENGINE,
         action="commitment.reported",
         subject=f"commitment:{commitment.id}",
-        outcome="success" if outcome == REPORTED else outcome,
+        outcome=outcome,
         detail={
             "ae_title": commitment.ae_title,
             "instances": len(commitment.asked),

@@ -35,6 +35,11 @@ MAX_ASKED = 20_000
 """Instances of one transaction; more go into another."""
 
 _LEASE = timedelta(minutes=5)
+_OUTCOMES = {
+    COMMITTED: audit.Outcome.SUCCESS,
+    FAILED: audit.Outcome.FAILED,
+    GIVEN_UP: audit.Outcome.GIVEN_UP,
+}
 _REPORT_WITHIN = timedelta(hours=1)
 _LINGER = timedelta(seconds=3)
 _TAKEN = frozenset({Status.SUCCESS, Status.DUPLICATE_TRANSACTION})
@@ -214,13 +219,13 @@ def _information(asked: CommitmentAsked) -> list[Attribute]:
     ]
 
 
-def _note(tx: Transaction, asked: CommitmentAsked, outcome: str, *, failed: int) -> None:
+def _note(tx: Transaction, asked: CommitmentAsked, state: str, *, failed: int) -> None:
     audit.record(
         tx,
         actor=ENGINE,
         action="commitment.answered",
         subject=f"commitment:{asked.transaction_uid}",
-        outcome="success" if outcome == COMMITTED else outcome,
+        outcome=_OUTCOMES[state],
         detail={
             "ae_title": asked.ae_title,
             "instances": len(asked.asked),

@@ -89,7 +89,10 @@ one: a study without a date is found by no date, and one without a patient id by
 C.2.2.1.2 takes an unknown value for a match. Without relational queries each level above needs
 one value of its unique key, else A900. A key that is not supported is left out of the answers,
 which are then FF01. Dates and times of a series, and the items of its request, are read from one
-of its instances when they are asked for, and of 1000 series at most (else A900).
+of its instances when they are asked for, and of 1000 series at most (else A900). If a query is
+narrowed by them and an instance cannot be read now, the query is refused with A700 (QIDO-RS: 503
+with Retry-After): to try later. A series whose instance is damaged is answered as if it matched,
+with FF01 (QIDO-RS: with a Warning).
 Answers are in ISO_IR 192 and have Retrieve AE Title and Instance Availability.
 
 Names (VR PN) match, the whole or one component group, without regard to case, or if their keys do

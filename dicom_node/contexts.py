@@ -82,7 +82,8 @@ def answer(
 
 def _answer(context: Proposed, private: bool, services: Set[str]) -> Answered:
     abstract, offered = context.abstract_syntax, context.transfer_syntaxes
-    first = offered[0] if offered else IMPLICIT_LITTLE
+    # Nobody looks at what a refusal names (PS3.8 section 9.3.3.2): no text of any length goes back.
+    first = offered[0] if offered and is_uid(offered[0]) else IMPLICIT_LITTLE
     if abstract in services:
         taken = MESSAGE_SYNTAXES
     elif abstract == VERIFICATION or is_storage(abstract, private=private):

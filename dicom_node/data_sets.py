@@ -45,6 +45,11 @@ _ONE_VALUE = frozenset({"LT", "ST", "UT"})
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
 _MAX_DEPTH = 8
+MAX_PARTS = 100_000
+"""Elements, items and values of one message: what names 20 000 instances and says why of each.
+
+Each takes 250 bytes of memory, of the message perhaps one.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +100,29 @@ def sequence(keyword: str, *items: Sequence[Attribute]) -> Attribute:
     return Attribute(tag_of(keyword), "SQ", (), found)
 
 
-def decode(data: bytes, transfer_syntax_uid: str, *, default_character_set: str = "") -> Attributes:
+def decode(
+    data: bytes,
+    transfer_syntax_uid: str,
+    *,
+    default_character_set: str = "",
+    most: int = MAX_PARTS,
+) -> Attributes:
     """Read the data set of a message.
+
+    Parameters
+    ----------
+    most
+        So many elements, items and values it has at most.
 
     Raises
     ------
     DataSetUnreadable
-        The bytes are none, or sequences lie deeper in each other than any message needs.
+        The bytes are none, or sequences lie deeper in each other than any message needs, or there
+        are more of them, or of anything else.
     """
     explicit = transfer_syntax_uid != IMPLICIT_LITTLE
-    reader = _Reader(data, explicit, ">" if transfer_syntax_uid == EXPLICIT_BIG else "<")
+    order = ">" if transfer_syntax_uid == EXPLICIT_BIG else "<"
+    reader = _Reader(data, explicit, order, most)
     return reader.attributes(0, len(data), character_set([], default=default_character_set), 0)[0]
 
 
@@ -123,7 +141,8 @@ def encode(attributes: Sequence[Attribute], transfer_syntax_uid: str) -> bytes:
 class _Reader:
     """Walks an encoded data set; no length is believed before it is compared with what is there."""
 
-    def __init__(self, data: bytes, explicit: bool, order: str) -> None:
+    def __init__(self, data: bytes, explicit: bool, order: str, most: int) -> None:
+        self._left = most
         self._data = data
         self._explicit = explicit
         self._order = order
@@ -144,6 +163,7 @@ class _Reader:
                 continue
             raw = self._data[position : position + length]
             position += length
+            self._count(_number_of_values(raw, vr) - 1)
             if tag == CHARACTER_SET:
                 charset = _declared(raw)
             found[tag] = Attribute(tag, vr, _values(raw, vr, charset, self._order))
@@ -179,6 +199,7 @@ class _Reader:
         """Return tag, VR and length of the element at a position, and where its value begins."""
         if position + 8 > end:
             raise _cut_short()
+        self._count(1)
         group, element = struct.unpack_from(f"{self._order}HH", self._data, position)
         tag = group << 16 | element
         if not self._explicit or group == _ITEM >> 16:
@@ -197,6 +218,22 @@ class _Reader:
         if length != _UNDEFINED and length > end - value:
             raise _cut_short()
         return tag, vr, length, value
+
+    def _count(self, parts: int) -> None:
+        self._left -= parts
+        if self._left < 0:
+            raise DataSetUnreadable("the message has more attributes, items or values than any may")
+
+
+def _number_of_values(raw: bytes, vr: str) -> int:
+    """Return how many values an element has, or somewhat more; 1 where it has none."""
+    if vr in _BYTES or vr in _ONE_VALUE:
+        return 1
+    if vr == "AT":
+        return max(1, len(raw) // 4)
+    if vr in _NUMBERS:
+        return max(1, len(raw) // struct.calcsize(f"={_NUMBERS[vr]}"))
+    return raw.count(b"\\") + 1
 
 
 def _cut_short() -> DataSetUnreadable:

@@ -15,11 +15,9 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import IO, Any
 
-from pydicom._dicom_dict import DicomDictionary
-from pydicom.datadict import dictionary_VR
-
 from dicom_node.charsets import CharacterSet, character_set
 from dicom_node.deflated import head_of, inflated
+from dicom_node.dictionary import is_registered, vr_of
 from dicom_node.elements import MAX_HEADER_LENGTH
 from dicom_node.errors import Unreadable, UnreadableReason
 from dicom_node.uids import DEFLATED_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE
@@ -158,7 +156,7 @@ class _Encoder:
                 return found, end
             name = f"{tag:08X}"
             inner = explicit and vr != "UN"
-            if vr == "UN" and tag in DicomDictionary:
+            if vr == "UN" and is_registered(tag):
                 vr = self._known(tag)
             if vr == "SQ" or (length == _UNDEFINED and vr == "UN"):
                 items, at = self._items(at, length, charset, f"{path}{name}/", depth, inner)
@@ -281,25 +279,16 @@ class _Encoder:
 
     def _known(self, tag: int) -> str:
         """Return the VR of the data dictionary (PS3.5 section 6.2.2, for UN and implicit VR)."""
-        entry = DicomDictionary.get(tag)
-        if entry is not None:
-            vr = entry[0]
-        elif tag >> 16 & 1:
-            vr = "LO" if 0x10 <= tag & 0xFFFF <= 0xFF else "UN"
-        else:
-            vr = _repeated(tag)
+        try:
+            vr = vr_of(tag)
+        except KeyError:
+            # Of private tags only those are known that reserve a block (PS3.5 section 7.8.1).
+            return "LO" if tag >> 16 & 1 and 0x10 <= tag & 0xFFFF <= 0xFF else "UN"
         if " " not in vr:
             return vr if vr in _KNOWN_VRS else "UN"
         if vr == "US or SS":
             return "SS" if self._signed else "US"
         return "OW"
-
-
-def _repeated(tag: int) -> str:
-    try:
-        return str(dictionary_VR(tag))
-    except KeyError:
-        return "UN"
 
 
 def _texts(vr: str, raw: bytes, charset: CharacterSet) -> list[Any]:

@@ -72,6 +72,11 @@ def vr_of(tag: int) -> str:
     return found.vr
 
 
+def is_registered(tag: int) -> bool:
+    """Say whether the standard names this very tag, and not only its repeating group."""
+    return tag in _dictionary().by_tag
+
+
 @lru_cache(maxsize=_KEPT)
 def keyword_of(tag: int) -> str:
     """Return the keyword of a tag, empty where it has none."""

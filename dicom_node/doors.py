@@ -164,7 +164,7 @@ class TlsDoor:
                     actor=Actor(f"certificate:{fingerprint}", Role.DEVICE),
                     action="association.refused",
                     subject=f"ae:{peer.ae_title}",
-                    outcome="refused",
+                    outcome=audit.Outcome.REFUSED,
                     detail={"code": refusal.code, "remote": remote},
                 )
             raise

@@ -83,6 +83,12 @@ class PeerUnreachable(Transient):
     code = "dicom_node.peer_unreachable"
 
 
+class NodeBusy(Transient):
+    """This node does as much of a kind at once as it can."""
+
+    code = "dicom_node.busy"
+
+
 class AssociationRefused(Transient):
     """A device refused the association."""
 

@@ -31,6 +31,7 @@ from dicom_node.dimse import (
 from dicom_node.errors import ProtocolBroken, QueryRefused
 from dicom_node.in_flight import InFlight
 from dicom_node.intake import Answer, Intake
+from dicom_node.large_requests import LargeRequests
 from dicom_node.messages import Pieces, send_message
 from dicom_node.pdu import COMMAND_FRAGMENT, LAST_FRAGMENT, AbortReason, ExtendedNegotiation
 from dicom_node.peers import Peer
@@ -42,6 +43,7 @@ from kernel.errors import EngineError, Refused
 MAX_IDENTIFIER_LENGTH = 4 << 20
 _MAX_PDU = 131_072
 _NO_TIME = timedelta(0)
+_NORMALISED = 0x0100  # the bit in which N differ from C services (PS3.7 section E.1)
 
 log = structlog.get_logger()
 
@@ -202,8 +204,10 @@ class ServiceAssociation(StorageAssociation):
         *,
         terms: Terms,
         offers: Mapping[str, Offer],
+        large: LargeRequests,
     ) -> None:
         super().__init__(transport, agreed, intake, in_flight, limits)
+        self._large = large
         self.terms = terms
         self.accepted = agreed.contexts
         self._offers = offers
@@ -223,12 +227,13 @@ class ServiceAssociation(StorageAssociation):
         data = self._read_data(context) if request.has_data_set else b""
         exchange = Exchange(self, context, request, data)
         try:
-            operation(exchange)
+            with self._large.place(len(data)):
+                operation(exchange)
         except EngineError as error:
             log.warning("service.failed", association=self._agreed.id, code=error.code)
             named = error.attribute if isinstance(error, QueryRefused) else ""
             exchange.answer(
-                _word_for(error),
+                _word_for(error, request),
                 comment=error.sentence,
                 offending=tag_of(named) if named else 0,
             )
@@ -306,7 +311,8 @@ def _command_of(command: bytes | bytearray) -> int:
     return int.from_bytes(command[at + 8 : at + 10], "little") if at >= 0 else 0
 
 
-def _word_for(error: EngineError) -> Status:
+def _word_for(error: EngineError, request: Request) -> Status:
     if isinstance(error, Refused):
         return Status.DATA_SET_DOES_NOT_MATCH
-    return Status.OUT_OF_RESOURCES
+    normalised = request.command & _NORMALISED
+    return Status.RESOURCE_LIMITATION if normalised else Status.OUT_OF_RESOURCES

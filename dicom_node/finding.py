@@ -10,18 +10,16 @@ DICOM PS3.4 section C.4.1.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum, auto
-from functools import partial
 from itertools import chain, islice
 
 from dicom_node import details_read, series_details, views
 from dicom_node import query as queries
+from dicom_node.answering import Answering, Match
 from dicom_node.exchange import Exchange
 from dicom_node.query import Found, Query, Root
 from dicom_node.statuses import Status
-from dicom_node.trace import Trace, noted
 from dicom_node.views import Views
-from kernel.people import Actor, Role
-from storage import archive_find, audit, contents, shown
+from storage import archive_find, contents, shown
 from storage.archive import Archive
 from storage.archive_find import Level, Row, Scope
 from storage.contents import Contents
@@ -49,7 +47,7 @@ class Finder:
         self._look = details_read.reader(archive)
         self._ae_title = ae_title
         self._views = views
-        self._max_matches = max_matches
+        self._answering = Answering(archive.database, "studies.queried", max_matches)
 
     def find(self, exchange: Exchange, root: Root) -> None:
         """Answer one C-FIND.
@@ -58,6 +56,8 @@ class Finder:
         ------
         QueryRefused, DataSetUnreadable
             The identifier is none of this model; the answer is A900.
+        Transient
+            It cannot be told now what matches; the answer is A700.
         """
         terms, abstract_syntax = exchange.terms, exchange.context.abstract_syntax
         query = queries.read(
@@ -67,20 +67,15 @@ class Finder:
             combined_times=terms.agreed(abstract_syntax, COMBINED_TIMES),
         )
         scope = views.scope_of(terms.peer, self._views)
-        pending = Status.PENDING if query.all_supported else Status.PENDING_KEYS_NOT_SUPPORTED
-        status, comment = Status.SUCCESS, ""
-        with noted(exchange, partial(self._note, exchange, query)) as trace:
-            for found in self.matches(query, scope):
-                if exchange.should_stop():
-                    status = ended_early(exchange)
-                    break
-                if trace.matches == self._max_matches:
-                    status = Status.OUT_OF_RESOURCES
-                    comment = f"more than {self._max_matches} match: ask for less"
-                    break
-                exchange.answer(pending, attributes=query.answer(found, ae_title=self._ae_title))
-                trace.matches += 1
-        exchange.answer(status, comment=comment)
+        self._answering.answer(
+            exchange,
+            (self._told(query, each) for each in self.matches(query, scope)),
+            level=query.level.value,
+            keys=sorted([*query.keys, *query.details_asked]),
+        )
+
+    def _told(self, query: Query, found: Found) -> Match:
+        return Match(query.answer(found, ae_title=self._ae_title), _pending(query, found))
 
     def matches(
         self, query: Query, scope: Scope | None, *, offset: int = 0, limit: int | None = None
@@ -109,12 +104,14 @@ class Finder:
         """Leave out the first matches; give the others the details of series that are asked for."""
         if not query.details.by_tag:
             return islice(found, left_out, None)
-        look = details_read.once_each(self._look)
+        narrows = query.narrows_by_details
+        look = self._look if narrows else details_read.without_waiting(self._look)
+        look = details_read.once_each(look)
 
         def detailed(each: Found) -> Found:
             return replace(each, details=look(each.row["study_uid"], each.row["series_uid"]))
 
-        if not query.narrows_by_details:
+        if not narrows:
             return map(detailed, islice(found, left_out, None))
         fitting = (each for each in map(detailed, found) if _says_so(query, each))
         return islice(fitting, left_out, None)
@@ -166,29 +163,21 @@ class Finder:
                 return
             last = rows[-1]
 
-    def _note(self, exchange: Exchange, query: Query, trace: Trace) -> None:
-        peer = exchange.terms.peer
-        with self._database.transaction() as tx:
-            audit.record(
-                tx,
-                actor=Actor(f"ae:{peer.ae_title}", Role.DEVICE, peer.organisation_id or None),
-                action="studies.queried",
-                subject=f"ae:{peer.ae_title}",
-                outcome=trace.outcome,
-                detail={
-                    "level": query.level.value,
-                    "keys": sorted([*query.keys, *query.details_asked]),
-                    "matches": trace.matches,
-                },
-            )
-
 
 _FIELDS = tuple(Held.__dataclass_fields__)
 _NAMES = {"number": "instance_number"}
 
 
 def _says_so(query: Query, found: Found) -> bool:
-    return series_details.matches(query.details, found.details)
+    """Say whether details match; those that cannot be read do, as of a key that is not matched."""
+    return found.details is None or series_details.matches(query.details, found.details)
+
+
+def _pending(query: Query, found: Found) -> Status:
+    """Return the status of one match, which says for it whether all keys were seen to."""
+    if query.all_supported and found.details is not None:
+        return Status.PENDING
+    return Status.PENDING_KEYS_NOT_SUPPORTED
 
 
 def _held(row: Row) -> Held:
@@ -231,11 +220,6 @@ def _as_retrieved(tx: Transaction, rows: Sequence[Row], whose: _Whose) -> Sequen
 def _columns_of(patient: Patient) -> Row:
     told = {name: getattr(patient, name) for name in ("patient_id", "issuer", "name", "sex")}
     return {**told, "patient_ref": patient.ref, "birth_date": patient.birth_date}
-
-
-def ended_early(exchange: Exchange) -> Status:
-    """Return the final status of an operation that did not come to its end."""
-    return Status.CANCELLED if exchange.cancelled else Status.OUT_OF_RESOURCES
 
 
 def _matching(

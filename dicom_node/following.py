@@ -194,7 +194,7 @@ class _Walk:
         self._write(self._progress)
         with self._database.transaction() as tx:
             store.end_pulls(tx, self._orthanc.name)
-            _note(tx, self._orthanc, "orthanc.started_over", "success")
+            _note(tx, self._orthanc, "orthanc.started_over", audit.Outcome.SUCCESS)
 
     def _pull(self, remote: Remote, change: Change) -> None:
         try:
@@ -281,7 +281,7 @@ class _Walk:
                 tx,
                 self._orthanc,
                 "orthanc.set_aside",
-                "failure",
+                audit.Outcome.FAILED,
                 of=id,
                 code=failure.code,
             )
@@ -347,7 +347,9 @@ def _damaged() -> Unreadable:
     )
 
 
-def _note(tx: Transaction, orthanc: Orthanc, action: str, outcome: str, **detail: str) -> None:
+def _note(
+    tx: Transaction, orthanc: Orthanc, action: str, outcome: audit.Outcome, **detail: str
+) -> None:
     audit.record(
         tx,
         actor=ENGINE,

@@ -29,6 +29,7 @@ from storage.work import DueWork
 _LEASE = timedelta(minutes=1)
 MAX_LENGTH = 16 << 20
 """Bytes of the longest that is read; it lists more than fifty thousand instances."""
+_MAX_PARTS = 400_000  # elements, items and values of as many instances
 
 log = structlog.get_logger()
 
@@ -97,7 +98,7 @@ class ManifestReading:
                 actor=Actor(found.actor, Role.DEVICE, found.organisation_id or None),
                 action="key_objects.unreadable",
                 subject=f"instance:{found.instance_uid}",
-                outcome="refused",
+                outcome=audit.Outcome.REFUSED,
                 detail={"code": code},
             )
 
@@ -106,4 +107,6 @@ def _decoded(file: bytes) -> Attributes | None:
     found = part10.split(file)
     if len(file) > MAX_LENGTH or found.transfer_syntax_uid == DEFLATED_LITTLE:
         return None
-    return data_sets.decode(file[found.data_set_offset :], found.transfer_syntax_uid)
+    return data_sets.decode(
+        file[found.data_set_offset :], found.transfer_syntax_uid, most=_MAX_PARTS
+    )

@@ -25,6 +25,7 @@ from dicom_node.exchange import Offer, ServiceAssociation, Terms
 from dicom_node.headers import Defaults
 from dicom_node.in_flight import InFlight
 from dicom_node.intake import Intake
+from dicom_node.large_requests import LargeRequests
 from dicom_node.one_processor import OneProcessor
 from dicom_node.pdu import (
     AssociateRequest,
@@ -45,6 +46,7 @@ from kernel.pulse import Pulse
 
 _LOBBY_FACTOR = 2
 _PARTING = 64  # sent away to make room, and not gone yet
+_MAX_QUESTIONS = 64  # of one class in its extended negotiation; no class has a dozen
 
 log = structlog.get_logger()
 
@@ -127,6 +129,7 @@ class Listener:
         self._lobby: dict[Transport, None] = {}
         self._per_peer: Counter[str] = Counter()
         self._one_processor = OneProcessor()
+        self._large = LargeRequests()
         self._door = door or PlainDoor()
         self._tls_door = tls_door
         self._pulses = (pulse or Pulse(), tls_pulse or Pulse())
@@ -363,6 +366,7 @@ class Listener:
             limits,
             terms=terms,
             offers=self._offers,
+            large=self._large,
         )
 
     def _extended(
@@ -370,16 +374,16 @@ class Listener:
     ) -> tuple[ExtendedNegotiation, ...]:
         """Answer the questions of the service classes: yes to those that an offer names."""
         classes = {each.abstract_syntax for each in accepted.values()}
-        answered = []
+        answered: dict[str, ExtendedNegotiation] = {}
         for item in request.extended:
             offer = self._offers.get(item.sop_class_uid)
             if offer is not None and offer.questions and item.sop_class_uid in classes:
                 told = bytes(
                     position in offer.questions and item.asks_for(position)
-                    for position in range(len(item.information))
+                    for position in range(min(len(item.information), _MAX_QUESTIONS))
                 )
-                answered.append(ExtendedNegotiation(item.sop_class_uid, told))
-        return tuple(answered)
+                answered[item.sop_class_uid] = ExtendedNegotiation(item.sop_class_uid, told)
+        return tuple(answered.values())
 
     def _first_pdu(self, transport: Transport) -> AssociateRequest:
         transport.be_patient(self._settings.artim)
@@ -452,11 +456,12 @@ def _roles(
     """Answer the roles that the peer wants.
 
     It may take back what it can store with us (C-GET), and report on what we asked it to commit.
+    Each class is answered once, however often it is asked about.
     """
     classes = {each.abstract_syntax for each in accepted.values()}
     gets = bool(classes & GET_CLASSES)
-    return tuple(
-        RoleSelection(
+    answered = {
+        role.sop_class_uid: RoleSelection(
             role.sop_class_uid,
             role.as_user,
             role.as_provider
@@ -467,7 +472,8 @@ def _roles(
         )
         for role in request.role_selections
         if role.sop_class_uid in classes
-    )
+    }
+    return tuple(answered.values())
 
 
 def _terms(

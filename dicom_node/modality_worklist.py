@@ -12,20 +12,16 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta, tzinfo
-from functools import partial
 
 from dicom_node import matching, store
+from dicom_node.answering import Answering, Match
 from dicom_node.data_sets import UTF_8, Attribute, Attributes, attribute
 from dicom_node.dictionary import tag_of
 from dicom_node.exchange import Exchange
-from dicom_node.finding import ended_early
 from dicom_node.orders import ScheduledStep, StepsWanted, requested_study_uid
-from dicom_node.peers import Peer
 from dicom_node.statuses import Status
-from dicom_node.trace import Trace, noted
 from kernel.ids import UNIDENTIFIED
-from kernel.people import Actor, Role
-from storage import archive_find, audit
+from storage import archive_find
 from storage.engine import Database
 from storage.patients import Patient, is_stated
 
@@ -177,7 +173,7 @@ class Worklist:
     ) -> None:
         self._database = database
         self._zone_of = zone_of
-        self._max_matches = max_matches
+        self._answering = Answering(database, "worklist.queried", max_matches)
 
     def find(self, exchange: Exchange) -> None:
         """Answer one C-FIND with the open steps of the peer's own site.
@@ -189,19 +185,9 @@ class Worklist:
         """
         asked, peer = read(exchange.identifier()), exchange.terms.peer
         pending = Status.PENDING if asked.all_supported else Status.PENDING_KEYS_NOT_SUPPORTED
-        status, comment = Status.SUCCESS, ""
-        with noted(exchange, partial(self._note, peer)) as trace:
-            for item in self.matches(asked, peer.organisation_id):
-                if exchange.should_stop():
-                    status = ended_early(exchange)
-                    break
-                if trace.matches == self._max_matches:
-                    status, comment = Status.OUT_OF_RESOURCES, "too many match: ask for less"
-                    break
-                told = item.for_station(peer.ae_title)
-                exchange.answer(pending, attributes=asked.answer(told))
-                trace.matches += 1
-        exchange.answer(status, comment=comment)
+        items = self.matches(asked, peer.organisation_id)
+        told = (asked.answer(item.for_station(peer.ae_title)) for item in items)
+        self._answering.answer(exchange, (Match(each, pending) for each in told))
 
     def matches(self, asked: Asked, organisation_id: str) -> Iterator[Item]:
         """Yield what matches, a page at a time."""
@@ -218,17 +204,6 @@ class Worklist:
             if len(steps) < store.STEPS_PAGE:
                 return
             after = steps[-1].request_id
-
-    def _note(self, peer: Peer, trace: Trace) -> None:
-        with self._database.transaction() as tx:
-            audit.record(
-                tx,
-                actor=Actor(f"ae:{peer.ae_title}", Role.DEVICE, peer.organisation_id or None),
-                action="worklist.queried",
-                subject=f"ae:{peer.ae_title}",
-                outcome=trace.outcome,
-                detail={"matches": trace.matches},
-            )
 
 
 def _item(step: ScheduledStep, patients: Mapping[str, Patient], zone: tzinfo) -> Item | None:

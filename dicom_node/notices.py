@@ -35,6 +35,11 @@ from storage.work import DueWork, Reactions
 
 CONSUMER = "dicom_node.notices"
 _LEASE = timedelta(minutes=5)
+_OUTCOMES = {
+    TAKEN: audit.Outcome.SUCCESS,
+    UNWANTED: audit.Outcome.UNWANTED,
+    GIVEN_UP: audit.Outcome.GIVEN_UP,
+}
 
 log = structlog.get_logger()
 
@@ -90,7 +95,7 @@ class Notices:
             return
         with self._database.transaction() as tx:
             errands.end_notice(tx, notice.id, state)
-            _note(tx, notice, "success" if state == TAKEN else state)
+            _note(tx, notice, state)
 
     def _told(self, notice: Notice) -> str:
         """Tell the peer; return how it ended."""
@@ -165,13 +170,13 @@ def _notice(tx: Transaction, peer: Peer, fact: StudyCompleted | StudyAmended) ->
     )
 
 
-def _note(tx: Transaction, notice: Notice, outcome: str) -> None:
+def _note(tx: Transaction, notice: Notice, state: str) -> None:
     audit.record(
         tx,
         actor=ENGINE,
         action="study.availability_told",
         subject=f"study:{notice.study_uid}",
-        outcome=outcome,
+        outcome=_OUTCOMES[state],
         detail={
             "ae_title": notice.ae_title,
             "manifest_version": notice.manifest_version,

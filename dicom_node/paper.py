@@ -11,10 +11,10 @@ from typing import Any
 
 from dicom_node.composite import Belonging, Kind, data_set, part10
 from dicom_node.errors import FileRefused
+from dicom_node.uids import EXPLICIT_LITTLE
 
 SOP_CLASS = "1.2.840.10008.5.1.4.1.1.104.1"
 MAX_BYTES = 128 << 20
-_EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 _TRAILER_WITHIN = 4096
 _MAX_STREAMS = 20_000
 _MAX_INFLATED = 32 << 20
@@ -48,7 +48,7 @@ def encapsulated(
         of,
         Kind(
             sop_class_uid=SOP_CLASS,
-            transfer_syntax_uid=_EXPLICIT_LITTLE,
+            transfer_syntax_uid=EXPLICIT_LITTLE,
             modality="DOC",
             instance_uid=instance_uid,
             series_uid=series_uid,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from dicom_node import charsets
 from dicom_node.errors import AeTitleInvalid, PeerInvalid
+from kernel.people import Actor, Role
 
 MAX_TITLE = 16
 MAX_PORT = 65_535
@@ -34,6 +35,11 @@ class Peer:
     priors: bool = False
     tls: bool = False
     tls_required: bool = False
+
+    @property
+    def actor(self) -> Actor:
+        """The peer as one who acts, for its organisation if it has one."""
+        return Actor(f"ae:{self.ae_title}", Role.DEVICE, self.organisation_id or None)
 
 
 def ae_title(text: str) -> str:

@@ -21,9 +21,10 @@ from pydicom.pixels.utils import pixel_array
 
 from dicom_node.apart import decompressed
 from dicom_node.byte_order import refuse_two_readings
-from dicom_node.codecs import decoder_of, require_size, right_colours, stream_of
+from dicom_node.codecs import require_size, right_colours, stream_of
 from dicom_node.deflated import inflated
 from dicom_node.errors import PictureRefused, Unreadable
+from kernel.decoders import decoder_of
 
 MAX_SIDE = 4096
 MAX_FRAME_BYTES = 512 << 20

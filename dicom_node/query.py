@@ -53,6 +53,7 @@ _EXACT = frozenset(
         "ModalitiesInStudy",
     }
 )
+_MAX_PATTERN = 4096  # of characters: far more than any value has, and fewer than databases compare
 _DEPTH = {level: depth for depth, level in enumerate(Level)}
 # What says how to ask or where to retrieve, and is no key.
 _NO_KEYS = frozenset(
@@ -69,11 +70,18 @@ _NO_KEYS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One row of the index with what was counted for it, by level, and what its series says."""
+    """One row of the index with what was counted for it, by level, and what its series says.
+
+    Parameters
+    ----------
+    details
+        None if they were asked for and could not be read: the row is a match as far as the index
+        knows, and no further.
+    """
 
     row: Row
     contents: Mapping[Level, Contents]
-    details: Attributes = field(default_factory=Attributes)
+    details: Attributes | None = field(default_factory=Attributes)
 
 
 Values = Callable[[Found], tuple[str, ...]]
@@ -126,7 +134,7 @@ class Query:
         """Their keywords."""
         return tuple(each.keyword for each in self.details.by_tag.values())
 
-    @property
+    @cached_property
     def all_supported(self) -> bool:
         """Whether every key that was asked for is supported (else the answers are FF01)."""
         known, details = self.keys, self.details.by_tag
@@ -214,7 +222,7 @@ class Query:
             attribute("InstanceAvailability", "ONLINE"),
         ]
         given += [attribute(name, *values(found)) for name, values in self._answered]
-        held = found.details.by_tag
+        held = {} if found.details is None else found.details.by_tag
         asked = self.details.by_tag.items()
         return given + [held.get(tag, Attribute(tag, key.vr)) for tag, key in asked]
 
@@ -278,6 +286,10 @@ def read(
         if any("\0" in value for value in each.values):
             raise QueryRefused(
                 "a value of a key has a NUL, which no text of DICOM has", each.keyword
+            )
+        if any(len(value) > _MAX_PATTERN and not _plain([value]) for value in each.values):
+            raise QueryRefused(
+                f"a value with wild cards has at most {_MAX_PATTERN} characters", each.keyword
             )
     return Query(root=root, level=level, asked=asked, combined_times=combined_times)
 

@@ -183,7 +183,7 @@ class Rejecting:
             actor=_actor(note),
             action="rejection.refused",
             subject=f"instance:{note.instance_uid}",
-            outcome="refused",
+            outcome=audit.Outcome.REFUSED,
             detail={"code": first.code, "reason": note.reason, "studies": len(refused)},
         )
 

@@ -14,22 +14,22 @@ import structlog
 
 from dicom_node import commands, views
 from dicom_node import query as queries
+from dicom_node.answering import ended_early
 from dicom_node.data_sets import Attribute, Attributes, attribute
 from dicom_node.dictionary import tag_of
 from dicom_node.errors import QueryRefused
 from dicom_node.exchange import Exchange
-from dicom_node.finding import Finder, ended_early
+from dicom_node.finding import Finder
 from dicom_node.outgoing import Leaving, all_outgoing, shown_of
 from dicom_node.query import LEVELS, UNIQUE, Root
 from dicom_node.reading_ahead import Opener, read_ahead
 from dicom_node.send import Delivered, Originator, SendSettings
 from dicom_node.statuses import Status
 from dicom_node.sub_operations import Back, Context, Tally, ToPeer, Way, context_of
-from dicom_node.trace import BROKEN_OFF, Trace, noted
+from dicom_node.trace import Trace, noted
 from dicom_node.views import Views
 from kernel.clock import monotonic_s
 from kernel.errors import EngineError
-from kernel.people import Actor, Role
 from storage import audit
 from storage.archive import Archive
 from storage.archive_find import Level
@@ -140,13 +140,11 @@ class Retriever:
         return sorted(self._finder.held(query, scope), key=_order)
 
     def _note(self, exchange: Exchange, sent: Counter[str], destination: str, trace: Trace) -> None:
-        peer = exchange.terms.peer
-        actor = Actor(f"ae:{peer.ae_title}", Role.DEVICE, peer.organisation_id or None)
         with self._archive.database.transaction() as tx:
             for study_uid, instances in sorted(sent.items()):
                 audit.record(
                     tx,
-                    actor=actor,
+                    actor=exchange.terms.peer.actor,
                     action="study.retrieved",
                     subject=f"study:{study_uid}",
                     outcome=_outcome(trace, instances),
@@ -154,10 +152,10 @@ class Retriever:
                 )
 
 
-def _outcome(trace: Trace, instances: int) -> str:
-    if trace.outcome == BROKEN_OFF:
+def _outcome(trace: Trace, instances: int) -> audit.Outcome:
+    if trace.outcome is audit.Outcome.BROKEN_OFF:
         return trace.outcome
-    return "success" if instances else "failed"
+    return audit.Outcome.SUCCESS if instances else audit.Outcome.FAILED
 
 
 def _order(held: Held) -> tuple[Context, str, int]:

@@ -98,18 +98,31 @@ def model_of(
     archive: Archive, instance: Held, *, base: str, shown: StudyShown | None = None
 ) -> Model:
     """Return the metadata of one instance; of an unreadable one what the index knows."""
+    try:
+        return said_by(archive, instance, base=base, shown=shown)
+    except Unreadable as refusal:
+        log.warning("metadata.unreadable", instance=instance.instance_uid, reason=refusal.sentence)
+        return _indexed(instance)
+
+
+def said_by(
+    archive: Archive, instance: Held, *, base: str = "", shown: StudyShown | None = None
+) -> Model:
+    """Return the metadata that an instance itself holds.
+
+    Raises
+    ------
+    Unreadable
+        It holds none that can be read.
+    """
     address = (
         f"{base}/studies/{instance.study_uid}/series/{instance.series_uid}"
         f"/instances/{instance.instance_uid}/bulkdata"
     )
-    try:
-        with instance_file.opened(archive, instance) as file:
-            model = metadata_of(file, bulk=address)
-            own = None if shown is None else shown.of(instance.instance_uid)
-            return model if own is None else corrected_model(model, own)
-    except Unreadable as refusal:
-        log.warning("metadata.unreadable", instance=instance.instance_uid, reason=refusal.sentence)
-        return _indexed(instance)
+    with instance_file.opened(archive, instance) as file:
+        model = metadata_of(file, bulk=address)
+        own = None if shown is None else shown.of(instance.instance_uid)
+        return model if own is None else corrected_model(model, own)
 
 
 def key_of(instances: Sequence[Held]) -> str:

@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dicom_node.errors import FileRefused
+from dicom_node.uids import EXPLICIT_LITTLE, JPEG_BASELINE
 
 MAX_BYTES = 64 << 20
 MAX_PIXELS = 64_000_000
-JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
-UNCOMPRESSED = "1.2.840.10008.1.2.1"
 _MAX_SEGMENTS = 10_000
 _ORIENTATION = 0x0112
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -158,7 +157,7 @@ def _uncompressed(image: Image.Image, photometric: str, ratio: float | None) -> 
         samples=3 if photometric == "RGB" else 1,
         bits=16 if image.mode == "I;16" else 8,
         photometric=photometric,
-        transfer_syntax_uid=UNCOMPRESSED,
+        transfer_syntax_uid=EXPLICIT_LITTLE,
         pixels=pixels,
         lossy_ratio=ratio,
     )

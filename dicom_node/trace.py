@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from dicom_node.exchange import Exchange
-
-BROKEN_OFF = "broken_off"
+from storage.audit import Outcome
 
 
 @dataclass(slots=True)
@@ -18,7 +17,7 @@ class Trace:
     """How an operation ends, and how many matches were told by then."""
 
     matches: int = 0
-    outcome: str = BROKEN_OFF
+    outcome: Outcome = Outcome.BROKEN_OFF
 
 
 @contextmanager
@@ -30,6 +29,6 @@ def noted(exchange: Exchange, note: Callable[[Trace], None]) -> Iterator[Trace]:
     trace = Trace()
     try:
         yield trace
-        trace.outcome = "cancelled" if exchange.cancelled else "success"
+        trace.outcome = Outcome.CANCELLED if exchange.cancelled else Outcome.SUCCESS
     finally:
         note(trace)

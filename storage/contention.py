@@ -11,6 +11,7 @@ PostgreSQL, Appendix A: SQLSTATE 40001 (serialization_failure) and 40P01 (deadlo
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from kernel.errors import Transient
@@ -20,6 +21,7 @@ ATTEMPTS = 6
 
 SQLSTATES = frozenset({"40001", "40P01"})
 
+_Opened = TypeVar("_Opened")
 _Found = TypeVar("_Found")
 
 
@@ -29,17 +31,24 @@ class Contended(Transient):
     code = "storage.contended"
 
 
-def made_anew(act: Callable[[], _Found]) -> _Found:
-    """Return what `act`, a whole transaction, comes to; make it again where it was locked up.
+def made_anew(
+    transaction: Callable[[], AbstractContextManager[_Opened]], act: Callable[[_Opened], _Found]
+) -> _Found:
+    """Return what `act` does in a transaction; make a new one where it was locked up.
 
     Raises
     ------
     Contended
         It was locked up each time.
     """
+
+    def once() -> _Found:
+        with transaction() as tx:
+            return act(tx)
+
     for _ in range(ATTEMPTS - 1):
         try:
-            return act()
+            return once()
         except Contended:
             continue
-    return act()
+    return once()

@@ -99,12 +99,7 @@ class Database:
         Contended
             Others locked it up, time after time.
         """
-
-        def once() -> _Found:
-            with self.transaction() as tx:
-                return act(tx)
-
-        return made_anew(once)
+        return made_anew(self.transaction, act)
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:

@@ -56,12 +56,7 @@ class Writer:
 
     def run(self, act: Callable[[Transaction], _Found]) -> _Found:
         """Return what `act` does in a transaction; as `Database.run`."""
-
-        def once() -> _Found:
-            with self.transaction() as tx:
-                return act(tx)
-
-        return made_anew(once)
+        return made_anew(self.transaction, act)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:

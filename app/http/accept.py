@@ -7,6 +7,7 @@ from fastapi import Request
 
 from app.http.errors import NotAcceptable
 from app.http.multipart import media_type
+from dicom_node.uids import EXPLICIT_LITTLE
 
 DICOM = "application/dicom"
 DICOM_JSON = "application/dicom+json"
@@ -14,7 +15,6 @@ DICOM_XML = "application/dicom+xml"
 OCTETS = "application/octet-stream"
 PNG = "image/png"
 JPEG = "image/jpeg"
-EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 ANY = "*"
 _JSON = frozenset({DICOM_JSON, "application/json"})
 _WILD = frozenset({"*/*", "multipart/*", "application/*"})

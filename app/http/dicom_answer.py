@@ -51,7 +51,7 @@ def written(found: Found, search: "Search", base: str) -> str:
     given = search.given
     if _FRAMES in given and found.row["frames"] in {None, 1}:
         given -= {_FRAMES}  # of multi-frame images alone
-    if search.details:
+    if search.details and found.details is not None:
         return _with_details(found, search, base)
     before, behind = _fields(given)
     address = encode_basestring(_address(found, search.level, base))
@@ -63,9 +63,10 @@ def _with_details(found: Found, search: "Search", base: str) -> str:
     """Return what matched with what its series says of itself, in the order of tags."""
     from dicom_node.workitems.model import to_model
 
+    details = found.details or Attributes()
     model = json.loads(written(found, replace(search, details=frozenset()), base))
     for keyword in search.details:
-        held = found.details.by_tag.get(tag_of(keyword), attribute(keyword))
+        held = details.by_tag.get(tag_of(keyword), attribute(keyword))
         model |= to_model(Attributes({held.tag: held}))
     return json.dumps(dict(sorted(model.items())), ensure_ascii=False, separators=(",", ":"))
 

@@ -18,16 +18,23 @@ from app.http.accept import DICOM_XML, OCTETS
 from app.http.errors import BodyMalformed, BodyTooLarge, MediaTypeRefused
 from app.http.multipart import Part, Spool, media_type
 from dicom_node.frames import MEDIA_TYPES
+from dicom_node.uids import JPEG_2000_LOSSLESS, JPEG_LOSSLESS_SV1, JPEG_LS_LOSSLESS, RLE_LOSSLESS
 from kernel.ids import is_uid
 
 MAX_METADATA_BYTES = 64 << 20
 MAX_DATA_SETS = 10_000
+MAX_MARKS = 2_000_000
+"""Commas, braces and brackets of metadata in JSON, tags in XML.
+
+Each may become an object of a hundred bytes; four of them are an attribute, as a rule.
+"""
+_MARKS = (b",", b"{", b"[", b"<")
 _PIXEL_DATA = "7FE00010"
 _DEFAULT_SYNTAX = {
-    "image/jpeg": "1.2.840.10008.1.2.4.70",
-    "image/jls": "1.2.840.10008.1.2.4.80",
-    "image/jp2": "1.2.840.10008.1.2.4.90",
-    "image/dicom-rle": "1.2.840.10008.1.2.5",
+    "image/jpeg": JPEG_LOSSLESS_SV1,
+    "image/jls": JPEG_LS_LOSSLESS,
+    "image/jp2": JPEG_2000_LOSSLESS,
+    "image/dicom-rle": RLE_LOSSLESS,
 }
 """Without a transfer-syntax parameter (PS3.18 table 8.7.3-5)."""
 
@@ -54,14 +61,27 @@ def files_of(spool: Spool, parts: Sequence[Part], kind: str) -> Iterator[bytes]:
     if sum(part.length for part in documents) > MAX_METADATA_BYTES:
         raise BodyTooLarge(f"metadata have at most {MAX_METADATA_BYTES} bytes")
     read = _of_xml if kind == DICOM_XML else _of_json
-    models = [model for part in documents for model in read(spool.read(part))]
+    models = [model for part in documents for model in read(_bounded(spool.read(part)))]
     if not models:
         raise BodyMalformed("the metadata hold no data set")
     if len(models) > MAX_DATA_SETS:
         raise BodyTooLarge(f"one request has at most {MAX_DATA_SETS} data sets")
+    whole = 0
     for model in models:
-        _require_bulk(model, bulk, 0)
+        length = _bulk_of(model, bulk, 0)
+        if length > spool.limits.part:
+            raise BodyTooLarge(f"one instance has at most {spool.limits.part} bytes")
+        whole += length
+    if whole > spool.limits.whole:  # bulk data that many name are stored as often
+        raise BodyTooLarge(f"the instances of a request have at most {spool.limits.whole} bytes")
     return (_file(model, spool, bulk) for model in models)
+
+
+def _bounded(document: bytes) -> bytes:
+    """Return metadata that become no more in memory than they may."""
+    if sum(map(document.count, _MARKS)) > MAX_MARKS:
+        raise BodyTooLarge("the metadata have more attributes and values than one request may")
+    return document
 
 
 def _of_json(document: bytes) -> list[dict[str, Any]]:
@@ -88,19 +108,25 @@ def _of_xml(document: bytes) -> list[dict[str, Any]]:
 _MAX_DEPTH = 60
 
 
-def _require_bulk(model: Mapping[str, Any], bulk: Mapping[str, Part], depth: int) -> None:
+def _bulk_of(model: Mapping[str, Any], bulk: Mapping[str, Part], depth: int) -> int:
+    """Return the length of all bulk data that a data set names; all of it must be here."""
     if depth > _MAX_DEPTH:
         raise BodyMalformed("the metadata lie too deep in each other")
+    length = 0
     for element in model.values():
         if not isinstance(element, dict):
             raise BodyMalformed("the metadata are not in the DICOM JSON model")
         address = element.get("BulkDataURI")
-        if address is not None and address not in bulk:
-            raise BodyMalformed("the metadata name bulk data that the request does not hold")
+        if address is not None:
+            if not isinstance(address, str) or address not in bulk:
+                raise BodyMalformed("the metadata name bulk data that the request does not hold")
+            length += bulk[address].length
         if element.get("vr") == "SQ":
-            for item in element.get("Value") or ():
-                if isinstance(item, dict):
-                    _require_bulk(item, bulk, depth + 1)
+            items = element.get("Value") or []
+            if not isinstance(items, list):
+                raise BodyMalformed("the items of a sequence are a list")
+            length += sum(_bulk_of(i, bulk, depth + 1) for i in items if isinstance(i, dict))
+    return length
 
 
 def _file(model: dict[str, Any], spool: Spool, bulk: Mapping[str, Part]) -> bytes:

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from app.engine import Engine
-from app.http.accept import ANY, EXPLICIT_LITTLE, OCTETS, Taken, accept_of, asked_bulk
+from app.http.accept import ANY, OCTETS, Taken, accept_of, asked_bulk
 from app.http.access import ReadsDicom
 from app.http.body import TheEngine
 from app.http.dicom_address import INSTANCE, Named
@@ -26,7 +26,7 @@ from app.http.errors import BodyMalformed, NotAcceptable
 from app.http.headers import AS_DOWNLOAD
 from app.http.multipart import joined
 from dicom_node.errors import PictureRefused, Unreadable
-from dicom_node.uids import COMPRESSIONS
+from dicom_node.uids import COMPRESSIONS, EXPLICIT_LITTLE
 from kernel.errors import NotFound
 from kernel.ids import fresh
 from storage import instance_file

@@ -88,9 +88,13 @@ def _require_corrector(engine: Engine, caller: Caller, study_uid: str) -> None:
 
 
 def _case_of(engine: Engine, study_uid: str) -> str | None:
-    """Return the case in whose journal the access belongs, if the study has one."""
+    """Return the case in whose journal the access belongs.
+
+    Of a study with several it belongs into the journal of each, and with none into that of the
+    case to come: there it stands by its study.
+    """
     from worklist.store import cases_of_study
 
     with engine.database.reading() as tx:
         cases = cases_of_study(tx, study_uid, lock=False)
-    return cases[0].id if cases else None
+    return cases[0].id if len(cases) == 1 else None

@@ -32,6 +32,10 @@ MAX_FILTERED = 500
 
 _MAX_TOLD = 100
 _MORE = '299 telerad "There are additional results that can be requested"'
+_UNREAD = (
+    '299 telerad "What some series say of themselves cannot be read: '
+    'they are given whether it matches or not"'
+)
 
 
 @router.get("/studies")
@@ -89,7 +93,9 @@ def _search(
     _note(engine, caller, level, found)
     base = base_of(request)
     answers = [dicom_answer.written(each, search, base) for each in found]
-    headers = {"Warning": _MORE} if more else {}
+    unread = any(each.details is None for each in found)
+    warnings = [text for text, holds in ((_MORE, more), (_UNREAD, unread)) if holds]
+    headers = {"Warning": ", ".join(warnings)} if warnings else {}
     # An empty list rather than 204: CP-2473 brings PS3.18 back to what RFC 9110 says of both.
     return given_written(request, answers, headers)
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from app.http.accept import DICOM, EXPLICIT_LITTLE, JPEG, PNG, Form, accept_of
+from app.http.accept import DICOM, JPEG, PNG, Form, accept_of
 from app.http.access import ReadsDicom
 from app.http.body import TheEngine
 from app.http.dicom_frames import BulkUnknown, frame_numbers
@@ -21,6 +21,7 @@ from app.http.dicom_rendered import picture_of
 from app.http.dicom_shown import MAX_SIDE, Shown, remarks_on, whole_number
 from app.http.dicom_wado import alone
 from app.http.errors import BodyMalformed, NotAcceptable
+from dicom_node.uids import EXPLICIT_LITTLE
 from storage.series_queries import Held
 
 router = APIRouter(prefix="/dicomweb")

@@ -41,7 +41,9 @@ from app.http.read_ahead import (
     prefetched_batch,
     read_ahead,
 )
+from dicom_node.decodable import MAX_PIXEL_BYTES
 from dicom_node.errors import PictureRefused
+from dicom_node.uids import COMPRESSIONS, WITHOUT_LOSS
 from kernel.errors import EngineError
 from kernel.ids import fresh
 from storage import instance_file
@@ -169,9 +171,7 @@ def targets_of(form: Form, row: Held) -> tuple[str, ...]:
     stored = row.transfer_syntax_uid
     if form.takes(stored) or ANY in form.syntaxes:
         return (stored,)
-    from dicom_node.apart import MAX_PIXEL_BYTES
     from dicom_node.transcode import TARGETS
-    from dicom_node.uids import COMPRESSIONS, WITHOUT_LOSS
 
     made = TARGETS if row.rows is not None else TARGETS.difference(COMPRESSIONS)
     targets = tuple(each for each in form.syntaxes if each in made)

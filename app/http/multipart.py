@@ -49,7 +49,7 @@ class Spool:
     def __init__(self, boundary: str, limits: Limits, directory: Path | None) -> None:
         if not boundary or len(boundary) > _MAX_BOUNDARY:
             raise BodyMalformed("the multipart request names no boundary")
-        self._limits = limits
+        self.limits = limits
         try:
             self._file: IO[bytes] = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115
         except OSError as error:
@@ -66,7 +66,7 @@ class Spool:
         BodyTooLarge, NoRoom, UploadStalled
             It is beyond its bounds, there is no room for it, or its sender fell silent.
         """
-        async for chunk in within(stream, self._limits):
+        async for chunk in within(stream, self.limits):
             await asyncio.to_thread(self._write, chunk)
         return self._splitter.parts()
 
@@ -85,8 +85,8 @@ class Spool:
         except OSError as error:
             raise _room_or(error) from error
         self._splitter.feed(chunk)
-        if self._splitter.part_length > self._limits.part:
-            raise BodyTooLarge(f"one instance has at most {self._limits.part} bytes")
+        if self._splitter.part_length > self.limits.part:
+            raise BodyTooLarge(f"one instance has at most {self.limits.part} bytes")
 
 
 class _Splitter:

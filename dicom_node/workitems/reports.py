@@ -15,11 +15,10 @@ from dicom_node import store as peers
 from dicom_node.data_sets import UTF_8, attribute
 from dicom_node.errors import PeerUnreachable
 from dicom_node.send import Reporter, SendSettings
-from dicom_node.uids import UPS_EVENT
+from dicom_node.uids import UPS_EVENT, UPS_PUSH
 from dicom_node.workitems import store
 from dicom_node.workitems.store import Report
 from dicom_node.workitems.subscriber import HORIZON, Subscriber
-from dicom_node.workitems.workitem import PUSH
 from kernel.errors import Transient
 from kernel.people import ENGINE
 from storage import audit
@@ -90,7 +89,7 @@ class WorkitemReports:
                     actor=ENGINE,
                     action="workitem.reports_given_up",
                     subject=f"subscriber:{subscriber_id}",
-                    outcome="given_up",
+                    outcome=audit.Outcome.GIVEN_UP,
                     detail={"reports": gone, "why": f"not told for {HORIZON.days} days"},
                 )
 
@@ -115,7 +114,7 @@ class WorkitemReports:
 
 def _told(reporter: Reporter, report: Report) -> None:
     reporter.tell(
-        sop_class_uid=PUSH,
+        sop_class_uid=UPS_PUSH,
         sop_instance_uid=report.uid,
         event_type=report.event_type,
         attributes=[

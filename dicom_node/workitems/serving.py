@@ -6,18 +6,16 @@ DICOM PS3.4 section CC.2; table CC.2-1 says which class takes which operation.
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 from dicom_node import store as peers
 from dicom_node import views as sights
+from dicom_node.answering import Answering, Match
 from dicom_node.data_sets import Attributes
 from dicom_node.dictionary import tag_of
 from dicom_node.dimse import Command
 from dicom_node.exchange import Exchange, Offer, Operation
-from dicom_node.finding import ended_early
 from dicom_node.peers import Peer
 from dicom_node.statuses import Status
-from dicom_node.trace import Trace, noted
 from dicom_node.uids import UPS_PULL, UPS_PUSH, UPS_QUERY, UPS_WATCH
 from dicom_node.views import Views
 from dicom_node.workitems import commands, identity, search, store
@@ -25,9 +23,8 @@ from dicom_node.workitems.commands import Performing
 from dicom_node.workitems.errors import ReceiverUnknown, ValueInvalid
 from dicom_node.workitems.subscriber import Asker, Channel, Subscriber
 from dicom_node.workitems.words import word_for, word_of
-from dicom_node.workitems.workitem import PUSH, Remark, Workitem
+from dicom_node.workitems.workitem import Remark, Workitem
 from kernel.errors import EngineError
-from kernel.people import Actor, Role
 from storage import audit
 from storage.archive_find import MAX_LISTED
 from storage.engine import Database, Transaction
@@ -48,7 +45,8 @@ OPERATIONS = {
 }
 _LOCKS = {"TRUE": True, "FALSE": False, "": False}
 
-Perform = Callable[[Transaction, Asker, Exchange], Remark]
+Perform = Callable[[Transaction, Asker, Attributes], commands.Done | Remark]
+"""Does what an exchange asks for, of which it is given the data set."""
 
 
 class WorkitemDesk:
@@ -68,7 +66,7 @@ class WorkitemDesk:
         self._database = database
         self._views = views
         self._performing = performing
-        self._max_matches = max_matches
+        self._answering = Answering(database, "workitems.searched", max_matches)
 
     def offers(self) -> dict[str, Offer]:
         """Return what is served, by SOP class."""
@@ -87,18 +85,15 @@ class WorkitemDesk:
     def create(self, exchange: Exchange) -> None:
         """Answer one N-CREATE."""
 
-        def perform(tx: Transaction, asker: Asker) -> commands.Done:
-            return commands.create(
-                tx, asker, exchange.request.sop_instance_uid, exchange.identifier()
-            )
+        def perform(tx: Transaction, asker: Asker, given: Attributes) -> commands.Done:
+            return commands.create(tx, asker, exchange.request.sop_instance_uid, given)
 
         self._performed(exchange, perform)
 
     def set(self, exchange: Exchange) -> None:
         """Answer one N-SET."""
 
-        def perform(tx: Transaction, asker: Asker) -> commands.Done:
-            given = exchange.identifier()
+        def perform(tx: Transaction, asker: Asker, given: Attributes) -> commands.Done:
             return commands.update(
                 tx,
                 asker,
@@ -142,8 +137,7 @@ class WorkitemDesk:
             exchange.answer(Status.NO_SUCH_ACTION, comment="this class does not take this action")
             return
 
-        def perform(tx: Transaction, asker: Asker) -> commands.Done | Remark:
-            told = exchange.identifier()
+        def perform(tx: Transaction, asker: Asker, told: Attributes) -> commands.Done | Remark:
             if action == CHANGE_STATE:
                 return commands.change_state(
                     tx,
@@ -167,30 +161,9 @@ class WorkitemDesk:
         except ValueInvalid as refusal:
             exchange.answer(Status.DATA_SET_DOES_NOT_MATCH, comment=refusal.sentence)
             return
-        status, comment = Status.SUCCESS, ""
-        with noted(exchange, partial(self._note_search, asker)) as trace:
-            for item in matching_items(self._database, asker, keys):
-                if exchange.should_stop():
-                    status = ended_early(exchange)
-                    break
-                if trace.matches == self._max_matches:
-                    status, comment = Status.OUT_OF_RESOURCES, "too many match"
-                    break
-                told = search.answer(keys, item.shown())
-                exchange.answer(Status.PENDING, attributes=told)
-                trace.matches += 1
-        exchange.answer(status, comment=comment)
-
-    def _note_search(self, asker: Asker, trace: Trace) -> None:
-        with self._database.transaction() as tx:
-            audit.record(
-                tx,
-                actor=asker.actor,
-                action="workitems.searched",
-                subject=f"ae:{asker.title}",
-                outcome=trace.outcome,
-                detail={"matches": trace.matches},
-            )
+        items = matching_items(self._database, asker, keys)
+        told = (search.answer(keys, item.shown()) for item in items)
+        self._answering.answer(exchange, map(Match, told))
 
     def _watch(
         self, tx: Transaction, asker: Asker, action: int, uid: str, told: Attributes
@@ -226,17 +199,17 @@ class WorkitemDesk:
             sees_all=self._sees_all(peer),
         )
 
-    def _performed(
-        self,
-        exchange: Exchange,
-        perform: Callable[[Transaction, Asker], commands.Done | Remark],
-    ) -> None:
-        """Answer once what was done is durable; a refusal undoes all of it."""
+    def _performed(self, exchange: Exchange, perform: Perform) -> None:
+        """Answer once what was done is durable; a refusal undoes all of it.
+
+        What was told is read before: others wait to write while a transaction is open.
+        """
         if not _names_class(exchange):
             return
         try:
+            told = exchange.identifier()
             with self._database.transaction() as tx:
-                done = perform(tx, self._asker(exchange.terms.peer))
+                done = perform(tx, self._asker(exchange.terms.peer), told)
         except EngineError as error:
             exchange.answer(word_for(error), comment=error.sentence)
             return
@@ -247,7 +220,7 @@ class WorkitemDesk:
 
     def _asker(self, peer: Peer) -> Asker:
         return Asker(
-            actor=Actor(f"ae:{peer.ae_title}", Role.DEVICE, peer.organisation_id or None),
+            actor=peer.actor,
             title=peer.ae_title,
             organisation_id=peer.organisation_id or None,
             sees_all=self._sees_all(peer),
@@ -301,7 +274,7 @@ def _keys(told: Attributes) -> Attributes:
 
 def _names_class(exchange: Exchange) -> bool:
     """Answer what names another class; every workitem is one of UPS Push (CC.3.1)."""
-    if exchange.request.sop_class_uid in {PUSH, exchange.context.abstract_syntax}:
+    if exchange.request.sop_class_uid in {UPS_PUSH, exchange.context.abstract_syntax}:
         return True
     exchange.answer(Status.NO_SUCH_CLASS, comment="a workitem is an instance of UPS Push")
     return False

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from dicom_node.data_sets import UTF_8, Attribute, Attributes, attribute, sequence
 from dicom_node.dictionary import tag_of
+from dicom_node.uids import UPS_PUSH
 from dicom_node.workitems import requirements
 from dicom_node.workitems.errors import (
     AlreadyCompleted,
@@ -35,9 +36,6 @@ from dicom_node.workitems.events import (
     state_report,
 )
 from kernel.ids import is_uid
-
-PUSH = "1.2.840.10008.5.1.4.34.6.1"
-"""Every workitem is an instance of this class, whichever class it is spoken of through (CC.3.1)."""
 
 
 class StepState(StrEnum):
@@ -93,7 +91,8 @@ class Workitem:
     def shown(self) -> Attributes:
         """Return all that may be told; the Transaction UID never is (CC.2.7.3)."""
         own = (
-            attribute("SOPClassUID", PUSH),
+            # Whichever class it is spoken of through (CC.3.1).
+            attribute("SOPClassUID", UPS_PUSH),
             attribute("SOPInstanceUID", self.uid),
             attribute("ProcedureStepState", self.state.value),
             attribute("SpecificCharacterSet", UTF_8),

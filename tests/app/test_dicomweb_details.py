@@ -1,12 +1,15 @@
 """QIDO-RS by what a series says beyond the index: performed when, for which step of a request."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from pydicom.dataset import Dataset
+from sqlalchemy import select, update
 
 from kernel.people import Actor, Role
 from storage import corrections
+from storage.tables.archive import INSTANCES
 from tests.app.clinic import multipart
 from tests.app.stocked import ROOT, Stocked, stocked_clinic
 from tests.dicom_node.samples import a_slice, as_file
@@ -128,6 +131,54 @@ def test_what_cannot_be_matched_so_is_refused(stocked: Stocked, path: str):
 
     assert answer.status_code == 400
     assert answer.json()["code"] == "dicomweb.query_refused"
+
+
+@contextmanager
+def lying(stocked: Stocked, study_uid: str, **place: object) -> Iterator[None]:
+    """Say that the instances of a study lie somewhere else, for the time of a block."""
+    mine = INSTANCES.c.study_uid == study_uid
+    names = [INSTANCES.c[name] for name in place]
+    with stocked.clinic.parts.database.transaction() as tx:
+        before = dict(tx.execute(select(*names).where(mine)).mappings().first() or {})
+        tx.execute(update(INSTANCES).where(mine).values(**place))
+    try:
+        yield
+    finally:
+        with stocked.clinic.parts.database.transaction() as tx:
+            tx.execute(update(INSTANCES).where(mine).values(**before))
+
+
+ELSEWHERE = {"segment": "another-node-1.seg"}
+LOST = {"offset": 1 << 40}
+
+
+def test_a_search_by_what_cannot_be_read_now_is_to_be_tried_later(stocked: Stocked):
+    with lying(stocked, TWO, **ELSEWHERE):
+        answer = stocked.get("series?SeriesDate=20260302")
+        other = stocked.get(f"series?SeriesDate=20260301&StudyInstanceUID={ONE}")
+        shown = stocked.get(f"studies/{TWO}/series?includefield=SeriesDate")
+
+    assert answer.status_code == 503
+    assert answer.json()["code"] == "storage.segment_elsewhere"
+    assert int(answer.headers["Retry-After"]) > 0
+    assert other.status_code == 200
+    assert "warning" not in other.headers
+    (row,) = shown.json()
+    assert "00080021" not in row
+    assert "cannot be read" in shown.headers["warning"]
+    assert found(stocked, "series?SeriesDate=20260302") == [TWO]
+
+
+def test_a_series_that_is_damaged_is_given_and_said_not_to_be_matched(stocked: Stocked):
+    with lying(stocked, TWO, **LOST):
+        answer = stocked.get("series?SeriesDate=20260301&limit=1")
+        second = stocked.get("series?SeriesDate=20260301&limit=1&offset=1")
+
+    rows = [*answer.json(), *second.json()]
+    assert sorted(row["0020000D"]["Value"][0] for row in rows) == [ONE, TWO]
+    warnings = [each.headers.get("warning", "") for each in (answer, second)]
+    assert "additional results" in warnings[0]
+    assert sum("cannot be read" in each for each in warnings) == 1
 
 
 def test_a_corrected_number_of_the_request_is_the_one_that_is_found(stocked: Stocked):

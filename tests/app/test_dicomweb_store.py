@@ -108,6 +108,9 @@ def test_a_compressed_frame_is_stored_as_it_comes(shared: Clinic, program: httpx
         (in_parts(({"Content-Type": JSON}, b'[{"00100010": 5}]')), 400),
         (in_parts(({"Content-Type": "application/octet-stream"}, b"x")), 415),
         (in_parts(({"Content-Type": JSON}, b'[{"7FE00010": {"BulkDataURI": "http://x/"}}]')), 400),
+        (in_parts(({"Content-Type": JSON}, b'[{"7FE00010": {"BulkDataURI": {}}}]')), 400),
+        (in_parts(({"Content-Type": JSON}, b'[{"00081140": {"vr": "SQ", "Value": 5}}]')), 400),
+        (in_parts(({"Content-Type": JSON}, b"[" + b"{}," * 700_000 + b"{}]")), 413),
         (in_parts(({"Content-Type": JSON}, b'[{"00100010": {"vr": "PN"}}]')), 409),
         (in_parts(({"Content-Type": JSON}, b'[{"xyz": {"vr": "QQ", "Value": 1}}]')), 409),
     ],
@@ -116,6 +119,25 @@ def test_metadata_that_are_none_store_nothing(
     program: httpx.Client, request_: dict[str, Any], status: int
 ):
     assert program.post("/dicomweb/studies", **request_).status_code == status
+
+
+@pytest.mark.parametrize("spread", [1, 200])
+def test_bulk_data_that_are_named_again_and_again_are_bounded(
+    shared: Clinic, program: httpx.Client, spread: int
+):
+    """A part of 60 MB, named ten times by each of some instances, is more than any may be."""
+    bulk = {"vr": "OB", "BulkDataURI": "b"}
+    model = {f"0011{0x1000 + at:04X}": bulk for at in range(10 if spread == 1 else 2)}
+    parts = (
+        ({"Content-Type": JSON}, json.dumps([model] * spread).encode()),
+        ({"Content-Type": "application/octet-stream", "Content-Location": "b"}, bytes(60 << 20)),
+    )
+    stored_before = len(set_aside(shared))
+
+    answer = program.post("/dicomweb/studies", **in_parts(*parts))
+
+    assert answer.status_code == 413, answer.text
+    assert len(set_aside(shared)) == stored_before
 
 
 def test_a_request_cut_short_is_refused_whole(shared: Clinic, program: httpx.Client):

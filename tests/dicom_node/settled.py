@@ -2,6 +2,7 @@
 
 from dicom_node.completeness import WaitUntil
 from dicom_node.tasks import Settling
+from dicom_node.verdicts import verdict_of
 from storage import archive
 from storage.engine import Transaction
 
@@ -11,5 +12,5 @@ def waited_for(settling: Settling, tx: Transaction) -> list[tuple[str, WaitUntil
     return [
         (study.study_uid, verdict)
         for study in archive.unsettled(tx, arrived_before=tx.at)
-        if isinstance(verdict := settling._verdict(tx, study), WaitUntil)
+        if isinstance(verdict := verdict_of(tx, study, settling._policy), WaitUntil)
     ]

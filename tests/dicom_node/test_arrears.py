@@ -251,7 +251,7 @@ def test_killed_at_any_step_it_is_read_all_the_same(tmp_path: Path, target: str,
     known = room.rows()
     room.upgraded()
     room.journal.close()
-    command = [sys.executable, "-m", "tests.dicom_node.arrears_victim", str(tmp_path)]
+    command = [sys.executable, "-m", "tests.dicom_node.victim", str(tmp_path), "arrears"]
 
     ended = subprocess.run(
         [*command, target, when], start_new_session=True, capture_output=True, check=False

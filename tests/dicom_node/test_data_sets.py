@@ -12,7 +12,7 @@ from pydicom.filereader import read_dataset
 from pynetdicom.dsutils import decode, encode
 
 from dicom_node import data_sets
-from dicom_node.data_sets import attribute, sequence
+from dicom_node.data_sets import MAX_PARTS, attribute, sequence
 from dicom_node.errors import DataSetUnreadable
 from dicom_node.uids import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
@@ -103,6 +103,31 @@ def test_sequences_without_end_in_each_other_are_refused() -> None:
 
     with pytest.raises(DataSetUnreadable):
         data_sets.decode(deep, IMPLICIT_LITTLE)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x11\x00\x10\x00\0\0\0\0" * MAX_PARTS,
+        b"\x40\x00\x00\x01\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\0\0\0\0" * MAX_PARTS,
+        b"\x20\x00\x0d\x00" + struct.pack("<I", 2 * MAX_PARTS) + b"1\\" * MAX_PARTS,
+        b"\x40\x00\x73\xdb" + struct.pack("<I", 4 * MAX_PARTS + 4) + bytes(4 * MAX_PARTS + 4),
+        b"\x20\x00\x65\x91" + struct.pack("<I", 4 * MAX_PARTS + 4) + bytes(4 * MAX_PARTS + 4),
+    ],
+    ids=["attributes", "items", "values", "numbers", "tags"],
+)
+def test_a_message_of_more_parts_than_any_needs_is_refused(data: bytes) -> None:
+    data += b"\x11\x00\x11\x00\0\0\0\0"
+
+    with pytest.raises(DataSetUnreadable, match="more attributes"):
+        data_sets.decode(data, IMPLICIT_LITTLE)
+
+
+def test_a_message_that_names_twenty_thousand_instances_is_read() -> None:
+    told = [attribute("ReferencedSOPInstanceUID", "1.2.3"), attribute("FailureReason", "274")]
+    data = data_sets.encode([sequence("FailedSOPSequence", *[told] * 20_000)], EXPLICIT_LITTLE)
+
+    assert len(data_sets.decode(data, EXPLICIT_LITTLE).items("FailedSOPSequence")) == 20_000
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -134,6 +135,25 @@ def test_numbers_that_are_none_are_given_as_they_are_written() -> None:
     assert found["00200013"]["Value"] == ["1A"]
     assert found["00181050"]["Value"] == [0.5, None, "nan", 1000.0]
     json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("tag", "read"),
+    [
+        (0x00102160, {"vr": "SH", "Value": ["Kazakh"]}),
+        (0x60000022, {"vr": "UN", "InlineBinary": "S2F6YWto"}),  # an overlay: a repeating group
+        (0x00091001, {"vr": "UN", "InlineBinary": "S2F6YWto"}),
+    ],
+)
+def test_what_is_told_as_unknown_is_read_if_the_standard_names_this_very_tag(
+    tag: int, read: dict[str, Any]
+) -> None:
+    data_set = a_slice()
+    data_set.add_new(tag, "LO", "Kazakh")
+    named = struct.pack("<HH", tag >> 16, tag & 0xFFFF)
+    file = as_file(data_set).replace(named + b"LO\6\0", named + b"UN\0\0\6\0\0\0")
+
+    assert told(file)[f"{tag:08X}"] == read
 
 
 def test_names_in_other_alphabets_come_out_in_utf_8() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 
-from dicom_node.dictionary import keyword_of, tag_of, vr_of
+from dicom_node.dictionary import is_registered, keyword_of, tag_of, vr_of
 
 REGISTERED = st.sampled_from(sorted(DicomDictionary))
 
@@ -37,6 +37,7 @@ def vr_of_the_toolkit(tag: int) -> str | None:
 def test_each_tag_is_what_the_toolkit_says(tag: int):
     assert vr_told(tag) == vr_of_the_toolkit(tag)
     assert keyword_of(tag) == keyword_for_tag(tag)
+    assert is_registered(tag) == (tag in DicomDictionary)
 
 
 @given(REGISTERED.map(lambda tag: DicomDictionary[tag][4]).filter(bool))

@@ -29,6 +29,7 @@ from dicom_node.uids import (
     EXPLICIT_LITTLE,
     HTJ2K_LOSSLESS,
     JPEG_2000_LOSSLESS,
+    JPEG_BASELINE,
     JPEG_LS_LOSSLESS,
     RLE_LOSSLESS,
 )
@@ -38,7 +39,6 @@ from tests.services.missing import program, required
 # pydicom warns of pictures that compression makes as long as they were.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 NEAR_LOSSLESS = "1.2.840.10008.1.2.4.81"
 
 

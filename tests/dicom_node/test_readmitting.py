@@ -331,7 +331,7 @@ def test_killed_at_any_step_it_is_admitted_once(tmp_path: Path, target: str, whe
     room.store(named("P9", 2))
     room.packer.move_quarantine()
     room.merge("P9", "P1")
-    command = [sys.executable, "-m", "tests.dicom_node.readmitting_victim", str(tmp_path)]
+    command = [sys.executable, "-m", "tests.dicom_node.victim", str(tmp_path), "readmission"]
 
     ended = subprocess.run(
         [*command, target, when], start_new_session=True, capture_output=True, check=False

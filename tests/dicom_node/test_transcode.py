@@ -12,13 +12,13 @@ from pydicom import dcmread
 from pydicom.pixels.utils import pixel_array
 
 from dicom_node.apart import decompressed
-from dicom_node.codecs import decoder_of
 from dicom_node.deflated import inflated
 from dicom_node.errors import PictureRefused, Unreadable
 from dicom_node.frames import FrameMissing, Frames
 from dicom_node.pictures import render
 from dicom_node.transcode import TARGETS, transcoded, transcoded_frame
 from dicom_node.uids import COMPRESSIONS, HTJ2K_LOSSLESS, JPEG_LS_LOSSLESS
+from kernel.decoders import decoder_of
 from kernel.errors import EngineError
 from tests.dicom_node.samples import a_slice, as_file, real_files
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -125,10 +126,10 @@ def test_what_others_lock_up_is_made_anew(base: Database) -> None:
 def test_what_is_locked_up_each_time_says_so_in_the_end() -> None:
     made: list[int] = []
 
-    def locked_up() -> None:
+    def locked_up(_: None) -> None:
         made.append(1)
         raise Contended("other transactions locked this one up: nothing was stored")
 
     with pytest.raises(Contended):
-        made_anew(locked_up)
+        made_anew(nullcontext, locked_up)
     assert len(made) == ATTEMPTS

@@ -91,7 +91,7 @@ def recovered(folder: Path) -> int:
     return found
 
 
-def start(folder: Path, *, kind: str = "storage") -> Node:
+def start(folder: Path, *, kind: str = "storage", max_matches: int = MAX_MATCHES) -> Node:
     keys = (make(folder, "node"), make(folder, "peers")) if kind == "tls" else None
     database = Database(f"sqlite:///{folder / 'telerad.db'}")
     migrate(database)
@@ -127,7 +127,7 @@ def start(folder: Path, *, kind: str = "storage") -> Node:
         ae_title=CALLED,
         views={"o-centre": View.ALL},
         zone_of=lambda _: ZoneInfo("Europe/Kyiv"),
-        max_matches=MAX_MATCHES,
+        max_matches=max_matches,
     )
     archive = Archive(database, journal, objects)
     listener = Listener(

@@ -43,6 +43,7 @@ def associate_request(
     calling: str = CALLING,
     application: str = "1.2.840.10008.3.1.1.1",
     version: int = 1,
+    user: bytes = b"",
 ) -> bytes:
     body = struct.pack(
         ">HH16s16s32x", version, 0, called.ljust(16).encode(), calling.ljust(16).encode()
@@ -52,7 +53,7 @@ def associate_request(
         inner = item(0x30, abstract.encode())
         inner += b"".join(item(0x40, syntax.encode()) for syntax in syntaxes)
         body += item(0x20, struct.pack(">BBBB", context_id, 0, 0, 0) + inner)
-    body += item(0x50, item(0x51, struct.pack(">I", 16_384)) + item(0x52, b"1.2.3"))
+    body += item(0x50, user or item(0x51, struct.pack(">I", 16_384)) + item(0x52, b"1.2.3"))
     return pdu(1, body)
 
 

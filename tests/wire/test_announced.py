@@ -14,6 +14,7 @@ from dicom_node.flight_teller import FlightTeller
 from dicom_node.key_objects import ManifestReading
 from dicom_node.tasks import Settling
 from dicom_node.uids import AVAILABILITY, EXPLICIT_LITTLE, KEY_OBJECTS
+from dicom_node.verdicts import waits
 from kernel.facts import StudyAmended, StudyCompleted
 from storage import archive, outbox
 from tests.dicom_node.samples import CT, a_slice, as_file, as_sent
@@ -63,6 +64,11 @@ class Site:
         with self.node.database.reading() as tx:
             arriving = waited_for(self.settling, tx)
         return [(each.why, each.missing) for _, each in arriving]
+
+    def sentence(self) -> str:
+        with self.node.database.reading() as tx:
+            (wait,) = waits(tx, POLICY, limit=10)
+        return wait.sentence
 
     def facts(self) -> list[object]:
         with self.node.database.reading() as tx:
@@ -138,6 +144,7 @@ def test_all_that_was_announced_is_here_and_the_study_is_whole_at_once(
     site.send(1)
     assert site.settle() == []
     assert site.waits() == [("instances_missing", 2)]
+    assert site.sentence() == "Images that its sender announced are not here yet. 2 to come."
 
     site.send(2, 3)
     assert site.settle() == [STUDY]  # while its association is open

@@ -98,6 +98,26 @@ def test_each_context_is_answered_by_itself(node: Node) -> None:
         assert speaker.results[5][0] == 4
 
 
+def test_what_is_asked_a_thousand_times_is_answered_once(node: Node) -> None:
+    """All that an answer repeats has to fit into items of 64 KiB."""
+    find = STUDY_ROOT_FIND.encode()
+    prefixed = struct.pack(">H", len(find)) + find
+    contexts = [(1, STUDY_ROOT_FIND, [IMPLICIT_LITTLE]), (3, CT, ["1.2\ufffd" * 9_000])]
+    told = item(0x51, struct.pack(">I", 16_384))
+    room = 0xFFFF - len(told)
+    for asked in (
+        item(0x54, prefixed + b"\1\1") * (room // (len(prefixed) + 6)),
+        item(0x56, prefixed + b"\1\1") * (room // (len(prefixed) + 6)),
+        item(0x56, prefixed + bytes(room - len(prefixed) - 4)),
+    ):
+        with node.speak() as speaker:
+            speaker.say(associate_request(contexts, user=told + asked))
+            kind, body = speaker.hear()
+            assert kind == ACCEPT
+            assert len(body) < 512
+    assert node.answers()
+
+
 @pytest.mark.parametrize(
     "first",
     [

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
+from sqlalchemy import update
 
 from dicom_node import data_sets
+from dicom_node.large_requests import LARGE, LargeRequests
 from dicom_node.uids import (
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
@@ -20,6 +22,7 @@ from dicom_node.uids import (
     STUDY_ROOT_FIND,
 )
 from storage import audit
+from storage.tables.archive import INSTANCES
 from tests.dicom_node.samples import a_slice, as_file, as_sent
 from tests.wire.conftest import MAX_MATCHES, Node, start
 from tests.wire.holdings import HELD, Held, stock
@@ -260,6 +263,21 @@ def test_series_are_found_by_the_step_of_their_request(tmp_path: Path) -> None:
     assert found(PerformedProcedureStepStartDate="20260303-") == ([], set())
     unread = a_request(ScheduledProcedureStepID="S2", RequestedProcedureDescription="x")
     assert found(RequestAttributesSequence=unread)[1] == {PENDING_WARNING}
+
+    def lies(**place: object) -> None:
+        with node.database.transaction() as tx:
+            tx.execute(update(INSTANCES).values(**place))
+
+    asked = identifier("SERIES", StudyInstanceUID=sent[1].StudyInstanceUID)
+    asked.PerformedProcedureStepStartDate = "20260303"
+    lies(segment="another-node-1.seg")
+    assert ask(node, asked) == (TOO_MANY, [], [])
+    assert found(PerformedProcedureStepStartDate="")[1] == {PENDING_WARNING}
+    lies(segment="test-gone.seg")
+    (damaged,), pending = found(PerformedProcedureStepStartDate="20260303")
+    assert damaged.StudyInstanceUID == sent[1].StudyInstanceUID
+    assert not damaged.PerformedProcedureStepStartDate
+    assert pending == {PENDING_WARNING}
     node.listener.stop(timedelta(seconds=5))
     node.journal.close()
     node.database.dispose()
@@ -456,6 +474,40 @@ def test_an_identifier_that_is_none_is_refused_and_the_association_lives(
             request = command(0x20, sop_class=STUDY_ROOT_FIND, has_data=True)
             speaker.say(pdu(4, pdv(1, 3, request)) + pdu(4, pdv(1, 2, data)))
             assert last_status(speaker) == (REFUSED, 0)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"), [("AccessionNumber", "*a" * 30_000), ("PatientName", "?" * 5000)]
+)
+def test_a_pattern_longer_than_a_database_compares_is_refused(
+    stocked: Node, keyword: str, value: str
+) -> None:
+    association = connect(stocked, STUDY_ROOT_FIND)
+    asked = identifier("STUDY", **{keyword: value})
+    ((status, _),) = association.send_c_find(asked, STUDY_ROOT_FIND)
+    association.release()
+
+    assert int(status.Status) == REFUSED
+    assert status.ErrorComment == "a value with wild cards has at most 4096 characters"
+
+
+def test_a_pattern_as_long_as_may_be_is_compared(stocked: Node) -> None:
+    assert found_uids(stocked, PatientName="*щ" * 2048) == set()
+
+
+def test_large_requests_wait_for_each_other_and_small_ones_for_none(tmp_path: Path) -> None:
+    node = start(tmp_path)
+    large = node.listener._large = LargeRequests(at_once=1, patience=timedelta(0))
+    wanted = identifier("STUDY", StudyInstanceUID=["1.2.3"] * 30_000)
+    try:
+        with large.place(LARGE):
+            assert ask(node, wanted)[0] == TOO_MANY
+            assert found_uids(node) == set()
+        assert ask(node, wanted)[0] == SUCCESS
+    finally:
+        node.listener.stop(timedelta(seconds=5))
+        node.journal.close()
+        node.database.dispose()
 
 
 def test_an_identifier_without_end_and_a_request_too_early_break_the_association(

@@ -11,6 +11,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import generate_uid
 
 from dicom_node.send import SendSettings
+from dicom_node.uids import IMPLICIT_LITTLE, UPS_PUSH
 from dicom_node.workitems import store
 from dicom_node.workitems.commands import tell_of_restart
 from dicom_node.workitems.reports import WorkitemReports
@@ -29,6 +30,7 @@ from tests.wire.performer import (
     tell_due,
     watching,
 )
+from tests.wire.speaker import command, pdu, pdv
 from tests.wire.test_commitment import ahead
 from tests.wire.victims import victim
 
@@ -77,6 +79,14 @@ def test_a_workitem_is_kept_as_it_was_described(client: Performer) -> None:
     assert found.ScheduledWorkitemCodeSequence[0].CodeValue == "110004"
     assert found.ScheduledProcedureStepModificationDateTime
     assert "TransactionUID" not in found
+
+
+def test_what_cannot_be_read_is_refused_without_waiting_to_write(node: Node) -> None:
+    request = command(0x0140, sop_class=UPS_PUSH, has_data=True)
+    with node.database.transaction(), node.speak() as speaker:
+        speaker.associate((UPS_PUSH, IMPLICIT_LITTLE))
+        speaker.say(pdu(4, pdv(1, 3, request)) + pdu(4, pdv(1, 2, b"junk")))
+        assert speaker.status() == 0x0106
 
 
 def test_asked_for_some_attributes_those_come_and_what_is_not_kept_is_warned_of(
