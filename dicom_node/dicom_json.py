@@ -9,7 +9,6 @@ DICOM PS3.18 section F.2 (the model) and section 10.4.1.1.2 (metadata resources)
 """
 
 import base64
-import math
 import struct
 from collections.abc import Callable
 from io import BytesIO
@@ -20,6 +19,7 @@ from dicom_node.deflated import head_of, inflated
 from dicom_node.dictionary import is_registered, vr_of
 from dicom_node.elements import MAX_HEADER_LENGTH
 from dicom_node.errors import Unreadable, UnreadableReason
+from dicom_node.json_number import tellable
 from dicom_node.uids import DEFLATED_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE
 
 MAX_INLINE_BYTES = 1024
@@ -268,7 +268,7 @@ class _Encoder:
                 for group, element in struct.iter_unpack(f"{self._order}HH", whole)
             ]
         values: list[Any] = list(struct.unpack(f"{self._order}{len(whole) // size}{form}", whole))
-        return [_finite(value) for value in values] if vr in {"FL", "FD"} else values
+        return [tellable(value, str(value)) for value in values] if vr in {"FL", "FD"} else values
 
     def _little(self, vr: str, raw: bytes) -> bytes:
         size = _SWAPPED.get(vr, 1)
@@ -320,11 +320,6 @@ def _number(text: str, read: Callable[[str], Any]) -> Any:
     if not text:
         return None
     try:
-        return _finite(read(text))
+        return tellable(read(text), text)
     except ValueError:
         return text
-
-
-def _finite(value: Any) -> Any:
-    # JSON has no infinities; DICOM has, and the model lets strings stand for numbers.
-    return value if math.isfinite(value) else str(value)

@@ -12,6 +12,7 @@ from typing import Any
 
 from dicom_node.data_sets import Attribute, Attributes
 from dicom_node.dictionary import vr_of
+from dicom_node.json_number import tellable
 from dicom_node.workitems.errors import WorkitemMalformed
 
 Model = dict[str, Any]
@@ -19,6 +20,7 @@ Model = dict[str, Any]
 MAX_ATTRIBUTES = 10_000
 _MAX_DEPTH = 8
 _MAX_TEXT = 65_536
+_LONGEST_IS = 12
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _INTEGERS = frozenset({"IS", "US", "SS", "UL", "SL", "UV", "SV"})
@@ -55,8 +57,20 @@ def require_storable(attributes: Attributes) -> None:
     ------
     WorkitemMalformed
         They are too many, too deep, too long, or hold what no text does.
+
+    References
+    ----------
+    DICOM PS3.5 section 6.2 (IS: 12 characters at most); what was kept before is read all the same.
     """
-    from_model(to_model(attributes))
+    _require_short(from_model(to_model(attributes)))
+
+
+def _require_short(attributes: Attributes) -> None:
+    for each in attributes.by_tag.values():
+        if each.vr == "IS" and any(len(value) > _LONGEST_IS for value in each.values):
+            raise WorkitemMalformed(f"a value of VR IS has at most {_LONGEST_IS} characters")
+        for item in each.items:
+            _require_short(item)
 
 
 def _element(each: Attribute) -> Model:
@@ -89,7 +103,7 @@ def _number(value: str, read: type[int] | type[float]) -> Any:
         number = read(value)
     except ValueError:
         return value  # the model lets strings stand for numbers that are none
-    return number if math.isfinite(number) else value
+    return tellable(number, value)
 
 
 class _Reader:

@@ -250,6 +250,20 @@ def test_a_body_that_is_no_workitem_is_refused(
     assert answer.status_code == status, answer.text
 
 
+@pytest.mark.parametrize("number", ["9" * 13, "9" * 400, "9" * 5000])
+@pytest.mark.parametrize("as_text", [True, False])
+def test_a_whole_number_longer_than_any_is_refused(
+    program: httpx.Client, number: str, as_text: bool
+) -> None:
+    text = f'"{number}"' if as_text else number
+    model = {**a_model(), "00081199": {"vr": "SQ", "Value": ["ITEM"]}}
+    item = f'{{"00081160":{{"vr":"IS","Value":[{text}]}}}}'
+    body = json.dumps(model).replace('"ITEM"', item)
+
+    answer = program.post("/dicomweb/workitems", content=body, headers={"Content-Type": JSON})
+    assert answer.status_code == 400, answer.text
+
+
 def test_no_token_no_workitems_and_no_writing_with_one_for_reading(shared: Clinic) -> None:
     nobody, reader = shared.browser().client, shared.program("dicomweb:read")
 

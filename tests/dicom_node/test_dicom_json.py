@@ -125,14 +125,14 @@ def test_long_values_stand_as_addresses_that_name_where_they_are() -> None:
 
 def test_numbers_that_are_none_are_given_as_they_are_written() -> None:
     data_set = a_slice()
-    data_set.add_new(0x00200013, "LO", "1A")
+    data_set.add_new(0x00200013, "UI", "1A\\" + "9" * 400)  # UI, for its length is not looked at
     data_set.add_new(0x00181050, "LO", "0.5\\\\nan\\1e3")
-    file = as_file(data_set).replace(b"\x20\x00\x13\x00LO", b"\x20\x00\x13\x00IS")
+    file = as_file(data_set).replace(b"\x20\x00\x13\x00UI", b"\x20\x00\x13\x00IS")
     file = file.replace(b"\x18\x00\x50\x10LO", b"\x18\x00\x50\x10DS")
 
     found = told(file)
 
-    assert found["00200013"]["Value"] == ["1A"]
+    assert found["00200013"]["Value"] == ["1A", "9" * 400]
     assert found["00181050"]["Value"] == [0.5, None, "nan", 1000.0]
     json.dumps(found, allow_nan=False)
 

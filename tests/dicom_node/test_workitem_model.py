@@ -41,6 +41,8 @@ MODELS = st.recursive(
 @given(model=MODELS)
 @example(model={"00089459": {"vr": "FL", "Value": [1e300]}})
 @example(model={"00189073": {"vr": "FD", "Value": [None, 0]}})
+@example(model={"00200013": {"vr": "IS", "Value": ["9" * 400]}})
+@example(model={"00200013": {"vr": "IS", "Value": ["9" * 5000]}})
 def test_any_data_set_is_read_or_refused_and_what_is_kept_can_be_told_on(model: object) -> None:
     with suppress(WorkitemMalformed):
         kept, _ = writable(from_model(model))

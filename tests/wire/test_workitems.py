@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import generate_uid
@@ -87,6 +88,14 @@ def test_what_cannot_be_read_is_refused_without_waiting_to_write(node: Node) -> 
         speaker.associate((UPS_PUSH, IMPLICIT_LITTLE))
         speaker.say(pdu(4, pdv(1, 3, request)) + pdu(4, pdv(1, 2, b"junk")))
         assert speaker.status() == 0x0106
+
+
+def test_a_whole_number_longer_than_any_is_refused(client: Performer) -> None:
+    frame = Dataset()
+    frame.add(DataElement(0x00081160, "UT", "9" * 400))  # pydicom makes no such IS
+    described = a_workitem(ReferencedSOPSequence=Sequence([frame]))
+
+    assert client.create(described)[0] == 0x0106
 
 
 def test_asked_for_some_attributes_those_come_and_what_is_not_kept_is_warned_of(
