@@ -21,10 +21,11 @@ from dicom_node.dicom_json import Model, metadata_of
 from dicom_node.errors import Unreadable
 from dicom_node.replaced import replaced
 from kernel.digest import digest_of_value, sha256_of
-from kernel.errors import Corrupt, NotFound, Transient
+from kernel.errors import Corrupt, Transient
 from storage import instance_file
 from storage.archive import Archive, latest_version, manifest
 from storage.engine import Transaction
+from storage.objects import ObjectMissing, ObjectUnreadable
 from storage.series_queries import Held, held
 from storage.shown import StudyShown
 
@@ -179,7 +180,7 @@ def _kept(archive: Archive, key: str) -> bytes | None:
     """Return the compressed document if it is there and whole."""
     try:
         packed = archive.objects.get(key)
-    except (NotFound, Transient):
+    except (ObjectMissing, ObjectUnreadable, Transient):
         return None
     try:
         for _ in _inflated(packed):

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from kernel.clock import Clock, system_clock
-from kernel.errors import Corrupt, NotFound, Transient
+from kernel.errors import Corrupt, Transient
 from kernel.ids import fresh_at
 from kernel.pulse import Pulse
 from storage.disk import is_lost
@@ -65,8 +65,11 @@ class SegmentElsewhere(Transient):
     code = "storage.segment_elsewhere"
 
 
-class NoSuchPlace(NotFound):
-    """The segment was freed: the study lies in its pack."""
+class NoSuchPlace(Corrupt):
+    """The segment is not there: it was freed, as the study lies in its pack, or it is lost.
+
+    Whoever asks the index again meets it a second time where it is lost alone.
+    """
 
     code = "storage.no_such_place"
 
@@ -178,7 +181,7 @@ class Journal:
         try:
             fd = os.open(self.directory / place.segment, os.O_RDONLY)
         except FileNotFoundError as error:
-            raise NoSuchPlace("the journal segment was freed", segment=place.segment) from error
+            raise NoSuchPlace("the journal segment is not there", segment=place.segment) from error
         try:
             data = os.pread(fd, wanted, place.offset + start)
             while len(data) < wanted:  # pread gives at most 2 GiB at a time

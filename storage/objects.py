@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from kernel.errors import Corrupt, NotFound, Refused, Transient
+from kernel.errors import Corrupt, Refused, Transient
 from kernel.ids import fresh
 from storage.disk import is_lost
 
@@ -23,8 +23,13 @@ class ObjectStoreUnavailable(Transient):
     code = "storage.objects_unavailable"
 
 
-class ObjectMissing(NotFound):
-    """No object has this key."""
+class ObjectMissing(Corrupt):
+    """No object has this key.
+
+    Keys come from the index and from nobody who asks: what it names and the store lacks is no
+    "not found" of theirs.  Nothing is mended by asking this host again either, so it is not
+    `Transient`: the object is lost, or this host does not share the store of the one that put it.
+    """
 
     code = "storage.object_missing"
 
@@ -242,6 +247,8 @@ class LocalObjects:
             return self._path(key).stat().st_size
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise _unreadable(error, key) from error
 
     def delete(self, key: str) -> None:
         """See `ObjectStore.delete`."""

@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy import not_, select, update
 
 from kernel.digest import digest_of_value
-from kernel.errors import Corrupt, NotFound, Transient
+from kernel.errors import Corrupt, Transient
 from storage.archive import Admission
 from storage.engine import Database, Transaction
 from storage.insertion import insert_into
@@ -26,6 +26,7 @@ from storage.journal import Journal, NoSuchPlace, Place, PlaceLost
 from storage.like import begins
 from storage.objects import (
     ObjectDiffers,
+    ObjectMissing,
     ObjectStore,
     ObjectUnreadable,
     digest_of,
@@ -144,6 +145,8 @@ class Packer:
             Try later; the journal still holds everything.
         PackDamaged
             The stored pack is not what was put; the journal keeps its bytes.
+        PlaceLost, NoSuchPlace
+            The journal does not have what the index says.
         """
         members = self._members(study_uid)
         if not members:
@@ -151,6 +154,8 @@ class Packer:
         try:
             packed = self.put(study_uid, members, self._pieces)
         except NoSuchPlace:
+            if self._members(study_uid) == members:
+                raise
             return  # another run packed it and freed the segment
         self._point(study_uid, packed)
 
@@ -381,7 +386,7 @@ def pack_problem(
             if not go(min(_READ_AT_ONCE, size - start)):
                 raise ReadingStopped("the reading was told to end")
             hasher.update(objects.get(key, start=start, length=_READ_AT_ONCE))
-    except NotFound:
+    except ObjectMissing:
         return f"pack {key} is missing"
     except ObjectUnreadable:
         return f"pack {key} cannot be read"

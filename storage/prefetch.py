@@ -9,13 +9,13 @@ from datetime import date, timedelta
 
 from sqlalchemy import delete, select
 
-from kernel.errors import NotFound
 from kernel.facts import CaseOpened, Fact
 from storage import claims
 from storage.cache import PackCache
 from storage.engine import Database, Transaction
 from storage.hidden import STUDY_SHOWN
 from storage.insertion import insert_into
+from storage.objects import ObjectMissing
 from storage.priors import study_day, whose
 from storage.signs import due_by
 from storage.tables.archive import PACKS, STUDIES
@@ -92,7 +92,7 @@ class Prefetch:
         try:
             for key in keys:
                 self._cache.fetch(key)
-        except NotFound:
+        except ObjectMissing:
             pass  # the pack is gone: there is nothing to be at hand
         with self._database.transaction() as tx:
             tx.execute(delete(PREFETCHES).where(PREFETCHES.c.study_uid == study_uid))

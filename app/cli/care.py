@@ -30,6 +30,12 @@ class NotPacked(EngineError):
     code = "doctor.not_packed"
 
 
+class PacksElsewhere(EngineError):
+    """Packs that the index names do not lie in the object store of this host."""
+
+    code = "doctor.packs_elsewhere"
+
+
 class TrainingToolsMissing(Misconfigured):
     """The extra 'train' is not installed."""
 
@@ -270,6 +276,7 @@ def _checks(parts: Parts) -> Iterator[tuple[str, bool, str]]:
     yield _tried("dicom tls", lambda: _dicom_tls(parts))
     yield _tried("earlier versions", lambda: _arrears(parts))
     yield _tried("packing", lambda: _packing(parts))
+    yield _tried("packs", lambda: _packs(parts))
     production = parts.settings.production and parts.is_demo
     yield "keys", not production, "the demo authority" if parts.is_demo else "no demo authority"
 
@@ -327,6 +334,25 @@ def _packing(parts: Parts) -> str:
         found = unpacked.waiting(tx)
     if found.codes:
         raise NotPacked(found.sentence)
+    return found.sentence
+
+
+def _packs(parts: Parts) -> str:
+    """Say whose packs can be had from this host.
+
+    Raises
+    ------
+    PacksElsewhere
+        Some that the index names cannot.
+    """
+    from storage.reach import reach_of
+
+    if not is_made(parts):
+        return "nothing is packed yet"
+    require_current(parts)
+    found = reach_of(parts.database, parts.stored_objects)
+    if found.lacking:
+        raise PacksElsewhere(found.sentence)
     return found.sentence
 
 

@@ -16,6 +16,7 @@ from app.pages.rendering import render
 from dicom_node import orthanc_store
 from kernel.errors import EngineError
 from storage import outbox, scrub, unpacked
+from storage.reach import reach_of
 
 router = APIRouter(prefix="/health")
 log = structlog.get_logger()
@@ -82,7 +83,7 @@ def ready(engine: TheEngine) -> Response:
 def health(request: Request, engine: TheEngine) -> Response:
     """Show every part."""
     found = health_of(engine)
-    found = replace(found, checks=(*found.checks, *_packing(engine)))
+    found = replace(found, checks=(*found.checks, *_packing(engine), *_packs(engine)))
     if wants_page(request):
         return render(request, "health.html", {"health": found}, status=_status(found))
     return _json(found)
@@ -139,6 +140,15 @@ def _packing(engine: Engine) -> list[Check]:
     except EngineError:
         return []
     return [Check("packing", not found.codes, found.sentence, vital=False)]
+
+
+def _packs(engine: Engine) -> list[Check]:
+    """Say whose packs can be had from this host; what it has it serves without the others."""
+    try:
+        found = reach_of(engine.database, engine.objects)
+    except EngineError:
+        return []  # the line of the database, or of the objects, says so
+    return [Check("packs", not found.lacking, found.sentence, vital=False)]
 
 
 def _pass(held: scrub.Pass) -> str:

@@ -689,6 +689,24 @@ def test_a_damaged_instance_is_never_ended_well_and_the_others_are_moved(plain_n
     assert last.FailedSOPInstanceUIDList == LARGE
 
 
+def test_what_the_index_has_and_this_host_has_not_fails(plain_node: Node) -> None:
+    keep_large(plain_node)
+    with plain_node.database.reading() as tx:
+        segments = {str(each.segment) for each in held(tx, f"{ROOT}.7")}
+    for segment in segments:
+        (plain_node.journal.directory / segment).unlink()
+    asked = identifier("STUDY", StudyInstanceUID=f"{ROOT}.7")
+
+    with receiving(plain_node) as receiver:
+        responses, last = move(plain_node, asked, "ARCHIVE")
+    got = get(plain_node, asked)
+
+    assert receiver.files == got.files == {}
+    for status, failed in ((responses[-1], last), (got.statuses[-1], got.last)):
+        assert failed is not None
+        assert (int(status.Status), len(failed.FailedSOPInstanceUIDList)) == (0xA702, 3)
+
+
 # pynetdicom tells of the abort by an answer without a status.
 def test_a_damaged_instance_ends_a_get(plain_node: Node) -> None:
     keep_large(plain_node)
