@@ -20,7 +20,7 @@ from app.http.dicom_model import base_of, given
 from app.http.ups_answer import refused, warned
 from app.http.ups_asker import asker_of, require_own_page, seen_of
 from app.http.ups_body import Search, body_of, data_set_of, filter_of, flag, search_of
-from kernel.errors import EngineError
+from kernel.errors import EngineError, Refused
 from storage import audit
 from storage.engine import Transaction
 
@@ -254,7 +254,7 @@ def _seen(engine: Engine, caller: Caller, asked: Search) -> Iterator["Workitem"]
         with engine.database.reading() as tx:
             try:
                 seen = seen_of(tx, engine, caller, item)
-            except EngineError:
+            except Refused:
                 continue
         if matches(asked.keys, seen.shown()):  # what is not seen is not searched by either
             yield seen

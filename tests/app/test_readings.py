@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from app.orders import ensure_site
 from dicom_node.workitems.subscriber import GLOBAL
@@ -69,6 +70,26 @@ def test_an_offered_case_has_a_scheduled_workitem_that_says_what_is_to_be_read(c
     assert item["00100010"]["Value"] == [{"Alphabetic": NAME}]
     (performer,) = item["00404034"]["Value"]
     assert performer["00404009"]["Value"][0][CODE]["Value"] == ["r-one"]
+
+
+def test_a_search_that_cannot_ask_whose_a_reading_is_fails_and_finds_not_nothing(clinic: Clinic):
+    clinic.offered()
+    _, one = person(clinic, "one")
+    engine = clinic.parts.database
+
+    def renamed(old: str, new: str) -> None:
+        with engine.transaction() as tx:
+            tx.execute(text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+    assert len(send(one, "GET", "/workitems").json()) == 1
+    renamed("cases", "cases_away")
+    try:
+        answer = send(one, "GET", "/workitems")
+    finally:
+        renamed("cases_away", "cases")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "storage.database_unavailable")
+    assert len(send(one, "GET", "/workitems").json()) == 1
 
 
 def test_a_claim_in_the_engine_begins_it_and_the_signature_completes_it(clinic: Clinic):
