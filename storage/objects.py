@@ -72,6 +72,8 @@ class ObjectStore(Protocol):
         ------
         ObjectDiffers
             `data` does not have this digest, or the key holds other bytes already.
+        ObjectUnreadable
+            The key holds something already, which the disk does not give back.
         ObjectStoreUnavailable
             The store does not answer or is full; nothing was stored.
         """
@@ -208,11 +210,14 @@ class LocalObjects:
         """See `ObjectStore.put`."""
         target = self._path(key)
         checked_digest(data, sha256)
-        if target.exists():
-            if digest_of(target)[0] != sha256:
-                raise ObjectDiffers("this key holds other bytes already", key=key)
-            return
-        self._put(target, data)
+        try:
+            held = digest_of(target)[0] if target.exists() else None
+        except OSError as error:
+            raise _unreadable(error, key) from error
+        if held is None:
+            self._put(target, data)
+        elif held != sha256:
+            raise ObjectDiffers("this key holds other bytes already", key=key)
 
     def replace(self, key: str, data: bytes | Path, sha256: str) -> None:
         """See `ObjectStore.replace`."""
@@ -252,7 +257,10 @@ class LocalObjects:
 
     def delete(self, key: str) -> None:
         """See `ObjectStore.delete`."""
-        self._path(key).unlink(missing_ok=True)
+        try:
+            self._path(key).unlink(missing_ok=True)
+        except OSError as error:
+            raise unavailable(error) from error
 
     def forget(self, key: str) -> None:
         """See `ObjectStore.forget`: there are no copies."""

@@ -41,6 +41,7 @@ _DUE_LIMIT = 50
 _VERIFIED_AT_ONCE = 16 << 20
 _PIECE_BYTES = 4 << 20
 _READ_AT_ONCE = 1 << 20
+_NOT_KEPT = (ObjectDiffers, ObjectUnreadable)
 
 log = structlog.get_logger()
 
@@ -200,7 +201,7 @@ class Packer:
             try:
                 self._objects.put(key, path, sha256)
                 self._verify(key, path, members, offsets)
-            except (ObjectDiffers, PackDamaged) as damage:
+            except (*_NOT_KEPT, PackDamaged) as damage:
                 # Its key is its digest: whoever relied on what lies there gets what it was.
                 log.warning("pack.stored_again", key=key, code=damage.code)
                 self._objects.replace(key, path, sha256)
@@ -244,7 +245,11 @@ class Packer:
             log.error("quarantine.not_moved", segment=place.segment, code=error.code)
             return
         key = f"quarantine/{place.sha256}"
-        self._objects.put(key, body, place.sha256)
+        try:
+            self._objects.put(key, body, place.sha256)
+        except _NOT_KEPT as damage:  # its key is its digest, as that of a pack is
+            log.warning("quarantine.stored_again", key=key, code=damage.code)
+            self._objects.replace(key, body, place.sha256)
         with self._database.transaction() as tx:
             tx.execute(
                 update(ARRIVALS)

@@ -17,6 +17,7 @@ from storage.objects import (
     ObjectMissing,
     ObjectStore,
     ObjectStoreUnavailable,
+    ObjectUnreadable,
 )
 from storage.s3 import ObjectStoreRefusesKey, S3Objects
 from tests.services.ports import free_port
@@ -120,6 +121,23 @@ def test_other_bytes_under_the_same_key_are_refused_and_the_first_stay(store: Ob
     with pytest.raises(ObjectDiffers):
         store.put("immutable", b"other", _sha256(b"other"))
     assert store.get("immutable") == CONTENT
+
+
+def test_what_local_disk_does_not_give_back_is_named(tmp_path: Path) -> None:
+    objects = LocalObjects(tmp_path)
+    (tmp_path / "packs/lost").mkdir(parents=True)  # reading it fails, as of what a disk lost
+    (tmp_path / "file").write_bytes(b"")
+
+    with pytest.raises(ObjectUnreadable):
+        objects.put("packs/lost", CONTENT, _sha256(CONTENT))
+    with pytest.raises(ObjectUnreadable):
+        objects.get("packs/lost")
+    with pytest.raises(ObjectStoreUnavailable):
+        objects.size("file/below")
+    with pytest.raises(ObjectStoreUnavailable):
+        objects.put("file/below", CONTENT, _sha256(CONTENT))
+    with pytest.raises(ObjectStoreUnavailable):
+        objects.delete("file/below")
 
 
 def test_what_the_store_holds_wrongly_is_replaced(store: ObjectStore, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Admission once, manifests that freeze what was there, packs that any unzip reads."""
 
 import fcntl
+import hashlib
 import io
 import os
 import threading
@@ -20,7 +21,7 @@ from storage.archive import Admission, Admitted, Archive, Conflict, Known, NewIn
 from storage.engine import Database, Transaction
 from storage.journal import Journal, Place, PlaceLost
 from storage.memory import MemoryObjects
-from storage.objects import ObjectStore
+from storage.objects import ObjectStore, ObjectUnreadable
 from storage.packs import PackDamaged, Packer, verify_packs
 from storage.recovery import recover
 from storage.series_queries import held
@@ -409,6 +410,29 @@ class _Lies(MemoryObjects):
         return bytes(data)
 
 
+class _Unreadable(MemoryObjects):
+    """A store whose disk gives nothing back of what was put, until that is put once more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost: set[str] = set()
+
+    def put(self, key: str, data: bytes | Path, sha256: str) -> None:
+        if key in self._objects:
+            raise ObjectUnreadable("the disk does not give an object back", key=key)
+        super().put(key, data, sha256)
+        self.lost.add(key)
+
+    def replace(self, key: str, data: bytes | Path, sha256: str) -> None:
+        super().replace(key, data, sha256)
+        self.lost.discard(key)
+
+    def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
+        if key in self.lost:
+            raise ObjectUnreadable("the disk does not give an object back", key=key)
+        return super().get(key, start=start, length=length)
+
+
 class _Loses(MemoryObjects):
     """A store that keeps less, or something else, of what is put, and says that all is well.
 
@@ -447,6 +471,26 @@ def test_a_pack_that_the_store_did_not_keep_is_stored_again(
 
     assert list(verify_packs(database, objects)) == []
     assert Archive(database, room.journal, objects).read("1.2.3.1.1") == b"pixels"
+
+
+def test_what_the_disk_does_not_give_back_is_stored_again(
+    database: Database, tmp_path: Path
+) -> None:
+    room = Room(database, tmp_path)
+    room.receive("1.2.3.1.1", b"first")
+    room.receive("1.2.3.1.1", b"second")
+    room.freeze()
+    room.objects = objects = _Unreadable()
+    packer = Packer(database, room.journal, objects, tmp_path / "scratch")
+    quarantined = f"quarantine/{hashlib.sha256(b'second').hexdigest()}"
+    objects.put(quarantined, b"second", hashlib.sha256(b"second").hexdigest())
+
+    packer.pack("1.2.3")
+    packer.move_quarantine()
+
+    assert list(verify_packs(database, objects)) == []
+    assert Archive(database, room.journal, objects).read("1.2.3.1.1") == b"first"
+    assert objects.get(quarantined) == b"second"
 
 
 @pytest.mark.parametrize("at", [None, 100, 9 << 20, (16 << 20) + 5, (27 << 20) - 1])
