@@ -77,6 +77,12 @@ class PictureRefused(Refused):
     code = "dicom_node.picture_refused"
 
 
+class DecoderAway(Transient):
+    """What decodes could not be run to its end now; of the pixels that says nothing."""
+
+    code = "dicom_node.decoder_away"
+
+
 class PeerUnreachable(Transient):
     """A device could not be reached, or broke the association off."""
 

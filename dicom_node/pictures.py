@@ -23,7 +23,7 @@ from dicom_node.apart import decompressed
 from dicom_node.byte_order import refuse_two_readings
 from dicom_node.codecs import require_size, right_colours, stream_of
 from dicom_node.deflated import inflated
-from dicom_node.errors import PictureRefused, Unreadable
+from dicom_node.errors import DecoderAway, PictureRefused, Unreadable
 from kernel.decoders import decoder_of
 
 MAX_SIDE = 4096
@@ -100,6 +100,8 @@ def render(
     PictureRefused
         The instance has no pixels, no such frame, sizes that its bytes do not bear out, or a
         compression that cannot be decoded; the sentence says which.
+    DecoderAway
+        It could not be decoded now.
     """
     if media_type not in ("image/png", "image/jpeg"):
         raise PictureRefused(f"a picture can be PNG or JPEG, not {media_type}")
@@ -110,7 +112,7 @@ def render(
         pixels = _displayed(data_set, frame - 1, window, curve)
         image = _sized(pixels, min(max_side, MAX_SIDE), view)
         return _encoded(image, frames, media_type, quality)
-    except PictureRefused:
+    except (PictureRefused, DecoderAway):
         raise
     except Unreadable as refusal:
         raise PictureRefused(refusal.sentence) from refusal

@@ -23,7 +23,7 @@ from dicom_node.apart import decompressed
 from dicom_node.byte_order import refuse_two_readings, to_little
 from dicom_node.decompression import decompress, refuse_bomb
 from dicom_node.deflated import inflated
-from dicom_node.errors import PictureRefused
+from dicom_node.errors import DecoderAway, PictureRefused
 from dicom_node.frames import Frames
 from dicom_node.lossless import ALLOCATED, frames_of, require_kind, require_stored_bits
 from dicom_node.uids import (
@@ -50,12 +50,14 @@ def transcoded(part10: bytes, target: str) -> bytes:
     ------
     PictureRefused
         That transfer syntax cannot be made here of this instance without loss.
+    DecoderAway
+        It could not be decoded now.
     """
     if target not in TARGETS:
         raise PictureRefused("this transfer syntax cannot be made here without loss")
     try:
         return _transcoded(part10, target)
-    except PictureRefused:
+    except (PictureRefused, DecoderAway):
         raise
     except Exception as error:  # decoders of many makers raise what they like
         raise PictureRefused(
