@@ -77,7 +77,7 @@ def admit(
     for arrival, each in zip(arrivals, admitted, strict=True):
         if arrival.header.sop_class_uid == KEY_OBJECTS and each.admission is Admission.STORED:
             _enter(tx, arrival)
-        if arrival.source.route is Route.FILE and each.admission is Admission.STORED:
+        if each.admission is Admission.STORED:
             _tell(tx, arrival)
         if each.conflict is Conflict.OTHER_PATIENT:
             _keep_for_later(tx, arrival)
@@ -99,17 +99,28 @@ def _enter(tx: Transaction, arrival: Arrival) -> None:
 
 
 def _tell(tx: Transaction, arrival: Arrival) -> None:
-    """Put on record that an object made of a file is stored, in whichever process that happens.
+    """Put on record what came by HTTP or of a file, in whichever process it is admitted.
 
-    Who asked for it, and for which request, is told behind it; a process may end in between.
+    Of a file it is each object; of STOW-RS that the storing of a study began.  Who asked for it,
+    for which request, and how much it was, is told behind it; a process may end in between.
     """
-    audit.record(
-        tx,
-        actor=arrival.source.actor,
-        action="instance.imported",
-        subject=f"instance:{arrival.header.instance_uid}",
-        detail={"study": arrival.header.study_uid},
-    )
+    source, header = arrival.source, arrival.header
+    if source.route is Route.FILE:
+        audit.record(
+            tx,
+            actor=source.actor,
+            action="instance.imported",
+            subject=f"instance:{header.instance_uid}",
+            detail={"study": header.study_uid},
+        )
+    if source.route is Route.STOW and source.begins:
+        audit.record(
+            tx,
+            actor=source.actor,
+            action="study.storing_began",
+            subject=f"study:{header.study_uid}",
+            detail={"instance": header.instance_uid},
+        )
 
 
 def _keep_for_later(tx: Transaction, arrival: Arrival) -> None:

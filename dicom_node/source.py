@@ -28,12 +28,16 @@ class Source(NamedTuple):
     """Who sends instances, and what is assumed where their data sets are silent.
 
     `name` is the calling AE title, the account of a web client, or the name of an Orthanc.
+
+    `begins` says of a web client that nothing of a study is known to be stored for its request yet;
+    what is recovered after a crash is taken for the beginning of one.
     """
 
     route: Route
     name: str
     organisation_id: str
     defaults: Defaults
+    begins: bool = True
 
     @property
     def actor(self) -> Actor:

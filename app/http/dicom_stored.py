@@ -107,7 +107,7 @@ def store_all(
 
     Of what cannot be read `MAX_KEPT_ASIDE` are kept: a small request may have parts without number.
     """
-    report, odd = StoreReport(base), 0
+    report, odd, begun = StoreReport(base), 0, set[str]()
     for data in files:
         try:
             header, file = read_file(data, source.defaults)
@@ -122,7 +122,11 @@ def store_all(
         if study_uid is not None and header.study_uid != study_uid:
             report.refuse(int(Status.DATA_SET_DOES_NOT_MATCH), named)
             continue
-        report.note(store_read(intake, data, header, file, source), named)
+        sender = source._replace(begins=header.study_uid not in begun)
+        answer = store_read(intake, data, header, file, sender)
+        if answer.outcome is Outcome.STORED:
+            begun.add(header.study_uid)
+        report.note(answer, named)
     return report
 
 

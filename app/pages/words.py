@@ -137,6 +137,7 @@ ACTIONS: Mapping[str, str] = {
     "study.released": "ended the hold of the study",
     "study.retrieved": "retrieved images",
     "study.sent": "sent the study to a peer",
+    "study.storing_began": "began to send images",
     "study.viewed": "opened the images to read them",
     "triage.planned": "planned the AI check",
     "triage.settled": "settled the AI check",

@@ -20,4 +20,5 @@ def test_an_encoded_note_says_what_a_note_does(source: Source, many: list[Announ
     for announced in many:
         told = json.loads(encoded_note_of(announced, source, AT))
         assert told == note_of(announced, source, AT)
-        assert from_note(told) == (announced, source, AT)
+        kept = source._replace(begins=True)  # what is recovered may be the first of its request
+        assert from_note(told) == (announced, kept, AT)
