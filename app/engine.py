@@ -72,6 +72,8 @@ class Engine:
     ready_checks: Mapping[str, Callable[[], str | None]] = field(default_factory=dict)
     """Further parts that must be well before this node is ready; each raises if its part is not,
     and may say more than that it is."""
+    other_checks: Mapping[str, Callable[[], str | None]] = field(default_factory=dict)
+    """Parts that are told of beside: this node is ready without them."""
     web: WebTerms = field(default_factory=WebTerms)
     retention: Retention = field(default_factory=Retention)
     sees_all: frozenset[str] = frozenset()

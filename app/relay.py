@@ -48,6 +48,12 @@ class RelayStands(Transient):
     code = "relay.stands"
 
 
+class RelayLooksInVain(EngineError):
+    """What is due of some kind of work is not found, as the look for it fails."""
+
+    code = "relay.looks_in_vain"
+
+
 class Dispatch(Protocol):
     """Has a telling told and due work done, here or on another host."""
 
@@ -149,6 +155,7 @@ class Relay:
         self._consumers = consumers_by_kind(reactions)
         self._wake = threading.Event()
         self._stop = threading.Event()
+        self._in_vain: dict[str, str] = {}
         self.last_turn_s = monotonic_s()
 
     def turn(self) -> int:
@@ -205,6 +212,18 @@ class Relay:
         if since_s > STANDS_AFTER_S:
             raise RelayStands(f"the relay has not turned for {since_s:.0f} s")
 
+    def require_looking(self) -> None:
+        """Check that what is due is found.
+
+        Raises
+        ------
+        RelayLooksInVain
+            The last look for some kind of work failed in a way nobody foresaw: nothing of it is
+            done.
+        """
+        if found := dict(self._in_vain):
+            raise RelayLooksInVain(in_vain(found))
+
     def stop(self) -> None:
         """End `run` after the turn under way."""
         self._stop.set()
@@ -230,9 +249,11 @@ class Relay:
                 ids = work.due(tx)
         except EngineError:
             raise  # the database: nothing else can be asked either
-        except Exception:
+        except Exception as error:
             log.exception("relay.due_failed", work=work.name)
+            self._in_vain[work.name] = type(error).__name__
             return 0
+        self._in_vain.pop(work.name, None)
         return sum(self._dispatch.start(work, id) for id in ids)
 
     def _hand_over(self, telling: Telling) -> None:
@@ -254,6 +275,12 @@ def consumers_by_kind(reactions: Reactions) -> dict[str, list[str]]:
         for fact in reacts_to:
             found.setdefault(fact.kind, []).append(consumer)
     return found
+
+
+def in_vain(failed: Mapping[str, str]) -> str:
+    """Say for which work the look fails, and by what kind of error."""
+    told = ", ".join(f"{name} ({error})" for name, error in sorted(failed.items()))
+    return f"what is due cannot be looked for, and is not done: {told}; the log says why"
 
 
 def _put_off(database: Database, telling: Telling, error: EngineError) -> None:

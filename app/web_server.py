@@ -99,4 +99,9 @@ class WebServer:
         if self._relay is None:
             return dataclasses.replace(engine, ready_checks=checks)
         checks["relay"] = self._relay.require_turning
-        return dataclasses.replace(engine, nudge=self._relay.nudge, ready_checks=checks)
+        return dataclasses.replace(
+            engine,
+            nudge=self._relay.nudge,
+            ready_checks=checks,
+            other_checks={"due work": self._relay.require_looking},
+        )

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import structlog
 
-from kernel.errors import EngineError
+from kernel.errors import EngineError, Misconfigured, Transient
 from kernel.pulse import Pulse
+from storage import unindexed
 from storage.archive import is_indexed
 from storage.engine import Database, Transaction
 from storage.journal import Journal, Place, Record
@@ -57,18 +58,33 @@ def _recover(database: Database, journal: Journal, admit: Admit, pulse: Pulse) -
 
 
 def _recovered(database: Database, journal: Journal, record: Record, admit: Admit) -> bool:
-    """Index one record if it has no row; one that cannot be indexed keeps no node from starting."""
+    """Index one record if it has no row.
+
+    One that cannot be indexed keeps no node from starting: it is noted, and tried at the next.
+    """
     with database.reading() as tx:
         if is_indexed(tx, record.place):
             return False
     if not journal.is_whole(record.place):
         return False
+    node, place = journal.node, record.place
     try:
-        data = journal.read(record.place)
-        database.run(lambda tx: admit(tx, record.note, data, record.place))
-    except EngineError:
+        data = journal.read(place)
+
+        def index(tx: Transaction) -> None:
+            admit(tx, record.note, data, place)
+            unindexed.indexed(tx, node, place)
+
+        database.run(index)
+    except (Transient, Misconfigured):
         raise
-    except Exception:
-        log.exception("recovery.not_indexed", segment=record.place.segment)
+    except Exception as error:
+        log.exception("recovery.not_indexed", segment=place.segment, offset=place.offset)
+        code = error.code if isinstance(error, EngineError) else _unforeseen(error)
+        database.run(lambda tx: unindexed.not_indexed(tx, node, place, code))
         return False
     return True
+
+
+def _unforeseen(error: Exception) -> str:
+    return f"recovery.unforeseen.{type(error).__name__}"

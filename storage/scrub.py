@@ -26,9 +26,9 @@ from storage.tables.scrub import DAMAGES, SCRUBS
 
 AT_ONCE = 100
 _STRUCK_OFF_AT_ONCE = 1000
-_PACK, _INSTANCE, STUDY = "1 pack ", "2 instance ", "3 study "
+_PACK, _INSTANCE, STUDY, RECORD = "1 pack ", "2 instance ", "3 study ", "4 record "
 """Packs come before instances of the journal, by the order of the names; a study is noted by who
-cannot pack it."""
+cannot pack it, a record of the journal by who cannot index it."""
 _LOOK_AGAIN_S = 0.5
 
 
@@ -246,6 +246,8 @@ def _strike_off(tx: Transaction, node: str) -> None:
 
 
 def _is_kept(tx: Transaction, node: str, name: str) -> bool:
+    if name.startswith(RECORD):
+        return True  # its segment is not freed before it has its row
     key = name.removeprefix(_PACK).removeprefix(_INSTANCE).removeprefix(STUDY)
     if name.startswith(_PACK):
         pack = select(PACKS.c.pack_key).where(PACKS.c.pack_key == key)

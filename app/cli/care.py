@@ -30,6 +30,18 @@ class NotPacked(EngineError):
     code = "doctor.not_packed"
 
 
+class NotIndexed(EngineError):
+    """Records of the journal have no row, and cannot be given one."""
+
+    code = "doctor.not_indexed"
+
+
+class LooksInVain(EngineError):
+    """What is due of some kind of work cannot be looked for."""
+
+    code = "doctor.looks_in_vain"
+
+
 class PacksElsewhere(EngineError):
     """Packs that the index names do not lie in the object store of this host."""
 
@@ -277,6 +289,8 @@ def _checks(parts: Parts) -> Iterator[tuple[str, bool, str]]:
     yield _tried("earlier versions", lambda: _arrears(parts))
     yield _tried("packing", lambda: _packing(parts))
     yield _tried("packs", lambda: _packs(parts))
+    yield _tried("recovery", lambda: _recovery(parts))
+    yield _tried("due work", lambda: _due_work(parts))
     production = parts.settings.production and parts.is_demo
     yield "keys", not production, "the demo authority" if parts.is_demo else "no demo authority"
 
@@ -354,6 +368,53 @@ def _packs(parts: Parts) -> str:
     if found.lacking:
         raise PacksElsewhere(found.sentence)
     return found.sentence
+
+
+def _recovery(parts: Parts) -> str:
+    """Say whether a start found records of the journal that it could not index.
+
+    Raises
+    ------
+    NotIndexed
+        One did.
+    """
+    from storage.unindexed import unindexed
+
+    if not is_made(parts):
+        return "nothing came yet"
+    require_current(parts)
+    with parts.database.reading() as tx:
+        found = unindexed(tx)
+    if found.codes:
+        raise NotIndexed(found.sentence)
+    return found.sentence
+
+
+def _due_work(parts: Parts) -> str:
+    """Look, as the relay does, for what is due of each kind of work.
+
+    Raises
+    ------
+    LooksInVain
+        For some the look itself fails.
+    """
+    from app.relay import in_vain
+
+    if not is_made(parts):
+        return "nothing is due yet"
+    require_current(parts)
+    found, failed = 0, {}
+    for work in parts.due_work():
+        try:
+            with parts.database.reading() as tx:
+                found += len(work.due(tx))
+        except EngineError:
+            raise
+        except Exception as error:  # noqa: BLE001 - of whatever kind it is, that is asked
+            failed[work.name] = type(error).__name__
+    if failed:
+        raise LooksInVain(in_vain(failed))
+    return f"found: {found}"
 
 
 def _object_store(parts: Parts) -> str:

@@ -55,6 +55,7 @@ def health_of(engine: Engine) -> Health:
     }
     checks = (
         *(_tried(name, part) for name, part in parts.items()),
+        *(_tried(name, _silent(part), vital=False) for name, part in engine.other_checks.items()),
         *_orthancs(engine),
         *_kept(engine),
     )
@@ -98,14 +99,14 @@ def _status(health: Health) -> HTTPStatus:
     return HTTPStatus.OK if health.ready else HTTPStatus.SERVICE_UNAVAILABLE
 
 
-def _tried(name: str, part: Callable[[], str]) -> Check:
+def _tried(name: str, part: Callable[[], str], *, vital: bool = True) -> Check:
     try:
-        return Check(name, True, part())
+        return Check(name, True, part(), vital)
     except EngineError as error:
-        return Check(name, False, error.sentence)
+        return Check(name, False, error.sentence, vital)
     except Exception:
         log.exception("health.check_failed", check=name)
-        return Check(name, False, "the check itself failed; it is in the log")
+        return Check(name, False, "the check itself failed; it is in the log", vital)
 
 
 def _database(engine: Engine) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.relay import InProcess, Relay, RelayStands
+from app.relay import InProcess, Relay, RelayLooksInVain, RelayStands
 from kernel.errors import Refused, Transient
 from kernel.facts import CaseCompleted, CaseQueued, Fact
 from storage import outbox
@@ -93,7 +93,7 @@ def raises(error: Exception) -> Callable[[Transaction, Fact], None]:
     return reaction
 
 
-def turned(database: Database, reactions: Reactions, *work: DueWork) -> None:
+def turned(database: Database, reactions: Reactions, *work: DueWork) -> Relay:
     """Turn until nothing moves, then let the threads of the work end."""
     dispatch = InProcess(database, reactions)
     relay = Relay(database, reactions, work, dispatch)
@@ -101,6 +101,7 @@ def turned(database: Database, reactions: Reactions, *work: DueWork) -> None:
         if relay.turn() == 0:
             break
     dispatch.close()
+    return relay
 
 
 @pytest.mark.parametrize(
@@ -210,7 +211,7 @@ def test_work_whose_look_or_run_is_broken_stops_no_other(database: Database) -> 
         raise ZeroDivisionError
 
     once = iter([["w-1"]])
-    turned(
+    relay = turned(
         database,
         {},
         due_work("broken look", broken, done.append),
@@ -219,6 +220,24 @@ def test_work_whose_look_or_run_is_broken_stops_no_other(database: Database) -> 
     )
 
     assert done == ["w-1"]
+    with pytest.raises(RelayLooksInVain, match=r"broken look \(ZeroDivisionError\)"):
+        relay.require_looking()
+
+
+def test_a_look_that_works_again_is_told_of_no_more(database: Database) -> None:
+    looks = iter([ZeroDivisionError(), None])
+
+    def due(_tx: Transaction) -> list[str]:
+        if error := next(looks):
+            raise error
+        return []
+
+    relay = Relay(database, {}, [due_work("mended", due, print)], AtOnce())
+    relay.turn()
+    with pytest.raises(RelayLooksInVain):
+        relay.require_looking()
+    relay.turn()
+    relay.require_looking()
 
 
 def test_work_under_way_is_not_started_twice(database: Database) -> None:

@@ -3,6 +3,12 @@
 import json
 from pathlib import Path
 
+from sqlalchemy import text
+
+from app.bootstrap import Parts
+from app.settings import load
+from storage import unindexed
+from storage.journal import Place
 from tests.cli.command import telerad
 
 SECRETS = {
@@ -38,6 +44,22 @@ def test_no_secret_is_shown_and_a_check_that_fails_is_the_status(tmp_path: Path)
         assert secret not in printed
     assert "postgresql://****@127.0.0.1:1/telerad" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_what_no_start_could_index_and_what_is_looked_for_in_vain_are_told(tmp_path: Path) -> None:
+    assert telerad("migrate", "--data", tmp_path).returncode == 0
+    parts = Parts(load(tmp_path))
+    with parts.database.transaction() as tx:
+        tx.execute(text("DROP TABLE workitem_reports"))
+        unindexed.not_indexed(tx, "n1", Place("n1-1.seg", 64, 10, "0" * 64), "recovery.unforeseen")
+    parts.database.dispose()
+
+    done = telerad("doctor", "--data", tmp_path, "--json")
+
+    assert done.returncode == 1
+    checks = {check["check"]: check for check in json.loads(done.stdout)["checks"]}
+    assert "1 for recovery.unforeseen" in checks["recovery"]["detail"]
+    assert not checks["due work"]["ok"]
 
 
 def test_a_setting_of_the_file_is_shown(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from kernel.errors import Refused
 from kernel.ids import UNIDENTIFIED, InstanceUID, SeriesUID, StudyUID
 from kernel.pulse import Pulse
-from storage import archive, patients
+from storage import archive, audit, patients, scrub
 from storage.archive import Admission, Admitted, Archive, Conflict, Known, NewInstance
 from storage.engine import Database, Transaction
 from storage.journal import Journal, Place, PlaceLost
@@ -25,6 +26,7 @@ from storage.objects import ObjectStore, ObjectUnreadable
 from storage.packs import PackDamaged, Packer, verify_packs
 from storage.recovery import recover
 from storage.series_queries import held
+from storage.unindexed import unindexed
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
@@ -354,6 +356,43 @@ def test_recovery_indexes_what_the_database_lost_and_nothing_twice(room: Room) -
     assert recover(room.database, room.journal, admit) == 1
     assert recover(room.database, room.journal, admit) == 0
     assert room.archive.read("1.2.3.1.2") == b"lost row"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ZeroDivisionError(), "recovery.unforeseen.ZeroDivisionError"),
+        (PlaceLost("the disk does not give back what the journal holds"), "storage.place_lost"),
+        (Refused("a rule that nobody foresaw here"), "refused"),
+    ],
+)
+def test_a_record_that_cannot_be_indexed_is_told_of_until_it_is(
+    room: Room, error: Exception, code: str
+) -> None:
+    room.journal.append({"uid": "1.2.3.1.1", "study": "1.2.3"}, b"lost row")
+    room.journal.append({"uid": "1.2.3.1.2", "study": "1.2.3"}, b"lost row")
+    room.journal.close()
+    broken = True
+
+    def admit(tx: Transaction, note: object, data: bytes, place: Place) -> None:
+        assert isinstance(note, dict)
+        if broken and note["uid"] == "1.2.3.1.1":
+            raise error
+        archive.admit(tx, new_instance(tx, note["uid"], note["study"]), place)
+
+    def told() -> tuple[tuple[tuple[str, int], ...], list[str]]:
+        with room.database.reading() as tx:
+            assert scrub.count_damages(tx) == len(unindexed(tx).codes)
+            actions = [e.action for e in audit.latest(tx) if e.action.startswith("storage.")]
+            return unindexed(tx).codes, actions
+
+    assert recover(room.database, room.journal, admit) == 1
+    assert recover(room.database, room.journal, admit) == 0
+    assert told() == (((code, 1),), ["storage.damaged"])
+
+    broken = False
+    assert recover(room.database, room.journal, admit) == 1
+    assert told() == ((), ["storage.whole_again", "storage.damaged"])
 
 
 def test_recovery_beats_with_each_record_and_owes_nothing_while_another_recovers(
