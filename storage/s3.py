@@ -8,13 +8,14 @@ import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import structlog
 import urllib3
 from minio import Minio
-from minio.error import MinioException, S3Error
+from minio.error import InvalidResponseError, MinioException, S3Error
 
 from kernel.errors import Misconfigured
 from kernel.ids import fresh
@@ -32,6 +33,7 @@ _ABSENT = frozenset({"NoSuchKey", "NoSuchObject", "NotFound", "ResourceNotFound"
 _REFUSED = frozenset(
     {"AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId", "AuthorizationHeaderMalformed"}
 )
+_LACKING = frozenset({"NotImplemented", "MethodNotAllowed", "ObjectLockConfigurationNotFoundError"})
 _DIGEST_HEADER = "telerad-sha256"
 _CONNECT_TIMEOUT_S = 5
 _READ_TIMEOUT_S = 60
@@ -144,6 +146,8 @@ class S3Objects:
             try:
                 self._client.remove_object(self._bucket, key, version_id=version.version_id)
             except S3Error as error:
+                if error.response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                    raise
                 log.warning("object.version_stays", key=key, code=error.code)
 
     def forget(self, key: str) -> None:
@@ -177,16 +181,35 @@ class S3Objects:
         return str(noted) if noted else hashlib.sha256(self.get(key)).hexdigest()
 
     def _versioning(self) -> bool:
-        try:
-            return self._client.get_bucket_versioning(self._bucket).status == "Enabled"
-        except MinioException:
-            return False
+        """Say whether the bucket keeps versions; what is not known is not taken for no."""
+        with _named_failures():
+            try:
+                return self._client.get_bucket_versioning(self._bucket).status == "Enabled"
+            except MinioException as error:
+                if _is_lacking(error):
+                    return False
+                raise
 
     def _locking(self) -> bool:
-        try:
-            return self._client.get_object_lock_config(self._bucket) is not None
-        except MinioException:
-            return False
+        """Say whether the bucket locks; of a key that may not ask, nothing is decided by it."""
+        with _named_failures():
+            try:
+                return self._client.get_object_lock_config(self._bucket) is not None
+            except MinioException as error:
+                if _is_lacking(error) or _code_of(error) == "AccessDenied":
+                    return False
+                raise
+
+
+def _is_lacking(error: MinioException) -> bool:
+    """Say whether a server says that it does not do what was asked of it, or has none of it."""
+    if isinstance(error, InvalidResponseError):  # not in the words of S3
+        return error._code == HTTPStatus.NOT_IMPLEMENTED
+    return _code_of(error) in _LACKING
+
+
+def _code_of(error: MinioException) -> str:
+    return (error.code or "") if isinstance(error, S3Error) else ""
 
 
 @contextmanager
