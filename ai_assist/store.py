@@ -40,7 +40,7 @@ class InstanceResult:
     model_id: str
     model_version: str
     run_id: str
-    instance_sha256: str
+    instance_digest: str
     weights_digest: str
     refusal: str | None
     scores: Mapping[str, float]

@@ -178,7 +178,7 @@ class TriageWork:
                 model_id=run.model_id,
                 model_version=run.model_version,
                 run_id=run.id,
-                instance_sha256=entry.sha256,
+                instance_digest=entry.digest,
                 weights_digest=run.weights_digest,
                 refusal=refusal,
                 scores=scores,

@@ -157,12 +157,12 @@ def _rows(batch: list[Study]) -> Iterator[tuple[str, list[dict[str, object]]]]:
     )
     yield (
         "INSERT INTO instances (instance_uid, series_uid, study_uid, sop_class_uid,"
-        " transfer_syntax_uid, number, rows, columns, frames, sha256, length, segment, pack_key,"
+        " transfer_syntax_uid, number, rows, columns, frames, digest, length, segment, pack_key,"
         ' "offset", received_at) VALUES (:instance, :series, :uid, :class, :syntax, :number, 512,'
-        " 512, NULL, :sha256, 1000, NULL, :pack, 0, :at)",
+        " 512, NULL, :digest, 1000, NULL, :pack, 0, :at)",
         [
             {"instance": f"{s.uid}.1.{n}", "series": f"{s.uid}.1", "uid": s.uid, "class": _CLASS}
-            | {"syntax": str(ExplicitVRLittleEndian), "number": str(n), "sha256": "0" * 64}
+            | {"syntax": str(ExplicitVRLittleEndian), "number": str(n), "digest": "0" * 64}
             | {"pack": f"packs/{s.uid}", "at": _AT}
             for s in batch
             for n in range(1, INSTANCES + 1)

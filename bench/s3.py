@@ -1,6 +1,5 @@
 """Finished studies to S3: one pack, beside one object an instance as other archives do it."""
 
-import hashlib
 import os
 import uuid
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from pathlib import Path
 from time import monotonic
 
 from bench.row import Demand, Row, compared
+from storage.digests import digest_of
 from storage.engine import Database
 from storage.journal import Journal
 from storage.migrate import upgrade
@@ -81,5 +81,5 @@ def _one_by_one(objects: S3Objects) -> float:
     instances = [os.urandom(INSTANCE_BYTES) for _ in range(SINGLE)]
     began = monotonic()
     for number, data in enumerate(instances):
-        objects.put(f"instances/{number}.dcm", data, hashlib.sha256(data).hexdigest())
+        objects.put(f"instances/{number}.dcm", data, digest_of(data))
     return monotonic() - began

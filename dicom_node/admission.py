@@ -14,7 +14,7 @@ from dicom_node.source import Source as Source
 from dicom_node.uids import KEY_OBJECTS
 from kernel.ids import InstanceUID, PatientRef, SeriesUID, StudyUID, is_uid
 from storage import archive, audit, kept_aside, patients, rejections
-from storage.archive import Admission, Admitted, Conflict, Known, NewInstance
+from storage.archive import Admission, Admitted, Conflict, DigestLike, Known, NewInstance
 from storage.engine import Transaction
 from storage.journal import Place
 from storage.patients import Patient
@@ -57,6 +57,7 @@ def admit(
     tx: Transaction,
     arrivals: Sequence[Arrival],
     *,
+    digest_like: DigestLike,
     registered: Set[str] = frozenset(),
     known: Known | None = None,
 ) -> list[Admitted]:
@@ -66,6 +67,8 @@ def admit(
 
     Parameters
     ----------
+    digest_like
+        Reads the bytes of an arrival again; see `storage.arrivals.admit_many`.
     registered
         References of patients that are known to be in the registry already.
     known
@@ -73,7 +76,9 @@ def admit(
     """
     newcomers = _register(tx, arrivals, registered)
     rows = [(new_instance(each, patient_ref(each.header)), each.place) for each in arrivals]
-    admitted = archive.admit_many(tx, rows, known=known, newcomers=newcomers)
+    admitted = archive.admit_many(
+        tx, rows, digest_like=digest_like, known=known, newcomers=newcomers
+    )
     for arrival, each in zip(arrivals, admitted, strict=True):
         if arrival.header.sop_class_uid == KEY_OBJECTS and each.admission is Admission.STORED:
             _enter(tx, arrival)
@@ -231,7 +236,7 @@ def _alarm(
         tx,
         actor=source.actor,
         action="instance.quarantined",
-        subject=f"instance:{header.instance_uid}" if header else f"bytes:{place.sha256}",
+        subject=f"instance:{header.instance_uid}" if header else f"bytes:{place.digest}",
         outcome=audit.Outcome.REFUSED,
-        detail={"code": code, "sha256": place.sha256},
+        detail={"code": code, "digest": place.digest},
     )

@@ -147,7 +147,7 @@ class Arrears:
         except Transient:
             return None, True
         except EngineError as error:
-            log.warning("arrears.not_read", sha256=kept.place.sha256, code=error.code)
+            log.warning("arrears.not_read", digest=kept.place.digest, code=error.code)
         return None, False
 
 
@@ -180,7 +180,7 @@ def _keep(tx: Transaction, kept: KeptAside, header: InstanceHeader) -> None:
     source = past_senders.source_of(tx, kept, sender)
     ref = admission.patient_ref(header._replace(issuer=header.issuer or source.defaults.issuer))
     if ref not in named:
-        log.warning("arrears.patient_unknown", sha256=kept.place.sha256)
+        log.warning("arrears.patient_unknown", digest=kept.place.digest)
         return
     announced = Announced(header.sop_class_uid, header.instance_uid, header.transfer_syntax_uid)
     quarantine.keep(

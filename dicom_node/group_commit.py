@@ -12,7 +12,7 @@ from dicom_node import admission
 from dicom_node.admission import Arrival
 from kernel.errors import Transient
 from kernel.pulse import Pulse
-from storage.archive import Admitted, Known
+from storage.archive import Admitted, DigestLike, Known
 from storage.engine import Database, Transaction
 
 MAX_GROUP = 256
@@ -58,13 +58,18 @@ class GroupCommit:
 
     Parameters
     ----------
+    digest_like
+        Reads the bytes of an arrival again; the journal, in which all of them lie.
     pulse
         Beats with every group, and rests where none is under way.
     """
 
-    def __init__(self, database: Database, pulse: Pulse | None = None) -> None:
+    def __init__(
+        self, database: Database, digest_like: DigestLike, pulse: Pulse | None = None
+    ) -> None:
         self._pulse = pulse or Pulse()
         self._database = database
+        self._digest_like = digest_like
         self._writer = database.writer()
         self._leading = False
         self._queue_lock = threading.Lock()
@@ -141,7 +146,11 @@ class GroupCommit:
         try:
             found = self._writer.run(
                 lambda tx: admission.admit(
-                    tx, arrivals, registered=self._registered, known=self._known
+                    tx,
+                    arrivals,
+                    digest_like=self._digest_like,
+                    registered=self._registered,
+                    known=self._known,
                 )
             )
         except Exception as failure:  # noqa: BLE001 - given to each waiter, which raises it

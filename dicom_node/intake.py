@@ -75,7 +75,7 @@ class Intake:
         pulse: Pulse | None = None,
     ) -> None:
         self._journal = journal
-        self._index = GroupCommit(database, pulse)
+        self._index = GroupCommit(database, journal.digest_like, pulse)
         self._clock = clock
 
     def store(self, announced: Announced, source: Source, data: Bytes) -> Answer:

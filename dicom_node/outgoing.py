@@ -3,7 +3,6 @@
 Whatever serves an instance asks here, so that no way out shows what another has right.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -15,6 +14,7 @@ from dicom_node.uids import DEFLATED_LITTLE
 from kernel.errors import EngineError
 from storage import instance_file
 from storage.archive import Archive, InstanceDamaged
+from storage.digests import hashing, spelled
 from storage.instance_file import WHOLE
 from storage.series_queries import Held
 from storage.shown import Shown, StudyShown, study_shown
@@ -123,13 +123,14 @@ def all_outgoing(
 
 def _pieces(archive: Archive, instance: Held, made: Rewritten) -> Iterator[bytes]:
     """Yield a rewritten file; its last piece only if what was stored is what was received."""
-    hasher = hashlib.sha256(instance_file.stretch(archive, instance, 0, made.tail))
+    hasher = hashing(instance.digest)
+    hasher.update(instance_file.stretch(archive, instance, 0, made.tail))
     waiting = made.head
     for start in range(made.tail, instance.length, _CHUNK):
         piece = instance_file.stretch(archive, instance, start, _CHUNK)
         hasher.update(piece)
         yield waiting
         waiting = piece
-    if hasher.hexdigest() != instance.sha256:
+    if spelled(hasher) != instance.digest:
         raise InstanceDamaged("the stored bytes are not those that were received")
     yield waiting

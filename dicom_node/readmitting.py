@@ -22,6 +22,7 @@ from dicom_node.note import from_note
 from dicom_node.part10 import split
 from kernel.people import ENGINE
 from storage import audit, readmission
+from storage.digests import digest_of_all
 from storage.engine import Database, Transaction
 from storage.objects import ObjectStore
 from storage.packs import pack_problem
@@ -32,6 +33,7 @@ LEASE = timedelta(minutes=10)
 """After so long another may try: whoever had it was killed, or could not read the bytes."""
 
 _FIRST_HEAD = 64 << 10
+_PIECE_BYTES = 4 << 20
 
 log = structlog.get_logger()
 
@@ -69,15 +71,15 @@ class Readmission:
         if waiting is None:
             return
         problem = pack_problem(
-            self._objects, waiting.object_key, waiting.place.sha256, waiting.place.length
+            self._objects, waiting.object_key, waiting.place.digest, waiting.place.length
         )
         if problem is not None:  # it stays in quarantine, and is tried again after the lease
-            log.error("readmission.damaged", sha256=waiting.place.sha256, reason=problem)
+            log.error("readmission.damaged", digest=waiting.place.digest, reason=problem)
             return
         try:
             header = self._header(waiting)
         except Unreadable as refusal:
-            log.error("readmission.unreadable", sha256=waiting.place.sha256, code=refusal.code)
+            log.error("readmission.unreadable", digest=waiting.place.digest, code=refusal.code)
             return
         with self._database.transaction() as tx:
             if readmission.fits(tx, waiting):
@@ -86,7 +88,11 @@ class Readmission:
     def _admit(self, tx: Transaction, waiting: Waiting, header: InstanceHeader) -> None:
         _, source, _ = from_note(waiting.note)
         # It comes to its study now: what was frozen of that before did not hold it.
-        (admitted,) = admission.admit(tx, [Arrival(header, source, tx.at, waiting.place)])
+        (admitted,) = admission.admit(
+            tx,
+            [Arrival(header, source, tx.at, waiting.place)],
+            digest_like=lambda _place, other: self._digest_like(waiting, other),
+        )
         readmission.settle(tx, waiting, admitted, node=self._node)
         if admitted.conflict is not None:
             return  # the audit chain has it as another quarantine
@@ -96,12 +102,19 @@ class Readmission:
             action="instance.readmitted",
             subject=f"instance:{header.instance_uid}",
             detail={
-                "sha256": waiting.place.sha256,
+                "digest": waiting.place.digest,
                 "study": header.study_uid,
                 "outcome": admitted.admission.value,
                 "reason": readmission.REASON,
             },
         )
+
+    def _digest_like(self, waiting: Waiting, other: str) -> str:
+        """Return the digest of one by the algorithm of another digest."""
+        get, key, length = self._objects.get, waiting.object_key, waiting.place.length
+        starts = range(0, length, _PIECE_BYTES)
+        pieces = (get(key, start=at, length=min(_PIECE_BYTES, length - at)) for at in starts)
+        return digest_of_all(pieces, like=other)
 
     def _header(self, waiting: Waiting) -> InstanceHeader:
         _, source, _ = from_note(waiting.note)

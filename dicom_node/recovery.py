@@ -6,6 +6,7 @@ from dicom_node import admission, headers
 from dicom_node.admission import Arrival
 from dicom_node.errors import Unreadable
 from dicom_node.note import from_note
+from storage.digests import digest_of
 from storage.engine import Transaction
 from storage.journal import Place
 
@@ -32,4 +33,8 @@ def admit_record(tx: Transaction, note: Mapping[str, str], data: bytes, place: P
             received_at=received_at,
         )
         return
-    admission.admit(tx, [Arrival(header, source, received_at, place)])
+    admission.admit(
+        tx,
+        [Arrival(header, source, received_at, place)],
+        digest_like=lambda _place, other: digest_of(data, like=other),
+    )

@@ -128,7 +128,7 @@ def said_by(
 
 def key_of(instances: Sequence[Held]) -> str:
     """Return the key under which the document of these instances is kept."""
-    digest = digest_of_value([FORM, [[each.instance_uid, each.sha256] for each in instances]])
+    digest = digest_of_value([FORM, [[each.instance_uid, each.digest] for each in instances]])
     return f"metadata/{digest}.json.gz"
 
 

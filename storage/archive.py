@@ -20,6 +20,7 @@ from kernel.ids import PatientRef, StudyUID
 from storage.arrivals import Admission as Admission
 from storage.arrivals import Admitted as Admitted
 from storage.arrivals import Conflict as Conflict
+from storage.arrivals import DigestLike as DigestLike
 from storage.arrivals import Known as Known
 from storage.arrivals import NewInstance as NewInstance
 from storage.arrivals import admit as admit
@@ -63,14 +64,14 @@ class InstanceDamaged(Corrupt):
 
 @dataclass(frozen=True, slots=True)
 class ManifestEntry:
-    """One instance of a manifest; `sha256` and `length` (bytes) are of the whole Part 10 file."""
+    """One instance of a manifest; `digest` and `length` (bytes) are of the whole Part 10 file."""
 
     instance_uid: str
     series_uid: str
     sop_class_uid: str
     transfer_syntax_uid: str
     modality: str
-    sha256: str
+    digest: str
     length: int
 
 
@@ -113,7 +114,7 @@ class Quarantined:
     segment: str
     offset: int
     length: int
-    sha256: str
+    digest: str
     instance_uid: str | None
     source: str
     code: str
@@ -283,7 +284,7 @@ def verify_manifests(tx: Transaction) -> Iterable[str]:
         if digest_of_value(content) != row["digest"]:
             yield f"{name} was changed after it was frozen"
         for entry in (ManifestEntry(*parts) for parts in row["body"]):
-            if known.get(entry.instance_uid) != entry.sha256:
+            if known.get(entry.instance_uid) != entry.digest:
                 yield f"{name} names instance {entry.instance_uid}, which is not as it was"
 
 
@@ -299,9 +300,9 @@ def _all_manifests(tx: Transaction, *, page: int = 100) -> Iterator[Mapping[Any,
 
 
 def _digests_of(tx: Transaction, study_uid: str) -> dict[str, str]:
-    held = select(INSTANCES.c.instance_uid, INSTANCES.c.sha256)
+    held = select(INSTANCES.c.instance_uid, INSTANCES.c.digest)
     found = tx.execute(held.where(INSTANCES.c.study_uid == study_uid))
-    return {row.instance_uid: row.sha256 for row in found}
+    return {row.instance_uid: row.digest for row in found}
 
 
 class Archive:
@@ -387,12 +388,12 @@ class Archive:
         if _is_tombstone(row):
             raise InstanceWithdrawn("this instance was withdrawn", instance_uid=row["instance_uid"])
         if row["pack_key"] is None:
-            place = Place(row["segment"], row["offset"], row["length"], row["sha256"])
+            place = Place(row["segment"], row["offset"], row["length"], row["digest"])
             return self.journal.read(place)
-        return in_pack(self.objects, row["pack_key"], row["offset"], row["length"], row["sha256"])
+        return in_pack(self.objects, row["pack_key"], row["offset"], row["length"], row["digest"])
 
 
-def in_pack(objects: ObjectStore, key: str, offset: int, length: int, sha256: str) -> bytes:
+def in_pack(objects: ObjectStore, key: str, offset: int, length: int, digest: str) -> bytes:
     """Return the bytes of an instance from its pack.
 
     Raises
@@ -401,7 +402,7 @@ def in_pack(objects: ObjectStore, key: str, offset: int, length: int, sha256: st
         They are not those that were received.
     """
     try:
-        return verified(objects, key, start=offset, length=length, sha256=sha256)
+        return verified(objects, key, start=offset, length=length, digest=digest)
     except ObjectDiffers as error:
         raise InstanceDamaged("a pack does not hold the bytes that were received") from error
 
@@ -423,7 +424,7 @@ def _entries(tx: Transaction, study_uid: str) -> list[ManifestEntry]:
             INSTANCES.c.sop_class_uid,
             INSTANCES.c.transfer_syntax_uid,
             SERIES.c.modality,
-            INSTANCES.c.sha256,
+            INSTANCES.c.digest,
             INSTANCES.c.length,
         )
         .join(SERIES, SERIES.c.series_uid == INSTANCES.c.series_uid)

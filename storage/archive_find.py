@@ -268,7 +268,7 @@ _INSTANCE_COLUMNS = (
     INSTANCES.c.pack_key,
     INSTANCES.c.offset,
     INSTANCES.c.length,
-    INSTANCES.c.sha256,
+    INSTANCES.c.digest,
 )
 
 

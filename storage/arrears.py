@@ -145,5 +145,5 @@ def kept_aside(tx: Transaction, arrear: Arrear) -> KeptAside | None:
     ).first()
     if row is None:
         return None
-    place = Place(row.segment, row.offset, row.length, row.sha256)
+    place = Place(row.segment, row.offset, row.length, row.digest)
     return KeptAside(place, row.object_key, row.source, row.received_at)

@@ -5,7 +5,7 @@ contradicts the index is quarantined and alarms: a known UID with other bytes, a
 a study that is another patient's.
 """
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -16,6 +16,7 @@ from sqlalchemy import Table, bindparam, exists, func, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.ids import InstanceUID, PatientRef, SeriesUID, StudyUID
+from storage.digests import are_alike
 from storage.engine import Transaction
 from storage.journal import Place
 from storage.patients import may_be_one
@@ -101,6 +102,13 @@ class NewInstance(NamedTuple):
 
 
 Arrived = tuple[NewInstance, Place]
+DigestLike = Callable[[Place, str], str]
+"""Reads the bytes of a place; returns their digest by the algorithm of another one."""
+
+
+def not_alike(place: Place, other: str) -> str:
+    """Read nothing: where all digests that come together are of one algorithm."""
+    raise ValueError(f"{place.digest} and {other} are not of one algorithm, and nobody reads again")
 
 
 class Known:
@@ -140,15 +148,18 @@ class Known:
         self.begin()
 
 
-def admit(tx: Transaction, row: NewInstance, place: Place) -> Admission:
+def admit(
+    tx: Transaction, row: NewInstance, place: Place, *, digest_like: DigestLike = not_alike
+) -> Admission:
     """Admit one instance whose bytes are durable at `place`."""
-    return admit_many(tx, [(row, place)])[0].admission
+    return admit_many(tx, [(row, place)], digest_like=digest_like)[0].admission
 
 
 def admit_many(
     tx: Transaction,
     arrivals: Sequence[Arrived],
     *,
+    digest_like: DigestLike = not_alike,
     known: Known | None = None,
     newcomers: Set[str] = frozenset(),
 ) -> list[Admitted]:
@@ -156,6 +167,8 @@ def admit_many(
 
     Parameters
     ----------
+    digest_like
+        Asked where an instance was stored before that is known by a digest of another algorithm.
     newcomers
         Patients who were registered in this transaction: nothing can have been corrected of them.
 
@@ -170,7 +183,7 @@ def admit_many(
     others = _naming_others(arrivals, known)
     misfiled = _misfiled(tx, others, known) if others else others
     fitting = [each for each in arrivals if each[0] not in misfiled] if misfiled else arrivals
-    stored = _stored(tx, fitting, known) if fitting else []
+    stored = _stored(tx, fitting, known, digest_like) if fitting else []
     if misfiled:
         rest = iter(stored)
         stored = [_REFUSED_PATIENT if row in misfiled else next(rest) for row, _ in arrivals]
@@ -245,7 +258,7 @@ _COLUMNS: Mapping[Table, tuple[str, ...]] = {
         "rows",
         "columns",
         "frames",
-        "sha256",
+        "digest",
         "length",
         "segment",
         "offset",
@@ -256,7 +269,7 @@ _COLUMNS: Mapping[Table, tuple[str, ...]] = {
         "segment",
         "offset",
         "length",
-        "sha256",
+        "digest",
         "outcome",
         "instance_uid",
         "source",
@@ -307,7 +320,7 @@ _WHERE_STORED = select(
     INSTANCES.c.instance_uid,
     INSTANCES.c.segment,
     INSTANCES.c.offset,
-    INSTANCES.c.sha256,
+    INSTANCES.c.digest,
     INSTANCES.c.withdrawn,
     INSTANCES.c.sop_class_uid,
     INSTANCES.c.pack_key,
@@ -422,7 +435,9 @@ def _show_corrected(tx: Transaction, study_uid: str, received: str, survivor: st
     )
 
 
-def _stored(tx: Transaction, arrivals: Sequence[Arrived], known: Known) -> list[Admitted]:
+def _stored(
+    tx: Transaction, arrivals: Sequence[Arrived], known: Known, digest_like: DigestLike
+) -> list[Admitted]:
     unknown = {
         row.series_uid: row for row, _ in reversed(arrivals) if row.series_uid not in known.series
     }
@@ -434,13 +449,14 @@ def _stored(tx: Transaction, arrivals: Sequence[Arrived], known: Known) -> list[
         return [_STORED] * made
     uids = [row.instance_uid for row, _ in arrivals]
     found = {row.instance_uid: row for row in tx.execute(_WHERE_STORED, {"uids": uids})}
-    return [_compared(found[row.instance_uid], place) for row, place in arrivals]
+    return [_compared(found[row.instance_uid], place, digest_like) for row, place in arrivals]
 
 
-def _compared(stored: Any, place: Place) -> Admitted:
+def _compared(stored: Any, place: Place, digest_like: DigestLike) -> Admitted:
     if (stored.segment, stored.offset) == (place.segment, place.offset):
         return _STORED
-    same = stored.sha256 == place.sha256
+    alike = are_alike(stored.digest, place.digest)
+    same = stored.digest == (place.digest if alike else digest_like(place, stored.digest))
     if stored.withdrawn is not None:
         # A rejection note goes with what it takes back, and may be told again.
         kept = stored.segment is not None or stored.pack_key is not None
@@ -524,7 +540,7 @@ def _instance(row: NewInstance, place: Place) -> Row:
         row.rows,
         row.columns,
         row.frames,
-        place.sha256,
+        place.digest,
         place.length,
         place.segment,
         place.offset,
@@ -551,7 +567,7 @@ def _arrival_row(
         place.segment,
         place.offset,
         place.length,
-        place.sha256,
+        place.digest,
         said,
         uid,
         source,

@@ -7,7 +7,6 @@ crash left half fetched is not locked by anybody and is thrown away.
 """
 
 import fcntl
-import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import structlog
 
+from storage.digests import hashing, spelled
 from storage.objects import (
     ObjectDiffers,
     ObjectMissing,
@@ -28,7 +28,7 @@ from storage.objects import (
 from storage.segment import sync_directory
 
 CHUNK = 8 << 20
-_PACK = re.compile(r"packs/[^/]+/([0-9a-f]{64})\.zip")
+_PACK = re.compile(r"packs/[^/]+/((?:blake3-)?[0-9a-f]{64})\.zip")
 _TRIES = 3
 
 log = structlog.get_logger()
@@ -61,16 +61,16 @@ class PackCache:
         self._limit = limit
         directory.mkdir(parents=True, exist_ok=True)
 
-    def put(self, key: str, data: bytes | Path, sha256: str) -> None:
+    def put(self, key: str, data: bytes | Path, digest: str) -> None:
         """See `ObjectStore.put`; a new pack is at hand at once."""
-        self.inner.put(key, data, sha256)
+        self.inner.put(key, data, digest)
         if isinstance(data, Path) and _PACK.fullmatch(key):
             self._keep(key, data)
 
-    def replace(self, key: str, data: bytes | Path, sha256: str) -> None:
+    def replace(self, key: str, data: bytes | Path, digest: str) -> None:
         """See `ObjectStore.replace`; the new one is at hand."""
         self.forget(key)
-        self.inner.replace(key, data, sha256)
+        self.inner.replace(key, data, digest)
         if isinstance(data, Path) and _PACK.fullmatch(key):
             self._keep(key, data)
 
@@ -209,13 +209,13 @@ class PackCache:
         self, fd: int, key: str, path: Path, part: Path, size: int, source: Path | None
     ) -> None:
         try:
-            hasher = hashlib.sha256()
+            hasher = hashing(path.stem)
             for start in range(0, size, CHUNK):
                 piece = _piece(source, self.inner, key, start)
                 hasher.update(piece)
                 if os.pwrite(fd, piece, start) != len(piece):
                     raise OSError(0, "the copy was written in part only")
-            if hasher.hexdigest() != path.stem:
+            if spelled(hasher) != path.stem:
                 raise ObjectDiffers("the object store gives other bytes than were stored", key=key)
             os.fsync(fd)
             part.rename(path)

@@ -1,10 +1,10 @@
 """One record on its way into the journal: hashed while it arrives, written from where it lies."""
 
-import hashlib
 import os
 from functools import partial
 from typing import Protocol
 
+from storage.digests import hashing, spelled
 from storage.frame import Frame
 from storage.record import ALIGNMENT, HEADER_BYTES, Place, header, to_whole_pages
 from storage.segment import Segment, full_or, write_at
@@ -40,7 +40,8 @@ class Incoming:
         self._beginning = beginning
         self._front_bytes = HEADER_BYTES + len(self._noted) + len(beginning)
         self._frame = frame
-        self._hash = hashlib.sha256(beginning)
+        self._hash = hashing()
+        self._hash.update(beginning)
         self._lent: Segment | None = None
         self._behind = WriteBehind()
         self._unflushed: tuple[Segment, int] | None = None
@@ -97,7 +98,7 @@ class Incoming:
             raise full_or(error) from error
         length = len(self._beginning) + self.length
         start = offset + HEADER_BYTES + len(self._noted)
-        return Place(segment.path.name, start, length, self._hash.hexdigest())
+        return Place(segment.path.name, start, length, spelled(self._hash))
 
     def flush(self) -> None:
         """Return once what was written is durable; from any thread, and for many by one flush.

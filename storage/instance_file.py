@@ -1,10 +1,10 @@
 """An instance as a file to be read here and there, however large it is and wherever it lies."""
 
-import hashlib
 import io
 from collections.abc import Iterator
 
 from storage.archive import Archive, InstanceDamaged, InstanceWithdrawn, in_pack
+from storage.digests import hashing, spelled
 from storage.journal import NoSuchPlace
 from storage.objects import ObjectMissing
 from storage.series_queries import Held, held
@@ -51,7 +51,7 @@ def whole(archive: Archive, instance: Held) -> bytes:
             return archive.read(instance.instance_uid)
     try:
         return in_pack(
-            archive.objects, instance.pack_key, instance.offset, instance.length, instance.sha256
+            archive.objects, instance.pack_key, instance.offset, instance.length, instance.digest
         )
     except ObjectMissing:
         return archive.read(instance.instance_uid)
@@ -69,7 +69,7 @@ def chunks(archive: Archive, instance: Held) -> Iterator[bytes]:
     if instance.length <= WHOLE:
         yield whole(archive, instance)
         return
-    hasher = hashlib.sha256()
+    hasher = hashing(instance.digest)
     waiting = b""
     for start in range(0, instance.length, _CHUNK):
         piece = stretch(archive, instance, start, _CHUNK)
@@ -77,7 +77,7 @@ def chunks(archive: Archive, instance: Held) -> Iterator[bytes]:
         if waiting:
             yield waiting
         waiting = piece
-    if hasher.hexdigest() != instance.sha256:
+    if spelled(hasher) != instance.digest:
         raise InstanceDamaged("the stored bytes are not those that were received")
     yield waiting
 

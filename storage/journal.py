@@ -8,7 +8,6 @@ cache (`Journal.begin`).
 """
 
 import contextlib
-import hashlib
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from kernel.clock import Clock, system_clock
 from kernel.errors import Corrupt, Transient
 from kernel.ids import fresh_at
 from kernel.pulse import Pulse
+from storage.digests import digest_of, digest_of_all, hashing, spelled
 from storage.disk import is_lost
 from storage.frame import Frame
 from storage.incoming import Incoming
@@ -50,6 +50,7 @@ __all__ = ["ALIGNMENT", "Journal", "JournalFull", "NoSuchPlace", "Place", "Place
 SEGMENT_BYTES = 64 << 20
 _MAX_RESTING = 2
 _CLOSED_WITHIN_S = 10.0  # a disk that hangs does not keep the node from ending
+_PIECE_BYTES = 4 << 20
 _RESTING_PART = 4  # a segment with less than a quarter of its room left is not lent again
 
 
@@ -141,17 +142,20 @@ class Journal:
         """
         noted = encoded_note(note)
         length = sum(len(part) for part in parts)
-        digest = _sha256(parts)
+        hasher = hashing()
+        for part in parts:
+            hasher.update(part)
         size = HEADER_BYTES + len(noted) + length
         try:
             segment, offset = self.reserve(size)
-            head = header(segment.id, noted, length, digest)
+            head = header(segment.id, noted, length, hasher.digest())
             # Whole pages, for none of the segment need be in memory to be completed.
             written = [head, noted, *parts, bytes(aligned(size) - size)]
             segment.wait_synced(segment.write(written, offset))
         except OSError as error:
             raise full_or(error) from error
-        return Place(segment.path.name, offset + HEADER_BYTES + len(noted), length, digest.hex())
+        start = offset + HEADER_BYTES + len(noted)
+        return Place(segment.path.name, start, length, spelled(hasher))
 
     def begin(self, note: Mapping[str, str] | bytes, beginning: bytes, frame: Frame) -> Incoming:
         """Begin a record whose length is not known yet.
@@ -195,7 +199,7 @@ class Journal:
             raise PlaceLost("the disk does not give back what the journal holds") from error
         finally:
             os.close(fd)
-        if wanted == place.length and hashlib.sha256(data).hexdigest() != place.sha256:
+        if wanted == place.length and digest_of(data, like=place.digest) != place.digest:
             raise PlaceLost("journal bytes do not match their digest", segment=place.segment)
         return data
 
@@ -214,10 +218,21 @@ class Journal:
     def is_whole(self, place: Place) -> bool:
         """Re-read a record and say whether its bytes have its digest."""
         try:
-            self.read(place)
+            return self.digest_like(place, place.digest) == place.digest
         except PlaceLost:
             return False
-        return True
+
+    def digest_like(self, place: Place, other: str) -> str:
+        """Return the digest of the bytes of a place by the algorithm of another digest.
+
+        Raises
+        ------
+        SegmentElsewhere, NoSuchPlace, PlaceLost
+            See `read`.
+        """
+        starts = range(0, place.length, _PIECE_BYTES)  # none of them is in memory as a whole
+        pieces = (self.read(place, start=start, length=_PIECE_BYTES) for start in starts)
+        return digest_of_all(pieces, like=other)
 
     def segments(self) -> list[Path]:
         """Return the segments in the order in which they were begun."""
@@ -332,10 +347,3 @@ def _publish(made: Segment) -> None:
     except OSError:
         discard(made)
         raise
-
-
-def _sha256(parts: tuple[Bytes, ...]) -> bytes:
-    hasher = hashlib.sha256()
-    for part in parts:
-        hasher.update(part)
-    return hasher.digest()

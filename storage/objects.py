@@ -1,7 +1,6 @@
 """The object store: immutable objects under keys, verified on the way in and on the way out."""
 
 import errno
-import hashlib
 import os
 import re
 import threading
@@ -11,6 +10,7 @@ from typing import Protocol
 
 from kernel.errors import Corrupt, Refused, Transient
 from kernel.ids import fresh
+from storage.digests import digest_of, digest_of_file
 from storage.disk import is_lost
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
@@ -65,7 +65,7 @@ class StoreAbilities:
 class ObjectStore(Protocol):
     """Where packs and documents lie; every implementation passes one contract suite."""
 
-    def put(self, key: str, data: bytes | Path, sha256: str) -> None:
+    def put(self, key: str, data: bytes | Path, digest: str) -> None:
         """Store `data` under `key` for good; the same bytes again are the same answer.
 
         Raises
@@ -78,7 +78,7 @@ class ObjectStore(Protocol):
             The store does not answer or is full; nothing was stored.
         """
 
-    def replace(self, key: str, data: bytes | Path, sha256: str) -> None:
+    def replace(self, key: str, data: bytes | Path, digest: str) -> None:
         """Store `data` again under a key of which the store holds other bytes than were put.
 
         For keys that hold the digest of what lies there: nobody can want what is replaced.
@@ -139,16 +139,7 @@ def checked_key(key: str) -> str:
     return key
 
 
-def digest_of(data: bytes | Path) -> tuple[str, int]:
-    """Return (SHA-256 as hex, size in bytes) of bytes or of a file."""
-    if isinstance(data, bytes):
-        return hashlib.sha256(data).hexdigest(), len(data)
-    with data.open("rb") as file:
-        hasher = hashlib.file_digest(file, "sha256")
-    return hasher.hexdigest(), data.stat().st_size
-
-
-def checked_digest(data: bytes | Path, sha256: str) -> int:
+def checked_digest(data: bytes | Path, digest: str) -> int:
     """Return the size in bytes of what is to be stored.
 
     Raises
@@ -156,13 +147,16 @@ def checked_digest(data: bytes | Path, sha256: str) -> int:
     ObjectDiffers
         It does not have the digest that it was given.
     """
-    found, size = digest_of(data)
-    if found != sha256:
+    if isinstance(data, bytes):
+        found, size = digest_of(data, like=digest), len(data)
+    else:
+        found, size = digest_of_file(data, like=digest), data.stat().st_size
+    if found != digest:
         raise ObjectDiffers("the bytes to store do not have the digest they were given")
     return size
 
 
-def verified(objects: ObjectStore, key: str, *, start: int, length: int, sha256: str) -> bytes:
+def verified(objects: ObjectStore, key: str, *, start: int, length: int, digest: str) -> bytes:
     """Return a range of an object that has a digest of its own.
 
     A copy at hand that is damaged is thrown away and the object read again.
@@ -174,7 +168,7 @@ def verified(objects: ObjectStore, key: str, *, start: int, length: int, sha256:
     """
     for _ in range(2):
         data = objects.get(key, start=start, length=length)
-        if digest_of(data)[0] == sha256:
+        if digest_of(data, like=digest) == digest:
             return data
         objects.forget(key)
     raise ObjectDiffers("an object does not hold the bytes that were stored", key=key)
@@ -206,22 +200,22 @@ class LocalObjects:
         self._prefix = f"{directory}/"
         directory.mkdir(parents=True, exist_ok=True)
 
-    def put(self, key: str, data: bytes | Path, sha256: str) -> None:
+    def put(self, key: str, data: bytes | Path, digest: str) -> None:
         """See `ObjectStore.put`."""
         target = self._path(key)
-        checked_digest(data, sha256)
+        checked_digest(data, digest)
         try:
-            held = digest_of(target)[0] if target.exists() else None
+            held = digest_of_file(target, like=digest) if target.exists() else None
         except OSError as error:
             raise _unreadable(error, key) from error
         if held is None:
             self._put(target, data)
-        elif held != sha256:
+        elif held != digest:
             raise ObjectDiffers("this key holds other bytes already", key=key)
 
-    def replace(self, key: str, data: bytes | Path, sha256: str) -> None:
+    def replace(self, key: str, data: bytes | Path, digest: str) -> None:
         """See `ObjectStore.replace`."""
-        checked_digest(data, sha256)
+        checked_digest(data, digest)
         self._put(self._path(key), data)
 
     def _put(self, target: Path, data: bytes | Path) -> None:
@@ -268,7 +262,7 @@ class LocalObjects:
     def probe(self) -> StoreAbilities:
         """Write, read and remove one small object."""
         key, data = f"probe/{fresh()}", b"telerad"
-        self.put(key, data, hashlib.sha256(data).hexdigest())
+        self.put(key, data, digest_of(data))
         self.delete(key)
         return StoreAbilities("local", versioning=False, object_lock=False, conditional_put=True)
 
@@ -313,17 +307,17 @@ class MemoryObjects:
         self._objects: dict[str, bytes] = {}
         self._lock = threading.Lock()
 
-    def put(self, key: str, data: bytes | Path, sha256: str) -> None:
+    def put(self, key: str, data: bytes | Path, digest: str) -> None:
         """See `ObjectStore.put`."""
-        checked_digest(data, sha256)
+        checked_digest(data, digest)
         content = data if isinstance(data, bytes) else data.read_bytes()
         with self._lock:
             if self._objects.setdefault(checked_key(key), content) != content:
                 raise ObjectDiffers("this key holds other bytes already", key=key)
 
-    def replace(self, key: str, data: bytes | Path, sha256: str) -> None:
+    def replace(self, key: str, data: bytes | Path, digest: str) -> None:
         """See `ObjectStore.replace`."""
-        checked_digest(data, sha256)
+        checked_digest(data, digest)
         self._objects[checked_key(key)] = data if isinstance(data, bytes) else data.read_bytes()
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:

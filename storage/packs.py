@@ -5,7 +5,6 @@ being killed half way, ends in the same object.  Only when the stored pack was r
 instance in it has its digest does the index point to it, and only then is journal space freed.
 """
 
-import hashlib
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from sqlalchemy import not_, select, update
 from kernel.digest import digest_of_value
 from kernel.errors import Corrupt, Transient
 from storage.archive import Admission
+from storage.digests import digest_of_file, hashing, spelled
 from storage.engine import Database, Transaction
 from storage.insertion import insert_into
 from storage.journal import Journal, NoSuchPlace, Place, PlaceLost
@@ -29,7 +29,6 @@ from storage.objects import (
     ObjectMissing,
     ObjectStore,
     ObjectUnreadable,
-    digest_of,
     unavailable,
 )
 from storage.tables.archive import ARRIVALS, INSTANCES, PACKS, STUDIES
@@ -71,7 +70,7 @@ class Packed:
     """A pack that is stored and was read back; `length` and `offsets` are in bytes."""
 
     key: str
-    sha256: str
+    digest: str
     length: int
     members: tuple[Member, ...]
     offsets: tuple[int, ...]
@@ -82,7 +81,7 @@ class Packed:
             "pack_key": self.key,
             "study_uid": study_uid,
             "node": node,
-            "sha256": self.sha256,
+            "digest": self.digest,
             "length": self.length,
             "instances": len(self.members),
             "packed_at": at,
@@ -195,18 +194,18 @@ class Packer:
                 offsets = _build(path, members, pieces)
             except OSError as error:
                 raise unavailable(error) from error
-            sha256, length = digest_of(path)
-            key = f"packs/{digest_of_value(study_uid)[:32]}/{sha256}.zip"
+            digest, length = digest_of_file(path), path.stat().st_size
+            key = f"packs/{digest_of_value(study_uid)[:32]}/{digest}.zip"
             begun(key)
             try:
-                self._objects.put(key, path, sha256)
+                self._objects.put(key, path, digest)
                 self._verify(key, path, members, offsets)
             except (*_NOT_KEPT, PackDamaged) as damage:
                 # Its key is its digest: whoever relied on what lies there gets what it was.
                 log.warning("pack.stored_again", key=key, code=damage.code)
-                self._objects.replace(key, path, sha256)
+                self._objects.replace(key, path, digest)
                 self._verify(key, path, members, offsets)
-        return Packed(key, sha256, length, tuple(members), tuple(offsets))
+        return Packed(key, digest, length, tuple(members), tuple(offsets))
 
     def free_segments(self) -> list[str]:
         """Free every segment all of whose records are packed, duplicates or moved quarantine."""
@@ -232,7 +231,7 @@ class Packer:
                 .limit(_DUE_LIMIT + len(self._lost))
             ).all()
         for row in rows:
-            place = Place(row.segment, row.offset, row.length, row.sha256)
+            place = Place(row.segment, row.offset, row.length, row.digest)
             if place not in self._lost:
                 self._move_quarantined(place)
 
@@ -244,12 +243,12 @@ class Packer:
             self._lost.add(place)
             log.error("quarantine.not_moved", segment=place.segment, code=error.code)
             return
-        key = f"quarantine/{place.sha256}"
+        key = f"quarantine/{place.digest}"
         try:
-            self._objects.put(key, body, place.sha256)
+            self._objects.put(key, body, place.digest)
         except _NOT_KEPT as damage:  # its key is its digest, as that of a pack is
             log.warning("quarantine.stored_again", key=key, code=damage.code)
-            self._objects.replace(key, body, place.sha256)
+            self._objects.replace(key, body, place.digest)
         with self._database.transaction() as tx:
             tx.execute(
                 update(ARRIVALS)
@@ -268,7 +267,7 @@ class Packer:
                 .order_by(INSTANCES.c.segment, INSTANCES.c.offset)
             ).all()
         return [
-            Member(row.instance_uid, Place(row.segment, row.offset, row.length, row.sha256))
+            Member(row.instance_uid, Place(row.segment, row.offset, row.length, row.digest))
             for row in rows
         ]
 
@@ -277,12 +276,12 @@ class Packer:
         if place.length <= _PIECE_BYTES:
             yield self._journal.read(place)
             return
-        hasher = hashlib.sha256()
+        hasher = hashing(place.digest)
         for start in range(0, place.length, _PIECE_BYTES):
             piece = self._journal.read(place, start=start, length=_PIECE_BYTES)
             hasher.update(piece)
             yield piece
-        if hasher.hexdigest() != place.sha256:
+        if spelled(hasher) != place.digest:
             raise PlaceLost("journal bytes do not match their digest", segment=place.segment)
 
     def _verify(
@@ -293,7 +292,7 @@ class Packer:
         It is what was built, to the last byte, and what was built holds what was received.
         """
         waiting = list(zip(members, offsets, strict=True))
-        hasher = hashlib.sha256()
+        hasher = hashing(members[0].place.digest)
         for start, built in _long_pieces(path):
             piece = self._stored.get(key, start=start, length=len(built))
             if piece != built:
@@ -304,10 +303,11 @@ class Packer:
                 hasher.update(piece[max(0, offset - start) : max(0, end - start)])
                 if end > start + len(piece):
                     break  # it goes on in the next piece
-                if hasher.hexdigest() != member.place.sha256:
+                if spelled(hasher) != member.place.digest:
                     raise _damaged(key)
                 waiting.pop(0)
-                hasher = hashlib.sha256()
+                if waiting:
+                    hasher = hashing(waiting[0][0].place.digest)
         if waiting:
             raise _damaged(key)
 
@@ -355,9 +355,9 @@ class Packer:
 def verify_packs(database: Database, objects: ObjectStore) -> Iterable[str]:
     """Re-read every pack; yield one sentence for each that is missing or not what was stored."""
     with database.reading() as tx:
-        rows = tx.execute(select(PACKS.c.pack_key, PACKS.c.sha256, PACKS.c.length)).all()
+        rows = tx.execute(select(PACKS.c.pack_key, PACKS.c.digest, PACKS.c.length)).all()
     for row in rows:
-        problem = pack_problem(objects, row.pack_key, row.sha256, row.length)
+        problem = pack_problem(objects, row.pack_key, row.digest, row.length)
         if problem is not None:
             yield problem
 
@@ -365,7 +365,7 @@ def verify_packs(database: Database, objects: ObjectStore) -> Iterable[str]:
 def pack_problem(
     objects: ObjectStore,
     key: str,
-    sha256: str,
+    digest: str,
     length: int,
     *,
     go: Callable[[int], bool] = lambda _length: True,
@@ -385,7 +385,7 @@ def pack_problem(
     size = objects.size(key)
     if size is None:
         return f"pack {key} is missing"
-    hasher = hashlib.sha256()
+    hasher = hashing(digest)
     try:
         for start in range(0, size, _READ_AT_ONCE):
             if not go(min(_READ_AT_ONCE, size - start)):
@@ -395,7 +395,7 @@ def pack_problem(
         return f"pack {key} is missing"
     except ObjectUnreadable:
         return f"pack {key} cannot be read"
-    whole = size == length and hasher.hexdigest() == sha256
+    whole = size == length and spelled(hasher) == digest
     return None if whole else f"pack {key} is not what was stored"
 
 

@@ -6,7 +6,6 @@ the old pack for removal.  Whoever reads meanwhile is served by the old pack or 
 purge that is killed anywhere is done again from its beginning, with the same result.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +18,7 @@ from kernel.errors import Transient
 from kernel.people import ENGINE
 from storage import audit, claims
 from storage.archive import InstanceDamaged
+from storage.digests import hashing, spelled
 from storage.engine import Database, Transaction
 from storage.insertion import insert_into
 from storage.journal import Place
@@ -177,13 +177,13 @@ class Purger:
             tx.execute(update(REMOVALS).where(listed).values(due_at=tx.at + _UNUSED))
 
     def _pieces(self, place: Place) -> Iterable[bytes]:
-        hasher = hashlib.sha256()
+        hasher = hashing(place.digest)
         for start in range(0, place.length, _PIECE_BYTES):
             length = min(_PIECE_BYTES, place.length - start)
             piece = self._objects.get(place.segment, start=place.offset + start, length=length)
             hasher.update(piece)
             yield piece
-        if hasher.hexdigest() != place.sha256:
+        if spelled(hasher) != place.digest:
             raise InstanceDamaged("a pack does not hold the bytes that were received")
 
     def _swap(
@@ -279,7 +279,7 @@ def _packs(tx: Transaction, study_uid: str, number: int) -> list[_Pack]:
 
 
 def _member(row: Any) -> Member:
-    return Member(row.instance_uid, Place(row.pack_key, row.offset, row.length, row.sha256))
+    return Member(row.instance_uid, Place(row.pack_key, row.offset, row.length, row.digest))
 
 
 def _point(tx: Transaction, study_uid: str, node: str, key: str, packed: Packed | None) -> None:

@@ -63,7 +63,7 @@ def claim(tx: Transaction, id: str, *, until: datetime) -> Waiting | None:
     if row is None:
         return None
     waiting = Waiting(
-        place=Place(row.segment, row.offset, row.length, row.sha256),
+        place=Place(row.segment, row.offset, row.length, row.digest),
         object_key=row.object_key,
         instance_uid=row.instance_uid,
         study_uid=row.study_uid,
@@ -138,7 +138,7 @@ def _point(tx: Transaction, waiting: Waiting, node: str) -> None:
                 pack_key=key,
                 study_uid=waiting.study_uid,
                 node=node,
-                sha256=place.sha256,
+                digest=place.digest,
                 length=place.length,
                 instances=1,
                 packed_at=tx.at,

@@ -2,10 +2,11 @@
 
 Records are aligned to `ALIGNMENT`::
 
-    magic 8 | segment id 16 | note length u32 | body length u64 | sha256 32 | crc32 u32
+    magic 8 | segment id 16 | note length u32 | body length u64 | digest 32 | crc32 u32
 
-The segment id keeps the content of one record from posing as the header of another, and lets a
-scan find the next record behind one that a crash left half written.
+The magic says of which algorithm the digest is.  The segment id keeps the content of one record
+from posing as the header of another, and lets a scan find the next record behind one that a crash
+left half written.
 """
 
 import json
@@ -17,10 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from storage.digests import BLAKE3, SHA256, written
+
 ALIGNMENT = 4096
 MAX_NOTE_BYTES = 65_536
 
-_MAGIC = b"TELERAD1"
+_ALGORITHMS = {b"TELERAD1": SHA256, b"TELERAD2": BLAKE3}
+_MAGIC = b"TELERAD2"
 _HEADER = struct.Struct("<8s16sIQ32sI")
 HEADER_BYTES = _HEADER.size
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
@@ -32,7 +36,7 @@ class Place(NamedTuple):
     segment: str
     offset: int
     length: int
-    sha256: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ def to_whole_pages(noted: bytes, beginning: bytes) -> bytes:
 
 
 def header(segment_id: bytes, noted: bytes, length: int, digest: bytes) -> bytes:
-    """Encode the header of a record; `length` in bytes and SHA-256 are of its body."""
+    """Encode the header of a record; `length` in bytes and BLAKE3 are of its body."""
     head = _HEADER.pack(_MAGIC, segment_id, len(noted), length, digest, 0)[:-4]
     return head + struct.pack("<I", zlib.crc32(noted, zlib.crc32(head)))
 
@@ -79,7 +83,7 @@ def scan(path: Path) -> Iterator[Record]:
         offset, owner = 0, None
         while offset + HEADER_BYTES <= size:
             found = None
-            if os.pread(fd, len(_MAGIC), offset) == _MAGIC:
+            if os.pread(fd, len(_MAGIC), offset) in _ALGORITHMS:
                 longest = HEADER_BYTES + MAX_NOTE_BYTES + ALIGNMENT
                 found = _parse(os.pread(fd, longest, offset), owner)
             if found is None or offset + found.size > size:
@@ -87,7 +91,7 @@ def scan(path: Path) -> Iterator[Record]:
                 continue
             owner = found.owner
             start = offset + found.size - found.length
-            yield Record(Place(path.name, start, found.length, found.sha256), found.note)
+            yield Record(Place(path.name, start, found.length, found.digest), found.note)
             offset += aligned(found.size)
     finally:
         os.close(fd)
@@ -98,19 +102,20 @@ class _Found:
     owner: bytes
     note: Mapping[str, str]
     length: int
-    sha256: str
+    digest: str
     size: int  # of header, note and body together
 
 
 def _parse(data: bytes, owner: bytes | None) -> _Found | None:
     """Read a record's header and note; None where no whole header of this segment begins."""
-    if len(data) < HEADER_BYTES or not data.startswith(_MAGIC):
+    if len(data) < HEADER_BYTES:
         return None
-    _magic, found_owner, note_length, length, digest, crc = _HEADER.unpack_from(data)
+    magic, found_owner, note_length, length, digest, crc = _HEADER.unpack_from(data)
     noted = data[HEADER_BYTES : HEADER_BYTES + note_length]
-    if zlib.crc32(noted, zlib.crc32(data[: HEADER_BYTES - 4])) != crc:
+    if magic not in _ALGORITHMS or zlib.crc32(noted, zlib.crc32(data[: HEADER_BYTES - 4])) != crc:
         return None
     if owner is not None and found_owner != owner:
         return None
     size = HEADER_BYTES + note_length + length
-    return _Found(found_owner, json.loads(noted), length, digest.hex(), size)
+    spelled = written(_ALGORITHMS[magic], digest)
+    return _Found(found_owner, json.loads(noted), length, spelled, size)

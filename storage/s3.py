@@ -4,7 +4,6 @@ Several servers silently ignore conditional puts and object locks, so immutabili
 own keys and checks, and what a server can do is probed at the start and shown in health.
 """
 
-import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from minio.error import InvalidResponseError, MinioException, S3Error
 
 from kernel.errors import Misconfigured
 from kernel.ids import fresh
+from storage.digests import are_alike, digest_of
 from storage.objects import (
     ObjectDiffers,
     ObjectMissing,
@@ -34,7 +34,8 @@ _REFUSED = frozenset(
     {"AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId", "AuthorizationHeaderMalformed"}
 )
 _LACKING = frozenset({"NotImplemented", "MethodNotAllowed", "ObjectLockConfigurationNotFoundError"})
-_DIGEST_HEADER = "telerad-sha256"
+_DIGEST_HEADER = "telerad-digest"
+_SHA256_HEADER = "telerad-sha256"  # of what versions before 0029 stored
 _CONNECT_TIMEOUT_S = 5
 _READ_TIMEOUT_S = 60
 
@@ -78,22 +79,22 @@ class S3Objects:
             ),
         )
 
-    def put(self, key: str, data: bytes | Path, sha256: str) -> None:
+    def put(self, key: str, data: bytes | Path, digest: str) -> None:
         """See `ObjectStore.put`; read back by size and digest header before it counts."""
-        checked_digest(data, sha256)
-        stored = self._digest(key)
+        checked_digest(data, digest)
+        stored = self._digest(key, like=digest)
         if stored is None:
-            self.replace(key, data, sha256)
-        elif stored != sha256:
+            self.replace(key, data, digest)
+        elif stored != digest:
             raise ObjectDiffers("this key holds other bytes already", key=key)
 
-    def replace(self, key: str, data: bytes | Path, sha256: str) -> None:
+    def replace(self, key: str, data: bytes | Path, digest: str) -> None:
         """See `ObjectStore.replace`."""
-        size = checked_digest(data, sha256)
+        size = checked_digest(data, digest)
         stream = io.BytesIO(data) if isinstance(data, bytes) else data.open("rb")
         with stream, _named_failures():
             self._client.put_object(
-                self._bucket, checked_key(key), stream, size, metadata={_DIGEST_HEADER: sha256}
+                self._bucket, checked_key(key), stream, size, metadata={_DIGEST_HEADER: digest}
             )
         if self.size(key) != size:
             raise ObjectStoreUnavailable("the S3 server does not have what it just took")
@@ -165,20 +166,24 @@ class S3Objects:
             if not self._client.bucket_exists(self._bucket):
                 self._client.make_bucket(self._bucket)
         key, data = f"probe/{fresh()}", b"telerad"
-        self.put(key, data, hashlib.sha256(data).hexdigest())
+        self.put(key, data, digest_of(data))
         self.delete(key)
         return StoreAbilities(
             "s3", versioning=self._versioning(), object_lock=self._locking(), conditional_put=False
         )
 
-    def _digest(self, key: str) -> str | None:
+    def _digest(self, key: str, *, like: str) -> str | None:
+        """Return the digest of an object by the algorithm of another; None if there is none."""
         try:
             with _named_failures():
                 stat = self._client.stat_object(self._bucket, checked_key(key))
         except ObjectMissing:
             return None
-        noted = (stat.metadata or {}).get(f"x-amz-meta-{_DIGEST_HEADER}")
-        return str(noted) if noted else hashlib.sha256(self.get(key)).hexdigest()
+        for header in (_DIGEST_HEADER, _SHA256_HEADER):
+            noted = (stat.metadata or {}).get(f"x-amz-meta-{header}")
+            if noted and are_alike(str(noted), like):
+                return str(noted)
+        return digest_of(self.get(key), like=like)
 
     def _versioning(self) -> bool:
         """Say whether the bucket keeps versions; what is not known is not taken for no."""

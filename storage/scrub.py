@@ -130,7 +130,7 @@ class Scrub:
                 ).first()
             if row is None:
                 return None
-            return pack_problem(self._stored, row.pack_key, row.sha256, row.length, go=pace.go)
+            return pack_problem(self._stored, row.pack_key, row.digest, row.length, go=pace.go)
         if not pace.go(length):
             raise ReadingStopped("the reading was told to end")
         try:

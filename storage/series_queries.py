@@ -17,7 +17,7 @@ from storage.tables.archive import INSTANCES, SERIES
 class Held:
     """One instance and its place: in a pack if `pack_key` says so, else in a journal segment.
 
-    `offset` and `length` are in bytes, `sha256` is of the whole Part 10 file; `rows` and `columns`
+    `offset` and `length` are in bytes, `digest` is of the whole Part 10 file; `rows` and `columns`
     are None where it is no image.
     """
 
@@ -30,7 +30,7 @@ class Held:
     rows: int | None
     columns: int | None
     frames: int | None
-    sha256: str
+    digest: str
     length: int
     segment: str | None
     pack_key: str | None
@@ -39,7 +39,7 @@ class Held:
     @property
     def place(self) -> Place:
         """The place in the journal, of one that is not packed yet."""
-        return Place(self.segment or "", self.offset, self.length, self.sha256)
+        return Place(self.segment or "", self.offset, self.length, self.digest)
 
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,12}")

@@ -1,11 +1,11 @@
 """Instances that lie side by side in a pack, read at once: one look-up and one read for many."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from kernel.errors import EngineError
 from storage.archive import Archive
+from storage.digests import digest_of
 from storage.series_queries import Held
 
 MAX_GAP = 4096
@@ -60,5 +60,5 @@ def _read(
         return
     for each in run:
         file = data[each.offset - start :][: each.length]
-        if hashlib.sha256(file).hexdigest() == each.sha256:
+        if digest_of(file, like=each.digest) == each.digest:
             yield each.instance_uid, file

@@ -229,7 +229,7 @@ def _tag(row: Held, path: str, shown: "StudyShown | None") -> str:
     """Name the bytes of a value, which change with the corrections."""
     own = None if shown is None else shown.of(row.instance_uid)
     corrected = "" if own is None else f"-{own.at:%Y%m%d%H%M%S%f}"
-    return f"{row.sha256}-{path.replace('/', '-')}{corrected}"
+    return f"{row.digest}-{path.replace('/', '-')}{corrected}"
 
 
 def _download(request: Request, tag: str, media_type: str, data: bytes) -> Response:

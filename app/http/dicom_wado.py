@@ -153,7 +153,7 @@ def alone(
         lambda start, length: instance_file.stretch(engine.archive, row, start, length),
         whole=lambda: prefetched(instance_file.chunks(engine.archive, row)),
         media_type=media_type,
-        tag=row.sha256,
+        tag=row.digest,
     )
 
 

@@ -5,11 +5,12 @@ from typing import Any
 
 from app.engine import Engine
 from health_record import commands as health_record
+from kernel.digest import sha256_of
 from kernel.errors import Corrupt, NotFound
 from reporting import SealedDocument, sealed, sealed_for_case
 from storage import archive, patients
 from storage.engine import Transaction
-from storage.objects import ObjectStore, digest_of
+from storage.objects import ObjectStore
 from worklist.case import Case
 
 
@@ -50,7 +51,7 @@ def verified(objects: ObjectStore, key: str, sha256: str) -> bytes:
         It has not.
     """
     content = objects.get(key)
-    if digest_of(content)[0] != sha256:
+    if sha256_of(content) != sha256:
         raise DocumentDamaged("the stored document is not the one that was signed")
     return content
 

@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import JSON, DateTime, Dialect, MetaData
+from sqlalchemy import JSON, DateTime, Dialect, MetaData, String
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator
+
+from storage.digests import MAX_DIGEST
 
 METADATA = MetaData(
     naming_convention={
@@ -17,6 +19,8 @@ METADATA = MetaData(
 )
 
 JsonValue = JSON().with_variant(JSONB(), "postgresql")
+DIGEST = String(MAX_DIGEST).with_variant(String(64), "sqlite")
+"""A digest that names its algorithm; SQLite bounds no text, and to tell it otherwise copies all."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, Float, ForeignKey, Index, Integer, String, Table, text
 
-from storage.tables import METADATA, JsonValue, UtcDateTime
+from storage.tables import DIGEST, METADATA, JsonValue, UtcDateTime
 
 OPEN = text("state IN ('planned', 'running')")
 
@@ -55,7 +55,7 @@ TRIAGE_RESULTS = Table(
     Column("model_id", String(48), primary_key=True),
     Column("model_version", String(32), primary_key=True),
     Column("run_id", String(36), ForeignKey("triage_runs.id"), nullable=False, comment="the first"),
-    Column("instance_sha256", String(64), nullable=False, comment="of the Part 10 file scored"),
+    Column("instance_digest", DIGEST, nullable=False, comment="of the Part 10 file scored"),
     Column("weights_digest", String(64), nullable=False),
     Column("refusal", String(60), nullable=True, comment="why it was not scored; else null"),
     Column("scores", JsonValue, nullable=False, comment="score by name, each from 0 to 1"),

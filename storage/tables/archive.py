@@ -12,7 +12,7 @@ from sqlalchemy import (
     text,
 )
 
-from storage.tables import METADATA, JsonValue, UtcDateTime
+from storage.tables import DIGEST, METADATA, JsonValue, UtcDateTime
 from storage.tables.patients import BY_BYTES
 
 UID = String(64)
@@ -98,7 +98,7 @@ INSTANCES = Table(
     Column("rows", Integer, nullable=True),
     Column("columns", Integer, nullable=True),
     Column("frames", Integer, nullable=True),
-    Column("sha256", String(64), nullable=False, comment="of the whole Part 10 file"),
+    Column("digest", DIGEST, nullable=False, comment="of the whole Part 10 file"),
     Column("length", BigInteger, nullable=False, comment="bytes"),
     Column("segment", String(120), nullable=True, comment="journal segment, null once packed"),
     Column("pack_key", String(200), nullable=True),
@@ -146,7 +146,7 @@ ARRIVALS = Table(
     Column("segment", String(120), primary_key=True),
     Column("offset", BigInteger, primary_key=True, autoincrement=False),
     Column("length", BigInteger, nullable=False),
-    Column("sha256", String(64), nullable=False),
+    Column("digest", DIGEST, nullable=False),
     Column("outcome", String(12), nullable=False, comment="stored, duplicate, quarantined"),
     Column("instance_uid", String(64), nullable=True),
     Column("source", String(80), nullable=False, comment="calling AE title or user"),
@@ -201,7 +201,7 @@ PACKS = Table(
     Column("pack_key", String(200), primary_key=True),
     Column("study_uid", UID, ForeignKey("studies.study_uid"), nullable=False),
     Column("node", String(40), nullable=False),
-    Column("sha256", String(64), nullable=False),
+    Column("digest", DIGEST, nullable=False),
     Column("length", BigInteger, nullable=False),
     Column("instances", Integer, nullable=False),
     Column("packed_at", UtcDateTime, nullable=False),

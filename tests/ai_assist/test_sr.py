@@ -47,7 +47,7 @@ def scored(card: ModelCard, image: Dataset, given: dict[str, float]) -> ScoredIm
         model_id=card.id,
         model_version=card.version,
         run_id="r",
-        instance_sha256="0" * 64,
+        instance_digest="0" * 64,
         weights_digest=card.weights_digest,
         refusal=None,
         scores={name: given.get(name, 0.01) for name in card.scores},

@@ -231,9 +231,9 @@ class DyingObjects:
     def __init__(self, room: Room, *, after: bool) -> None:
         self.room, self.after = room, after
 
-    def put(self, key: str, data: bytes | Path, sha256: str) -> None:
+    def put(self, key: str, data: bytes | Path, digest: str) -> None:
         if self.after:
-            self.room.objects.put(key, data, sha256)
+            self.room.objects.put(key, data, digest)
         raise Killed
 
     def __getattr__(self, name: str) -> object:
@@ -351,7 +351,7 @@ def test_the_package_listens_for_opened_cases(room: Room) -> None:
 
 def test_a_full_store_is_tried_again(room: Room) -> None:
     class Full:
-        def put(self, key: str, data: bytes | Path, sha256: str) -> None:
+        def put(self, key: str, data: bytes | Path, digest: str) -> None:
             raise ObjectStoreUnavailable("the disk of the object store is full")
 
     room.receive(film(noise()))

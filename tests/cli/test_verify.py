@@ -97,7 +97,7 @@ def test_a_sound_directory(sound: Path) -> None:
         ("DELETE FROM audit WHERE seq = 9", "audit", "entry 9 is missing"),
         ("DELETE FROM audit WHERE seq > 20", "audit", "the audit chain ends at entry 20"),
         ("UPDATE manifests SET body = '[]'", "manifests", "was changed after it was frozen"),
-        ("UPDATE instances SET sha256 = hex(zeroblob(32))", "manifests", "is not as it was"),
+        ("UPDATE instances SET digest = hex(zeroblob(32))", "manifests", "is not as it was"),
     ],
 )
 def test_a_row_that_was_changed(data: Path, statement: str, kind: str, said: str) -> None:

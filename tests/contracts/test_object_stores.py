@@ -2,6 +2,7 @@
 
 import hashlib
 import uuid
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from minio.commonconfig import ENABLED
 from minio.versioningconfig import VersioningConfig
 
 from storage.cache import PackCache
+from storage.digests import digest_of
 from storage.memory import MemoryObjects
 from storage.objects import (
     BadKey,
@@ -116,6 +118,21 @@ def test_the_same_bytes_again_are_the_same_answer(store: ObjectStore) -> None:
     assert store.get("twice") == CONTENT
 
 
+def test_the_same_bytes_may_be_told_by_a_digest_of_either_algorithm(store: ObjectStore) -> None:
+    store.put("older", CONTENT, _sha256(CONTENT))
+    store.put("older", CONTENT, digest_of(CONTENT))
+    store.put("newer", CONTENT, digest_of(CONTENT))
+    store.put("newer", CONTENT, _sha256(CONTENT))
+    for other in (digest_of(b"other"), _sha256(b"other")):
+        with pytest.raises(ObjectDiffers):
+            store.put("older", b"other", other)
+        with pytest.raises(ObjectDiffers):
+            store.put("newer", b"other", other)
+    with pytest.raises(ObjectDiffers):
+        store.put("third", CONTENT, digest_of(b"other"))
+    assert store.size("third") is None
+
+
 def test_other_bytes_under_the_same_key_are_refused_and_the_first_stay(store: ObjectStore) -> None:
     store.put("immutable", CONTENT, _sha256(CONTENT))
     with pytest.raises(ObjectDiffers):
@@ -214,6 +231,20 @@ def test_s3_with_a_wrong_secret_refuses_to_start_with_a_clear_sentence(swift: Sw
 def test_s3_sees_a_probe_of_what_the_server_really_does(swift: Swift) -> None:
     abilities = _s3(swift).probe()
     assert (abilities.versioning, abilities.object_lock) == (False, False)
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("noted", [True, False])
+def test_what_a_version_before_0029_put_on_s3_is_known_again(swift: Swift, noted: bool) -> None:
+    store = _s3(swift)
+    store.probe()
+    headers = {"telerad-sha256": _sha256(CONTENT)} if noted else {}
+    client, bucket = store._client, store._bucket
+    client.put_object(bucket, "old", BytesIO(CONTENT), len(CONTENT), metadata=headers)
+    store.put("old", CONTENT, _sha256(CONTENT))
+    store.put("old", CONTENT, digest_of(CONTENT))
+    with pytest.raises(ObjectDiffers):
+        store.put("old", b"other", digest_of(b"other"))
 
 
 @pytest.mark.service

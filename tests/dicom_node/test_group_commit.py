@@ -17,6 +17,13 @@ from tests.dicom_node.samples import a_slice, a_source, as_file
 from tests.wire.speaker import until
 
 
+def an_index(
+    database: Database, directory: Path, pulse: Pulse | None = None
+) -> tuple[GroupCommit, Journal]:
+    journal = Journal(directory / "journal", node="n1")
+    return GroupCommit(database, journal.digest_like, pulse), journal
+
+
 def an_arrival(journal: Journal, number: int) -> Arrival:
     file = as_file(a_slice(study=70, number=number))
     header, _ = read_file(file, a_source().defaults)
@@ -26,7 +33,7 @@ def an_arrival(journal: Journal, number: int) -> Arrival:
 def test_a_flush_that_fails_is_told_to_its_own_thread_and_to_no_other(
     database: Database, tmp_path: Path
 ) -> None:
-    index, journal = GroupCommit(database), Journal(tmp_path / "journal", node="n1")
+    index, journal = an_index(database, tmp_path)
     arrivals = [an_arrival(journal, number) for number in range(1, 9)]
     told: dict[int, object] = {}
     begun = threading.Barrier(len(arrivals))
@@ -54,7 +61,7 @@ def test_a_flush_that_fails_is_told_to_its_own_thread_and_to_no_other(
 def test_nothing_is_indexed_before_its_bytes_are_durable(
     database: Database, tmp_path: Path
 ) -> None:
-    index, journal = GroupCommit(database), Journal(tmp_path / "journal", node="n1")
+    index, journal = an_index(database, tmp_path)
     arrival = an_arrival(journal, 1)
 
     with pytest.raises(OSError, match="the disk broke"):
@@ -68,7 +75,7 @@ def test_it_shows_life_at_every_group_and_owes_none_when_nobody_waits(
     database: Database, tmp_path: Path
 ) -> None:
     pulse = Pulse()
-    index, journal = GroupCommit(database, pulse), Journal(tmp_path / "journal", node="n1")
+    index, journal = an_index(database, tmp_path, pulse)
     seen: list[int] = []
     for number in (1, 2):
         index.admit(an_arrival(journal, number), lambda: seen.append(pulse.count()))
@@ -86,7 +93,7 @@ def test_a_flush_that_does_not_return_is_owed_however_many_wait(
     database: Database, tmp_path: Path
 ) -> None:
     pulse, may_end = Pulse(), threading.Event()
-    index, journal = GroupCommit(database, pulse), Journal(tmp_path / "journal", node="n1")
+    index, journal = an_index(database, tmp_path, pulse)
     begun = threading.Event()
 
     def stuck() -> None:

@@ -26,6 +26,7 @@ from storage.objects import LocalObjects
 from storage.recovery import recover
 from tests.dicom_node.samples import a_slice, a_source, as_file, as_sent
 from tests.services.migrated import migrate
+from tests.storage.before_0029 import aged
 
 
 @pytest.fixture
@@ -60,6 +61,25 @@ def test_the_same_again_is_the_same_answer_by_whatever_way(
         assert archive.quarantined(tx) == []
 
 
+@pytest.mark.parametrize("way", ["whole", "streamed"])
+def test_what_a_version_before_0029_stored_is_told_from_what_comes_again(
+    intake: Intake, archived: Archive, journal: Journal, database: Database, way: str
+) -> None:
+    announced, data = as_sent(as_file(a_slice(seed=1)))
+    _, other = as_sent(as_file(a_slice(seed=2)))
+    intake.store(announced, a_source(), data)
+    aged(database, journal, archived.objects)
+
+    def sent(data: bytes) -> Outcome:
+        if way == "whole":
+            return intake.store(announced, a_source(), data).outcome
+        return arriving(intake, announced, data).finish().outcome
+
+    assert sent(data) is Outcome.DUPLICATE
+    assert sent(other) is Outcome.CONFLICTING
+    assert archived.read(announced.sop_instance_uid).endswith(data)
+
+
 def test_another_content_under_a_known_uid_is_kept_aside_with_an_alarm(
     intake: Intake, archived: Archive, database: Database
 ) -> None:
@@ -76,7 +96,7 @@ def test_another_content_under_a_known_uid_is_kept_aside_with_an_alarm(
         assert kept.code == "archive.uid_conflict"
         (alarm,) = audit.latest(tx)
     assert (alarm.action, alarm.outcome) == ("instance.quarantined", "refused")
-    assert alarm.detail["sha256"] == kept.sha256
+    assert alarm.detail["digest"] == kept.digest
 
 
 def test_an_image_of_another_patient_never_joins_the_study_and_says_why(
@@ -129,7 +149,7 @@ def test_what_cannot_be_indexed_is_kept_and_listed_with_its_reason(
     with database.reading() as tx:
         (kept,) = archive.quarantined(tx)
     assert kept.code == f"dicom_node.unreadable.{code}"
-    place = archive.Place(kept.segment, kept.offset, kept.length, kept.sha256)
+    place = archive.Place(kept.segment, kept.offset, kept.length, kept.digest)
     assert journal.read(place).endswith(damage(data))
 
 

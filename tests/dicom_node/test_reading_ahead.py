@@ -29,7 +29,7 @@ def held(number: int, length: int) -> Held:
         rows=None,
         columns=None,
         frames=None,
-        sha256="",
+        digest="",
         length=length,
         segment=None,
         pack_key="pack",

@@ -31,6 +31,7 @@ from storage.purge import Purger
 from storage.retention import Keeping, Reason, Retention
 from storage.shown import of_others
 from tests.dicom_node.samples import ROOT, a_slice, a_source, as_file, as_sent
+from tests.storage.before_0029 import aged
 
 BY = Actor("user:clerk", Role.ADMINISTRATOR)
 STUDY = f"{ROOT}.1"
@@ -137,6 +138,28 @@ def test_a_merge_admits_what_it_makes_right(room: Room) -> None:
     (entry,) = room.audited("instance.readmitted")
     assert entry.subject == f"instance:{STUDY}.1.2"
     assert entry.detail["reason"] == readmission.REASON
+    assert list(verify_packs(room.database, room.objects)) == []
+    assert list(room.archive.verify()) == []
+
+
+@pytest.mark.parametrize("sent_again", ["before", "after", "with other bytes"])
+def test_what_a_version_before_0029_kept_aside_is_told_from_what_came_since(
+    room: Room, sent_again: str
+) -> None:
+    room.store(named("P1", 1))
+    room.store(named("P9", 2))
+    room.turn()
+    aged(room.database, room.journal, room.objects)
+    room.merge("P9", "P1")
+    if sent_again == "after":
+        room.turn()
+    came = room.store(named("P9", 2, seed=sent_again == "with other bytes"))
+    room.turn()
+
+    assert came is (Outcome.DUPLICATE if sent_again == "after" else Outcome.STORED)
+    odd = ["archive.uid_conflict"] if sent_again == "with other bytes" else []
+    assert (room.kept_aside(), room.turn()) == (odd, 0)
+    assert room.held() == [f"{STUDY}.1.1", f"{STUDY}.1.2"]
     assert list(verify_packs(room.database, room.objects)) == []
     assert list(room.archive.verify()) == []
 

@@ -49,7 +49,7 @@ def an_entry(series: int = 1, instance: int = 1) -> ManifestEntry:
         sop_class_uid="1.2.840.10008.5.1.4.1.1.1.1",
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         modality="DX",
-        sha256=sha256_of(f"{series}/{instance}".encode()),
+        digest=sha256_of(f"{series}/{instance}".encode()),
         length=1000,
     )
 

@@ -17,17 +17,6 @@ from storage.schema import head, is_current
 from tests.services import migrated
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
-def blank(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'blank.db'}"
-    else:
-        url = request.getfixturevalue("blank_postgresql_url")
-    database = Database(url)
-    yield database
-    database.dispose()
-
-
 def test_the_migrated_schema_is_the_defined_one(blank: Database) -> None:
     upgrade(blank)
     with blank.engine.connect() as connection:

@@ -43,11 +43,11 @@ class DyingObjects:
         self.left = at_put
         self.durable = durable
 
-    def put(self, key: str, data: bytes | Path, sha256: str) -> None:
+    def put(self, key: str, data: bytes | Path, digest: str) -> None:
         self.left -= 1
         if self.left == 0 and not self.durable:
             raise Interrupted
-        self.inner.put(key, data, sha256)
+        self.inner.put(key, data, digest)
         if self.left == 0:
             raise Interrupted
 

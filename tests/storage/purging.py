@@ -64,9 +64,9 @@ class Objects(LocalObjects):
         super().__init__(directory)
         self.steps = steps
 
-    def put(self, key: str, data: bytes | Path, sha256: str) -> None:
+    def put(self, key: str, data: bytes | Path, digest: str) -> None:
         self.steps.step()
-        super().put(key, data, sha256)
+        super().put(key, data, digest)
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         self.steps.step()

@@ -1,7 +1,6 @@
 """Admission once, manifests that freeze what was there, packs that any unzip reads."""
 
 import fcntl
-import hashlib
 import io
 import os
 import threading
@@ -19,6 +18,7 @@ from kernel.ids import UNIDENTIFIED, InstanceUID, SeriesUID, StudyUID
 from kernel.pulse import Pulse
 from storage import archive, audit, patients, scrub
 from storage.archive import Admission, Admitted, Archive, Conflict, Known, NewInstance
+from storage.digests import digest_of
 from storage.engine import Database, Transaction
 from storage.journal import Journal, Place, PlaceLost
 from storage.memory import MemoryObjects
@@ -339,8 +339,8 @@ def test_a_segment_with_unmoved_quarantine_is_kept_until_it_is_moved(room: Room)
     room.packer.move_quarantine()
     assert len(room.packer.free_segments()) == 1
     with room.database.reading() as tx:
-        sha256 = archive.quarantined(tx)[0].sha256
-    assert room.objects.get(f"quarantine/{sha256}") == b"second"
+        digest = archive.quarantined(tx)[0].digest
+    assert room.objects.get(f"quarantine/{digest}") == b"second"
 
 
 def test_recovery_indexes_what_the_database_lost_and_nothing_twice(room: Room) -> None:
@@ -456,14 +456,14 @@ class _Unreadable(MemoryObjects):
         super().__init__()
         self.lost: set[str] = set()
 
-    def put(self, key: str, data: bytes | Path, sha256: str) -> None:
+    def put(self, key: str, data: bytes | Path, digest: str) -> None:
         if key in self._objects:
             raise ObjectUnreadable("the disk does not give an object back", key=key)
-        super().put(key, data, sha256)
+        super().put(key, data, digest)
         self.lost.add(key)
 
-    def replace(self, key: str, data: bytes | Path, sha256: str) -> None:
-        super().replace(key, data, sha256)
+    def replace(self, key: str, data: bytes | Path, digest: str) -> None:
+        super().replace(key, data, digest)
         self.lost.discard(key)
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
@@ -482,9 +482,9 @@ class _Loses(MemoryObjects):
         super().__init__()
         self.damaged = damaged
 
-    def put(self, key: str, data: bytes | Path, sha256: str) -> None:
+    def put(self, key: str, data: bytes | Path, digest: str) -> None:
         if key not in self._objects:
-            super().put(key, data, sha256)
+            super().put(key, data, digest)
             self._objects[key] = self.damaged(self._objects[key])
 
 
@@ -521,8 +521,8 @@ def test_what_the_disk_does_not_give_back_is_stored_again(
     room.freeze()
     room.objects = objects = _Unreadable()
     packer = Packer(database, room.journal, objects, tmp_path / "scratch")
-    quarantined = f"quarantine/{hashlib.sha256(b'second').hexdigest()}"
-    objects.put(quarantined, b"second", hashlib.sha256(b"second").hexdigest())
+    quarantined = f"quarantine/{digest_of(b'second')}"
+    objects.put(quarantined, b"second", digest_of(b"second"))
 
     packer.pack("1.2.3")
     packer.move_quarantine()
@@ -564,7 +564,7 @@ def test_each_manifest_is_compared_with_what_its_study_holds(room: Room) -> None
         assert len(list(archive._all_manifests(tx, page=2))) == 6
         assert list(archive.verify_manifests(tx)) == []
     with room.database.transaction() as tx:
-        tx.execute(text("UPDATE instances SET sha256 = 'other' WHERE instance_uid = '1.2.1.1.2'"))
+        tx.execute(text("UPDATE instances SET digest = 'other' WHERE instance_uid = '1.2.1.1.2'"))
         tx.execute(text("UPDATE manifests SET digest = 'other' WHERE study_uid = '1.2.2'"))
     with room.database.reading() as tx:
         assert list(archive.verify_manifests(tx)) == [

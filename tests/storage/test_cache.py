@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from storage.archive import InstanceDamaged, in_pack
 from storage.cache import PackCache
+from storage.digests import digest_of
 from storage.memory import MemoryObjects
 from storage.objects import LocalObjects, ObjectDiffers, ObjectMissing
 
@@ -24,8 +25,16 @@ LIMIT = 10_000
 
 def pack(size: int, seed: int = 0) -> tuple[str, bytes, str]:
     data = hashlib.shake_256(f"{size}.{seed}".encode()).digest(size)
-    sha256 = hashlib.sha256(data).hexdigest()
-    return f"packs/study{seed}/{sha256}.zip", data, sha256
+    digest = digest_of(data)
+    return f"packs/study{seed}/{digest}.zip", data, digest
+
+
+def _next_tick(file: Path) -> None:
+    """Wait until the clock of the file system has gone on: it tells which copy was used last."""
+    file.touch()
+    before = file.stat().st_mtime_ns
+    while file.stat().st_mtime_ns == before:
+        file.touch()
 
 
 class Counting(MemoryObjects):
@@ -45,8 +54,8 @@ class Counting(MemoryObjects):
 
 def test_a_pack_is_fetched_once_and_read_from_disk_in_ranges(tmp_path: Path) -> None:
     remote = Counting()
-    key, data, sha256 = pack(5000)
-    remote.put(key, data, sha256)
+    key, data, digest = pack(5000)
+    remote.put(key, data, digest)
     cache = PackCache(remote, tmp_path, limit=LIMIT)
     assert cache.get(key, start=100, length=50) == data[100:150]
     assert cache.get(key) == data
@@ -59,17 +68,17 @@ def test_a_pack_is_fetched_once_and_read_from_disk_in_ranges(tmp_path: Path) -> 
 
 def test_what_was_just_packed_is_at_hand(tmp_path: Path) -> None:
     remote = Counting()
-    key, data, sha256 = pack(5000)
+    key, data, digest = pack(5000)
     (tmp_path / "pack.zip").write_bytes(data)
     cache = PackCache(remote, tmp_path / "cache", limit=LIMIT)
-    cache.put(key, tmp_path / "pack.zip", sha256)
+    cache.put(key, tmp_path / "pack.zip", digest)
     assert (cache.get(key), dict(remote.read)) == (data, {})
 
 
 def test_many_who_ask_at_once_wait_for_one_fetch(tmp_path: Path) -> None:
     remote = Counting()
-    key, data, sha256 = pack(5000)
-    remote.put(key, data, sha256)
+    key, data, digest = pack(5000)
+    remote.put(key, data, digest)
     remote.open.clear()
     caches = [PackCache(remote, tmp_path, limit=LIMIT) for _ in range(4)]
     with ThreadPoolExecutor(8) as pool:
@@ -84,10 +93,11 @@ def test_many_who_ask_at_once_wait_for_one_fetch(tmp_path: Path) -> None:
 def test_the_longest_unused_goes_first(tmp_path: Path) -> None:
     remote = Counting()
     packs = [pack(4000, seed) for seed in range(3)]
-    for key, data, sha256 in packs:
-        remote.put(key, data, sha256)
+    for key, data, digest in packs:
+        remote.put(key, data, digest)
     cache = PackCache(remote, tmp_path, limit=LIMIT)
     for key in (packs[0][0], packs[1][0], packs[0][0], packs[2][0], packs[0][0]):
+        _next_tick(tmp_path / "tick")
         cache.get(key)
     assert remote.read[packs[0][0]] == 1
     cache.get(packs[1][0])
@@ -96,8 +106,8 @@ def test_the_longest_unused_goes_first(tmp_path: Path) -> None:
 
 def test_a_pack_larger_than_the_bound_is_read_where_it_lies(tmp_path: Path) -> None:
     remote = Counting()
-    key, data, sha256 = pack(LIMIT + 1)
-    remote.put(key, data, sha256)
+    key, data, digest = pack(LIMIT + 1)
+    remote.put(key, data, digest)
     cache = PackCache(remote, tmp_path, limit=LIMIT)
     assert cache.get(key, start=5, length=7) == data[5:12]
     assert cache.held().bytes == 0
@@ -105,8 +115,8 @@ def test_a_pack_larger_than_the_bound_is_read_where_it_lies(tmp_path: Path) -> N
 
 def test_a_damaged_copy_is_thrown_away_and_the_object_read_again(tmp_path: Path) -> None:
     remote = MemoryObjects()
-    key, data, sha256 = pack(5000)
-    remote.put(key, data, sha256)
+    key, data, digest = pack(5000)
+    remote.put(key, data, digest)
     cache = PackCache(remote, tmp_path, limit=LIMIT)
     cache.get(key)
     (copy,) = tmp_path.glob("*.zip")
@@ -120,8 +130,8 @@ def test_a_damaged_copy_is_thrown_away_and_the_object_read_again(tmp_path: Path)
 def test_what_the_store_gives_wrongly_is_never_kept(tmp_path: Path) -> None:
     directory = tmp_path / "remote"
     remote = LocalObjects(directory)
-    key, data, sha256 = pack(5000)
-    remote.put(key, data, sha256)
+    key, data, digest = pack(5000)
+    remote.put(key, data, digest)
     (directory / key).write_bytes(b"y" * 5000)
     cache = PackCache(remote, tmp_path / "cache", limit=LIMIT)
     with pytest.raises(ObjectDiffers):
@@ -144,8 +154,8 @@ def test_the_bound_is_never_exceeded(
 ) -> None:
     remote = MemoryObjects()
     packs = [pack(size, seed) for seed, size in enumerate(sizes)]
-    for key, data, sha256 in packs:
-        remote.put(key, data, sha256)
+    for key, data, digest in packs:
+        remote.put(key, data, digest)
     cache = PackCache(remote, tmp_path_factory.mktemp("cache"), limit=limit)
     for number in order:
         key, data, _ = packs[number % len(packs)]
@@ -171,8 +181,8 @@ PackCache(Dies(Path(sys.argv[1])), Path(sys.argv[2]), limit=10**6).get(sys.argv[
 
 def test_killed_while_fetching_leaves_nothing_that_counts(tmp_path: Path) -> None:
     remote = LocalObjects(tmp_path / "remote")
-    key, data, sha256 = pack(50_000)
-    remote.put(key, data, sha256)
+    key, data, digest = pack(50_000)
+    remote.put(key, data, digest)
     done = subprocess.run(
         [sys.executable, "-c", FETCH, tmp_path / "remote", tmp_path / "cache", key], check=False
     )
@@ -185,8 +195,8 @@ def test_killed_while_fetching_leaves_nothing_that_counts(tmp_path: Path) -> Non
 
 def test_a_copy_that_the_disk_does_not_give_back_is_read_from_the_store(tmp_path: Path) -> None:
     remote = Counting()
-    key, data, sha256 = pack(5000)
-    remote.put(key, data, sha256)
+    key, data, digest = pack(5000)
+    remote.put(key, data, digest)
     cache = PackCache(remote, tmp_path, limit=LIMIT)
     assert cache.fetch(key)
     (copy,) = tmp_path.glob("*.zip")

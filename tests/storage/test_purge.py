@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from storage import archive, audit, purge, series_queries, withdrawals
 from storage.archive import Admission, InstanceWithdrawn
+from storage.digests import MAX_DIGEST
 from storage.engine import Database
 from storage.instance_file import chunks, whole
 from storage.packs import verify_packs
@@ -61,13 +62,13 @@ def require_purged(yard: Yard) -> None:
     with yard.room.database.reading() as tx:
         (made,) = withdrawals.listed(tx, study_uid=STUDY)
         tombstone = tx.execute(
-            select(INSTANCES.c.sha256, INSTANCES.c.withdrawn).where(
+            select(INSTANCES.c.digest, INSTANCES.c.withdrawn).where(
                 INSTANCES.c.instance_uid == GONE
             )
         ).one()
         purged = [entry for entry in audit.latest(tx) if entry.action == "study.purged"]
     assert made.purged_at is not None
-    assert (len(tombstone.sha256), tombstone.withdrawn) == (64, made.number)
+    assert (len(tombstone.digest), tombstone.withdrawn) == (MAX_DIGEST, made.number)
     assert [entry.detail["withdrawn_by"] for entry in purged] == [BY.ref]
 
 
