@@ -27,6 +27,7 @@ from dicom_node.messages import Pieces, send_message
 from dicom_node.pdu import (
     COMMAND_FRAGMENT,
     LAST_FRAGMENT,
+    MAX_PDU,
     AbortReason,
     PduType,
     command_data,
@@ -37,7 +38,6 @@ from dicom_node.tls import Secure, called, context_for
 from dicom_node.transport import Released, Transport
 from kernel.errors import EngineError
 
-_MAX_PDU = 131_072
 MAX_ANSWER_LENGTH = 4 << 20
 """Bytes of the longest data set of an answer that is read."""
 
@@ -90,7 +90,7 @@ class Call:
         except AssociationRefused:
             self._transport.sock.close()
             raise
-        self._max_pdu = min(accept.max_pdu or _MAX_PDU, _MAX_PDU)
+        self._max_pdu = min(accept.max_pdu or MAX_PDU, MAX_PDU)
         self.accepted = {
             (each.abstract_syntax, each.transfer_syntaxes[0]): each.id
             for each in proposed
@@ -226,7 +226,7 @@ class Call:
 
     def _negotiated(self, proposed: list[Proposed], calling: str) -> pdu.AssociateAccept:
         request = pdu.associate_request(
-            proposed, called=self._peer.ae_title, calling=calling, max_pdu=_MAX_PDU
+            proposed, called=self._peer.ae_title, calling=calling, max_pdu=MAX_PDU
         )
         self._transport.send(request)
         kind, body = self._transport.read_pdu(limit=pdu.MAX_ASSOCIATE_LENGTH)
@@ -261,7 +261,7 @@ class Call:
                 return bytes(whole)
 
     def _value(self) -> tuple[int, bytearray]:
-        self._last_context, control, length, _ = self._transport.next_pdv(limit=_MAX_PDU)
+        self._last_context, control, length, _ = self._transport.next_pdv(limit=MAX_PDU)
         part = bytearray(length)
         self._transport.fill(memoryview(part))
         return control, part

@@ -33,7 +33,13 @@ from dicom_node.in_flight import InFlight
 from dicom_node.intake import Answer, Intake
 from dicom_node.large_requests import LargeRequests
 from dicom_node.messages import Pieces, send_message
-from dicom_node.pdu import COMMAND_FRAGMENT, LAST_FRAGMENT, AbortReason, ExtendedNegotiation
+from dicom_node.pdu import (
+    COMMAND_FRAGMENT,
+    LAST_FRAGMENT,
+    MAX_PDU,
+    AbortReason,
+    ExtendedNegotiation,
+)
 from dicom_node.peers import Peer
 from dicom_node.receive import Agreed, ReceiveLimits, StorageAssociation
 from dicom_node.statuses import Status
@@ -41,7 +47,6 @@ from dicom_node.transport import Transport
 from kernel.errors import EngineError, Refused
 
 MAX_IDENTIFIER_LENGTH = 4 << 20
-_MAX_PDU = 131_072
 _NO_TIME = timedelta(0)
 _NORMALISED = 0x0100  # the bit in which N differ from C services (PS3.7 section E.1)
 
@@ -211,7 +216,7 @@ class ServiceAssociation(StorageAssociation):
         self.terms = terms
         self.accepted = agreed.contexts
         self._offers = offers
-        self._longest = min(terms.max_pdu or _MAX_PDU, _MAX_PDU)
+        self._longest = min(terms.max_pdu or MAX_PDU, MAX_PDU)
         self._last_message_id = 0
 
     @property

@@ -40,6 +40,7 @@ def require_kind(data_set: Dataset, allocated: Collection[int]) -> None:
     """
     if _SAMPLES.get(str(data_set.PhotometricInterpretation)) != int(data_set.SamplesPerPixel):
         raise PictureRefused("colours of this kind are not given in this transfer syntax")
+    # RLE and JPEG-LS have YBR_FULL of bytes alone, JPEG 2000 of whatever else it takes.
     if data_set.PhotometricInterpretation == "YBR_FULL" and allocated == BYTES_AND_WORDS:
         allocated = BYTES_AND_WORDS[:1]
     bits = int(data_set.BitsAllocated)
@@ -94,7 +95,7 @@ def require_range(frame: NDArray[np.integer], *, bits: int, signed: bool) -> Non
     half = 1 << (bits - 1)
     middle = 0 if signed else half
     if frame.min() < middle - half or frame.max() >= middle + half:
-        raise PictureRefused("there are samples outside of what Bits Stored says")
+        raise _outside()
 
 
 def require_stored_bits(data_set: Dataset) -> None:
@@ -119,7 +120,11 @@ def require_stored_bits(data_set: Dataset) -> None:
         every = (1 << (8 * length - bits)) - 1
         kept |= (above == every) & (samples >> (bits - 1) & 1 == 1)
     if not kept.all():
-        raise PictureRefused("there are samples outside of what Bits Stored says")
+        raise _outside()
+
+
+def _outside() -> PictureRefused:
+    return PictureRefused("there are samples outside of what Bits Stored says")
 
 
 def put(data_set: Dataset, frames: list[bytes], transfer_syntax_uid: str) -> None:

@@ -11,7 +11,6 @@ from kernel import name_key
 
 Matcher = Callable[[Sequence[str]], bool]
 
-WITHOUT_WILDCARDS = frozenset({"DA", "TM", "DT", "IS", "DS", "US", "UI", "AT"})
 _LAST_TIME = "235959.999999"
 _EARLIEST, _LATEST = "", "9" * 20
 _DATE_DIGITS = 8

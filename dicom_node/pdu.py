@@ -21,6 +21,8 @@ IMPLEMENTATION_VERSION = "TELERAD"
 HEADER_LENGTH = 6
 MAX_ASSOCIATE_LENGTH = 1 << 20
 MAX_CONTEXTS = 128
+MAX_PDU = 131_072
+"""Bytes of the longest P-DATA-TF that we take or send: what DCMTK and most modalities can."""
 _ASSOCIATE_FIXED = 68
 _PDV_OVERHEAD = 6
 _MIN_FRAGMENT = 64  # nobody means a smaller one

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from dicom_node.priors import PriorStudy
+from kernel.days import digits_of
 
 _FIRST_PAUSE = timedelta(seconds=20)
 _LONGEST_PAUSE = timedelta(minutes=15)
@@ -78,7 +79,7 @@ def choose(
     others = [study for study in found if study.study_uid != own]
     others.sort(key=lambda study: (study.study_date, study.study_time), reverse=True)
     oldest = before.replace(day=1).replace(year=max(1, before.year - bounds.years))
-    first_day = oldest.isoformat().replace("-", "")  # `strftime` writes early years shorter
+    first_day = digits_of(oldest)
     recent = [one for one in others if one.study_date >= first_day]
     chosen = recent[: bounds.studies]
     new = [one for one in chosen if one.study_uid not in known]

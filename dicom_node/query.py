@@ -17,6 +17,7 @@ from dicom_node import matching, series_details
 from dicom_node.data_sets import CHARACTER_SET, UTF_8, Attribute, Attributes, attribute
 from dicom_node.errors import QueryRefused
 from dicom_node.headers import MAX_IDENTIFIER, bounded_identifier
+from kernel.days import digits_of
 from kernel.ids import UNIDENTIFIED
 from storage.archive_find import MAX_LISTED, Level, Narrowing, Row
 from storage.contents import Contents
@@ -334,7 +335,7 @@ def _column(name: str) -> Callable[[Found], tuple[str, ...]]:
         value = found.row[name]
         if value is None or value == "":
             return ()
-        return (value.isoformat().replace("-", "") if isinstance(value, date) else str(value),)
+        return (digits_of(value) if isinstance(value, date) else str(value),)
 
     return values
 

@@ -22,6 +22,7 @@ from dicom_node.intake import Answer, Intake
 from dicom_node.pdu import (
     COMMAND_FRAGMENT,
     LAST_FRAGMENT,
+    MAX_PDU,
     AbortReason,
     command_data,
     release_response,
@@ -41,8 +42,8 @@ log = structlog.get_logger()
 class ReceiveLimits:
     """Bounds of one association."""
 
-    max_pdu: int = 131_072
-    """Bytes of the longest P-DATA-TF that we take: what DCMTK and most modalities can send."""
+    max_pdu: int = MAX_PDU
+    """Bytes of the longest P-DATA-TF that we take."""
 
     buffer_bytes: int = 2 << 20
     """Longer data sets are streamed to the journal in pieces of this size."""

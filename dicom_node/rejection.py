@@ -14,9 +14,6 @@ from dicom_node.errors import AnnouncementInvalid
 from kernel.ids import is_uid
 from storage.retention import SCHEME, Reason
 
-MAX_NAMED = 100_000
-"""Instances of one note; more do not fit into what is read of a key object either."""
-
 _REASONS = {reason.value: reason for reason in Reason}
 
 

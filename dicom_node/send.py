@@ -22,7 +22,7 @@ from dicom_node.data_sets import Attribute
 from dicom_node.errors import AssociationRefused, PeerGone, PeerUnreachable, Unreadable
 from dicom_node.messages import Pieces
 from dicom_node.outgoing import Leaving
-from dicom_node.pdu import MAX_CONTEXTS
+from dicom_node.pdu import MAX_CONTEXTS, MAX_PDU
 from dicom_node.peers import Peer
 from dicom_node.statuses import WARNINGS
 from dicom_node.tls import Secure, context_for
@@ -36,7 +36,6 @@ if TYPE_CHECKING:  # a process that calls nobody does without the toolkit
     from pynetdicom.association import Association
     from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 
-_MAX_PDU = 131_072
 _PAUSE_S = 0.0005
 
 
@@ -353,7 +352,7 @@ def _opened(
         peer.host,
         peer.port,
         ae_title=peer.ae_title,
-        max_pdu=_MAX_PDU,
+        max_pdu=MAX_PDU,
         ext_neg=list(negotiated),
         evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay)],
         tls_args=_tls_args(peer, settings),

@@ -90,6 +90,7 @@ def _transcoded(part10: bytes, target: str) -> bytes:
             if target in COMPRESSIONS:
                 require_stored_bits(data_set)
     if target in COMPRESSIONS:
+        # Of a kind that no syntax here takes, pixels are not looked at; each refuses more itself.
         require_kind(data_set, (1, *ALLOCATED))
         _refuse_overlay_bits(data_set)
     before = _pixel_digest(data_set) if _is_at_risk(data_set, target, has_pixels) else ""

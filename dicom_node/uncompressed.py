@@ -50,4 +50,5 @@ def data_set_in(syntaxes: Sequence[str], held: Held, leaving: Leaving) -> tuple[
         else:
             data_set = memoryview(made)[split(made).data_set_offset :]
             return syntax, Pieces(len(data_set), (data_set,))
-    raise why or PictureRefused("the receiver takes no transfer syntax that can be made")
+    assert why is not None  # there is one syntax at least
+    raise why

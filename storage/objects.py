@@ -318,7 +318,9 @@ class MemoryObjects:
     def replace(self, key: str, data: bytes | Path, digest: str) -> None:
         """See `ObjectStore.replace`."""
         checked_digest(data, digest)
-        self._objects[checked_key(key)] = data if isinstance(data, bytes) else data.read_bytes()
+        content = data if isinstance(data, bytes) else data.read_bytes()
+        with self._lock:
+            self._objects[checked_key(key)] = content
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         """See `ObjectStore.get`."""

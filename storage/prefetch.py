@@ -9,6 +9,7 @@ from datetime import date, timedelta
 
 from sqlalchemy import delete, select
 
+from kernel.days import digits_of
 from kernel.facts import CaseOpened, Fact
 from storage import claims
 from storage.cache import PackCache
@@ -49,7 +50,7 @@ def priors(tx: Transaction, study_uid: str) -> list[str]:
         .where(
             STUDIES.c.patient_ref == patient_ref,
             STUDIES.c.study_uid != study_uid,
-            STUDIES.c.study_date >= oldest.isoformat().replace("-", ""),
+            STUDIES.c.study_date >= digits_of(oldest),
             STUDY_SHOWN,
         )
         .order_by(STUDIES.c.study_date.desc(), STUDIES.c.study_uid)

@@ -203,7 +203,8 @@ def attach(
         raise RequestClosed(f"the request is {request.state}", request_id=request_id)
     if not same_person and not may_be_same_patient(_study(tx, manifest), request):
         raise PatientsDiffer("the study and the request name different patients")
-    trail.note(tx, act, "study.attached", study_uid, request=request_id, vouched=same_person)
+    subject = f"study:{study_uid}"
+    trail.note(tx, act, "study.attached", subject, request=request_id, vouched=same_person)
     case = _open(tx, manifest, request, settings, act)
     if case is None:
         raise StudyNotRouted("no profile takes the study", study_uid=study_uid)
@@ -364,4 +365,4 @@ def _to_desk(
     before = store.on_desk(tx, manifest.study_uid)
     store.put_on_desk(tx, row)
     if before is None or (before.reason, before.request_id) != (reason, request_id):
-        trail.note(tx, act, "study.on_desk", manifest.study_uid, reason=reason.value)
+        trail.note(tx, act, "study.on_desk", f"study:{manifest.study_uid}", reason=reason.value)

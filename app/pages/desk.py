@@ -59,6 +59,7 @@ class DeskPage:
     alarms: tuple[Case, ...]
     escalated: tuple[Case, ...]
     arriving: tuple[Wait, ...]
+    more_arriving: bool
     studies: tuple[DeskRow, ...]
     requests: tuple[DeskRow, ...]
     quarantined: tuple[Quarantined, ...]
@@ -228,10 +229,12 @@ def page_for(tx: Transaction, policy: CompletenessPolicy) -> DeskPage:
     rows = queries.desk(tx, limit=SHOWN)
     stuck = (DeliveryState.REJECTED, DeliveryState.PARKED)
     open_ones = (DeliveryState.PENDING, DeliveryState.ATTEMPTING)
+    arriving = waits(tx, policy, limit=ARRIVING + 1)
     return DeskPage(
         alarms=tuple(queries.list_cases(tx, alarm=True, limit=SHOWN)),
         escalated=tuple(queries.list_cases(tx, state=CaseState.ESCALATED, limit=SHOWN)),
-        arriving=tuple(waits(tx, policy, limit=ARRIVING)),
+        arriving=tuple(arriving[:ARRIVING]),
+        more_arriving=len(arriving) > ARRIVING,
         studies=tuple(row for row in rows if row.study_uid is not None),
         requests=tuple(row for row in rows if row.study_uid is None),
         quarantined=tuple(archive.quarantined(tx, limit=SHOWN)),

@@ -132,6 +132,7 @@ ACTIONS: Mapping[str, str] = {
     "study.exported": "gave the study out",
     "study.fetched": "fetched the study from a peer",
     "study.held": "put the study on hold",
+    "study.on_desk": "put the study on the desk",
     "study.original_retrieved": "retrieved images as they came, without corrections",
     "study.purged": "deleted the study for good",
     "study.released": "ended the hold of the study",
@@ -141,6 +142,13 @@ ACTIONS: Mapping[str, str] = {
     "study.viewed": "opened the images to read them",
     "triage.planned": "planned the AI check",
     "triage.settled": "settled the AI check",
+    "workitem.assigned": "named the consultant of the reading",
+    "workitem.cancel_requested": "asked for the reading to be cancelled",
+    "workitem.corrected": "corrected what the reading is described by",
+    "workitem.created": "entered the reading in the work list",
+    "workitem.state_changed": "moved the reading on in the work list",
+    "workitem.updated": "described the reading anew",
+    "workitem.viewed": "looked at the reading in the work list",
     "worklist.queried": "asked for the worklist",
 }
 

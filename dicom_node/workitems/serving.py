@@ -157,11 +157,10 @@ class WorkitemDesk:
         """Answer one C-FIND with the workitems that match and that the peer sees."""
         keys, asker = exchange.identifier(), self._asker(exchange.terms.peer)
         try:
-            search.require_keys(keys)
+            items = matching_items(self._database, asker, keys)
         except ValueInvalid as refusal:
             exchange.answer(Status.DATA_SET_DOES_NOT_MATCH, comment=refusal.sentence)
             return
-        items = matching_items(self._database, asker, keys)
         told = (search.answer(keys, item.shown()) for item in items)
         self._answering.answer(exchange, map(Match, told))
 
@@ -233,14 +232,18 @@ class WorkitemDesk:
 
 
 def matching_items(database: Database, asker: Asker, keys: Attributes) -> Iterator[Workitem]:
-    """Yield what matches, a page at a time.
+    """Return what matches, which is read a page at a time.
 
     Raises
     ------
     ValueInvalid
-        A key cannot be matched.
+        A key cannot be matched: before anything is asked for.
     """
     search.require_keys(keys)
+    return _matching(database, asker, keys)
+
+
+def _matching(database: Database, asker: Asker, keys: Attributes) -> Iterator[Workitem]:
     narrowing = store.Narrowing(
         organisation_id=None if asker.sees_all else (asker.organisation_id or ""),
         uids=_listed(keys.values("SOPInstanceUID")),

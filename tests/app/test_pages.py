@@ -195,6 +195,18 @@ def test_an_escalated_case_is_put_back_by_a_dispatcher_with_a_reason(clinic: Cli
     assert clinic.case().state is CaseState.QUEUED
 
 
+def test_the_desk_says_where_there_are_more_studies_that_wait_than_it_shows(clinic: Clinic):
+    def arriving() -> str:
+        page = clinic.browser("head").get("/desk").text
+        return re.search(r'waited for <span class="count">([^<]*)<', page)[1]
+
+    for number in range(1, 21):
+        clinic.send(f"A-{number}")
+    assert arriving() == "20"
+    clinic.send("A-21")
+    assert arriving() == "20+"
+
+
 def test_health_says_which_part_fails_and_stays_alive(clinic: Clinic):
     def broken() -> None:
         raise Transient("the relay has not turned for a minute")
