@@ -15,6 +15,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from app.http.accept import DICOM_XML, OCTETS
+from app.http.dicom_told import require_plain
 from app.http.errors import BodyMalformed, BodyTooLarge, MediaTypeRefused
 from app.http.multipart import Part, Spool, media_type
 from dicom_node.frames import MEDIA_TYPES
@@ -144,6 +145,7 @@ def _composed(model: dict[str, Any], spool: Spool, bulk: Mapping[str, Part]) -> 
         return spool.read(bulk[address])
 
     clean = {tag: element for tag, element in model.items() if not tag.startswith("0002")}
+    require_plain(clean)
     data_set = Dataset.from_json(clean, bulk_data_uri_handler=read)
     data_set.SpecificCharacterSet = "ISO_IR 192"  # the model is UTF-8
     data_set.file_meta = FileMetaDataset()

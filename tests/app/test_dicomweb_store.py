@@ -140,6 +140,66 @@ def test_bulk_data_that_are_named_again_and_again_are_bounded(
     assert len(set_aside(shared)) == stored_before
 
 
+@pytest.mark.parametrize(
+    ("tag", "element"),
+    [
+        ("00280100", {"vr": "US", "Value": [1.5]}),
+        ("00280100", {"vr": "US", "Value": [True]}),
+        ("00280100", {"vr": "US", "Value": ["1_6"]}),
+        ("00200013", {"vr": "IS", "Value": [1.5]}),
+        ("00200013", {"vr": "IS", "Value": [1, 2.5]}),
+        ("00181041", {"vr": "DS", "Value": [False]}),
+        ("00209165", {"vr": "AT", "Value": ["XYZ"]}),
+        ("00100010", {"vr": "PN", "Value": [{"Latin": "Doe^Jane"}]}),
+        ("00081030", {"vr": "LO", "Value": ["one\\two"]}),
+        ("00091001", {"vr": "OB", "InlineBinary": "AA@@AA=="}),
+        ("00091001", {"vr": "OB", "InlineBinary": "AAAA\u00e4"}),
+        ("00091001", {"vr": "OB", "InlineBinary": ["AAAA"]}),
+        ("00091001", {"vr": "OB", "InlineBinary": "AAAA", "BulkDataURI": "bulk/1"}),
+    ],
+)
+def test_a_value_that_would_be_stored_as_something_else_is_refused(
+    program: httpx.Client, tag: str, element: dict[str, Any]
+):
+    plain = slices(1, 1)[0]
+    del plain.PixelData
+    model = plain.to_json_dict()
+    deep = {"00081140": {"vr": "SQ", "Value": [{tag: element}]}}
+    bulk = {"Content-Type": "application/octet-stream", "Content-Location": "bulk/1"}
+
+    for told in (model | {tag: element}, model | deep):
+        document = json.dumps([told]).encode()
+        request = in_parts(({"Content-Type": JSON}, document), (bulk, b"1234"))
+        answer = program.post("/dicomweb/studies", **request)
+        assert (answer.status_code, len(answer.json()["0008119A"]["Value"])) == (409, 1), told
+
+
+def test_values_are_taken_in_each_form_that_they_may_have(shared: Clinic, program: httpx.Client):
+    plain = slices(1, 1)[0]
+    del plain.PixelData
+    plain.SOPInstanceUID = f"{ROOT}.1.1.77"
+    model = plain.to_json_dict() | {
+        "00280100": {"vr": "US", "Value": [16.0]},
+        "00280101": {"vr": "US", "Value": ["12"]},
+        "00200013": {"vr": "IS", "Value": ["7 "]},
+        "00181041": {"vr": "DS", "Value": ["1.5", 2, None]},
+        "00209165": {"vr": "AT", "Value": ["0018105A"]},
+        "00204000": {"vr": "LT", "Value": ["one\\two"]},
+        "00091001": {"vr": "OB", "InlineBinary": "AAEC\n  AwQF"},
+        "00081140": {"vr": "SQ", "Value": [None, {}]},
+    }
+
+    answer = program.post(
+        "/dicomweb/studies", **in_parts(({"Content-Type": JSON}, json.dumps([model]).encode()))
+    )
+
+    assert answer.status_code == 200, answer.text
+    kept = dcmread(BytesIO(shared.engine.archive.read(f"{ROOT}.1.1.77")))
+    assert (kept.BitsAllocated, kept.BitsStored, kept.InstanceNumber) == (16, 12, 7)
+    assert (kept.ImageComments, kept[0x00091001].value) == ("one\\two", bytes(range(6)))
+    assert kept.DimensionIndexPointer == 0x0018105A
+
+
 def test_a_request_cut_short_is_refused_whole(shared: Clinic, program: httpx.Client):
     request = composed(13)
     request["content"] = request["content"][:-40]
