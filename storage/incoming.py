@@ -10,7 +10,8 @@ from storage.record import ALIGNMENT, HEADER_BYTES, Place, header, to_whole_page
 from storage.segment import Segment, full_or, write_at
 from storage.write_behind import WriteBehind
 
-_HASHED_AT_ONCE = 256 << 10  # fragments are shorter, and each step is a turn at the interpreter
+_HASHED_AT_ONCE = 256 << 10
+"""Each step is a turn at the interpreter, and BLAKE3 takes whole subtrees of the body at once."""
 
 
 class Room(Protocol):
@@ -74,14 +75,15 @@ class Incoming:
         """
         if self._used + size > len(self._frame.body):
             self._put()
-        end = max(self._used + size, self._hashed + _HASHED_AT_ONCE)
+        end = max(self._used + size, self._hashed + self._to_step())
         return self._frame.body[self._used : end]
 
     def filled(self, size: int) -> None:
         """Take the next `size` bytes as filled."""
         self._used += size
-        if self._used - self._hashed >= _HASHED_AT_ONCE:
-            self._hash_filled()
+        ready = self._used - self._hashed - self._to_step()
+        if ready >= 0:
+            self._hash_until(self._used - ready % _HASHED_AT_ONCE)
 
     def write(self) -> Place:
         """Write the record and return its place, which is none before it is flushed.
@@ -153,10 +155,18 @@ class Incoming:
             self.discard()
         return segment, offset
 
+    def _to_step(self) -> int:
+        """Return how many bytes are missing, from what is hashed, to the next step of the body."""
+        hashed = len(self._beginning) + self._written + self._hashed
+        return _HASHED_AT_ONCE - hashed % _HASHED_AT_ONCE
+
     def _hash_filled(self) -> None:
-        if self._used > self._hashed:
-            self._hash.update(self._frame.body[self._hashed : self._used])
-            self._hashed = self._used
+        self._hash_until(self._used)
+
+    def _hash_until(self, end: int) -> None:
+        if end > self._hashed:
+            self._hash.update(self._frame.body[self._hashed : end])
+            self._hashed = end
 
     def _put(self) -> None:
         """Begin to write the whole pages of what is filled; those before are written then."""
