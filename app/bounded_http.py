@@ -14,6 +14,7 @@ from termios import TIOCOUTQ
 import structlog
 from h11 import Request
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 log = structlog.get_logger()
 
@@ -40,18 +41,49 @@ class Lobby:
     waiting: dict["BoundedHttp", None] = field(default_factory=dict)
 
 
-class BoundedHttp(H11Protocol):
+class _Watched:
+    """Gives up who does not take what waits for them; also where it was said that this is all."""
+
+    bounds: HttpBounds
+    transport: asyncio.Transport
+    loop: asyncio.AbstractEventLoop
+    client: tuple[str, int] | None
+    _taking: asyncio.TimerHandle | None = None
+
+    def _await_taking(self) -> None:
+        self._stop_looking()
+        unsent = _unsent(self.transport)
+        self._taking = self.loop.call_later(self.bounds.taking_s, self._taken, unsent)
+
+    def _taken(self, unsent_before: int) -> None:
+        self._taking = None
+        unsent = _unsent(self.transport)
+        if unsent > max(unsent_before - self.bounds.taking_bytes, 0):
+            self._break_off("http.not_taken")
+        elif unsent:
+            self._await_taking()
+
+    def _stop_looking(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
+
+    def _break_off(self, why: str) -> None:
+        log.info(why, remote=self.client[0] if self.client else None)
+        self.transport.abort()
+
+
+class BoundedHttp(_Watched, H11Protocol):
     """One connection; `bounded` gives it the lobby of its server."""
 
     lobby: Lobby
     _head: asyncio.TimerHandle | None = None
-    _taking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a head; where the house is full, who waits longest makes room."""
         super().connection_made(transport)
         self._await_head()
-        if len(self.connections) > self.lobby.bounds.connections:
+        if len(self.connections) > self.bounds.connections:
             leaving = next(iter(self.lobby.waiting))
             leaving._break_off("http.overrun")
 
@@ -97,7 +129,7 @@ class BoundedHttp(H11Protocol):
     def _await_head(self) -> None:
         self._leave_lobby()
         self.lobby.waiting[self] = None
-        self._head = self.loop.call_later(self.lobby.bounds.head_s, self._without_head)
+        self._head = self.loop.call_later(self.bounds.head_s, self._without_head)
 
     def _leave_lobby(self) -> None:
         self.lobby.waiting.pop(self, None)
@@ -113,35 +145,50 @@ class BoundedHttp(H11Protocol):
         else:
             self._break_off("http.silent")
 
-    def _await_taking(self) -> None:
-        self._stop_looking()
-        unsent = _unsent(self.transport)
-        self._taking = self.loop.call_later(self.lobby.bounds.taking_s, self._taken, unsent)
-
-    def _taken(self, unsent_before: int) -> None:
-        self._taking = None
-        unsent = _unsent(self.transport)
-        if unsent > max(unsent_before - self.lobby.bounds.taking_bytes, 0):
-            self._break_off("http.not_taken")
-        elif unsent:
-            self._await_taking()
-
-    def _stop_looking(self) -> None:
-        if self._taking is not None:
-            self._taking.cancel()
-            self._taking = None
-
     def _break_off(self, why: str) -> None:
-        log.info(why, remote=self.client[0] if self.client else None)
         self._leave_lobby()
-        self.transport.abort()
+        super()._break_off(why)
 
 
-def bounded(bounds: HttpBounds) -> type[BoundedHttp]:
+class BoundedChannel(_Watched, WebSocketsSansIOProtocol):
+    """One event channel: who reads nothing would keep it for ever, for a connection that is closed
+    first sends what waits."""
+
+    def pause_writing(self) -> None:
+        """Begin to look whether the client takes what waits for it."""
+        super().pause_writing()
+        self._await_taking()
+
+    def resume_writing(self) -> None:
+        """Look no more: it does."""
+        super().resume_writing()
+        self._stop_looking()
+
+    def keepalive_timeout(self) -> None:
+        """End a connection that shows no life, and wait for it no longer."""
+        super().keepalive_timeout()
+        self._break_off("http.channel_silent")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of what was waited for."""
+        self._stop_looking()
+        super().connection_lost(exc)
+
+
+def bounded_channels(told: HttpBounds) -> type[BoundedChannel]:
+    """Return the protocol of the event channels of one server."""
+
+    class OfThisServer(BoundedChannel):
+        bounds = told
+
+    return OfThisServer
+
+
+def bounded(told: HttpBounds) -> type[BoundedHttp]:
     """Return the protocol of the connections of one server."""
 
     class OfThisServer(BoundedHttp):
-        lobby = Lobby(bounds)
+        bounds, lobby = told, Lobby(told)
 
     return OfThisServer
 

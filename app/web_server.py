@@ -53,23 +53,23 @@ class WebServer:
         """
         import uvicorn
 
-        from app.bounded_http import HttpBounds, bounded
+        from app.bounded_http import HttpBounds, bounded, bounded_channels
         from app.http.application import create_app
         from app.ticking import TickingServer
 
         told = self._parts.settings.web
         bound = bound or listening(told.host, told.port)
-        engine = self._engine()
+        engine, bounds = self._engine(), HttpBounds(connections=told.max_connections)
         self._server = TickingServer(
             uvicorn.Config(
                 create_app(engine),
-                http=bounded(HttpBounds(connections=told.max_connections)),
+                http=bounded(bounds),
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=WEB_GRACE_S,
                 lifespan="off",
-                ws="websockets-sansio",
+                ws=bounded_channels(bounds),
                 ws_max_size=_SOCKET_MESSAGE,
             ),
             self._parts.pulse_of(Part.ANSWERING),

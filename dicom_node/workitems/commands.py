@@ -45,6 +45,8 @@ from storage import audit
 from storage.engine import Transaction
 
 MAX_SUBSCRIBERS = 500
+MAX_OWN_SUBSCRIBERS = MAX_SUBSCRIBERS // 2
+"""Of one web client, or of the devices of one organisation: the others are to find room as well."""
 MAX_FILTER = 200
 """Keys of one filter, at every depth."""
 
@@ -406,6 +408,9 @@ def _subscribe_broadly(
 def _enrolled(tx: Transaction, receiver: Subscriber) -> Subscriber:
     found = store.find_subscriber(tx, receiver.id, lock=True)
     if found is None:
+        own = store.count_subscribers(tx, owner=receiver.owner)
+        if own >= MAX_OWN_SUBSCRIBERS and not store.forget_idle(tx, receiver.owner):
+            raise TooMany(f"you have {MAX_OWN_SUBSCRIBERS} subscribers already")
         if store.count_subscribers(tx) >= MAX_SUBSCRIBERS:
             raise TooMany(f"there are {MAX_SUBSCRIBERS} subscribers already")
         store.save_subscriber(tx, receiver)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, delete, exists, func, or_, select, update
 
 from dicom_node.data_sets import Attributes
 from dicom_node.workitems.events import Event
@@ -160,9 +160,22 @@ def broad_subscribers(tx: Transaction) -> list[Subscriber]:
     return [_subscriber(row) for row in tx.execute(query.order_by(SUBSCRIBERS.c.id)).mappings()]
 
 
-def count_subscribers(tx: Transaction) -> int:
-    """Return how many subscribers there are."""
-    return int(tx.execute(select(func.count()).select_from(SUBSCRIBERS)).scalar_one())
+def count_subscribers(tx: Transaction, *, owner: str | None = None) -> int:
+    """Return how many subscribers there are, or how many of them are an owner's."""
+    query = select(func.count()).select_from(SUBSCRIBERS)
+    query = query if owner is None else query.where(SUBSCRIBERS.c.owner == owner)
+    return int(tx.execute(query).scalar_one())
+
+
+def forget_idle(tx: Transaction, owner: str) -> int:
+    """Forget subscribers of an owner that are told of nothing any more; return how many."""
+    subscription = exists().where(SUBSCRIPTIONS.c.subscriber_id == SUBSCRIBERS.c.id)
+    report = exists().where(REPORTS.c.subscriber_id == SUBSCRIBERS.c.id)
+    idle = (SUBSCRIBERS.c.breadth == Breadth.NONE.value, ~subscription, ~report)
+    query = select(SUBSCRIBERS.c.id).where(SUBSCRIBERS.c.owner == owner, *idle)
+    found = list(tx.execute(query.order_by(SUBSCRIBERS.c.id).with_for_update()).scalars())
+    tx.execute(delete(SUBSCRIBERS).where(SUBSCRIBERS.c.id.in_(found)))
+    return len(found)
 
 
 def save_subscriber(tx: Transaction, subscriber: Subscriber) -> None:
@@ -221,25 +234,23 @@ def add_reports(
     Each subscriber's row is written as well, so that who is just done with telling it cannot pass
     over what is added now.
     """
-    for subscriber_id in subscriber_ids:
-        rows = [
-            {
-                "subscriber_id": subscriber_id,
-                "uid": uid,
-                "event_type": int(event.type),
-                "information": to_model(Attributes({e.tag: e for e in event.information})),
-                "state": WAITS,
-                "at": tx.at,
-            }
-            for event in events
-        ]
-        if rows:
-            tx.execute(REPORTS.insert(), rows)
-            tx.execute(
-                update(SUBSCRIBERS)
-                .where(SUBSCRIBERS.c.id == subscriber_id)
-                .values(due_at=func.coalesce(SUBSCRIBERS.c.due_at, tx.at))
-            )
+    told = [
+        {
+            "uid": uid,
+            "event_type": int(event.type),
+            "information": to_model(Attributes({e.tag: e for e in event.information})),
+            "state": WAITS,
+            "at": tx.at,
+        }
+        for event in events
+    ]
+    if not told or not subscriber_ids:
+        return
+    rows = [{"subscriber_id": each, **event} for each in subscriber_ids for event in told]
+    tx.execute(REPORTS.insert(), rows)
+    due = func.coalesce(SUBSCRIBERS.c.due_at, tx.at)
+    waits = update(SUBSCRIBERS).where(SUBSCRIBERS.c.id == bindparam("whose")).values(due_at=due)
+    tx.execute(waits, [{"whose": each} for each in subscriber_ids])
 
 
 def waiting_status(tx: Transaction, subscriber_id: str, event_type: int) -> bool:

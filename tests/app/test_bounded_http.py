@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI, WebSocket
 from fastapi.responses import Response, StreamingResponse
 
-from app.bounded_http import HttpBounds, bounded
+from app.bounded_http import HttpBounds, bounded, bounded_channels
 from tests.app.web_server import WebServer
 from tests.wire.speaker import until
 
@@ -20,6 +20,12 @@ HEAD = b"GET /small HTTP/1.1\r\nHost: here\r\n"
 MANY = 8 << 20
 HURRIED = HttpBounds(connections=8, head_s=0.5, taking_s=0.5)
 PATIENT = HttpBounds(connections=8)
+
+
+UPGRADE = (
+    b"GET /%s HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 
 
 class House:
@@ -34,6 +40,7 @@ class House:
         self.app.get("/last")(self._last)
         self.app.get("/slow")(self._slow)
         self.app.websocket("/channel")(self._channel)
+        self.app.websocket("/flood")(self._flood)
         self.url = ""
         self.connections: Callable[[], int] = int
 
@@ -77,6 +84,14 @@ class House:
         await asyncio.to_thread(self._let_go.wait, 60)
         return Response("slow")
 
+    async def _flood(self, channel: WebSocket) -> None:
+        await channel.accept()
+        try:
+            while True:
+                await channel.send_text("x" * 30_000)
+        finally:
+            self.gone += 1
+
     async def _channel(self, channel: WebSocket) -> None:
         await channel.accept()
         while True:
@@ -84,9 +99,9 @@ class House:
 
 
 @contextmanager
-def serving(bounds: HttpBounds) -> Iterator[House]:
+def serving(bounds: HttpBounds, ping_s: float = 20.0) -> Iterator[House]:
     house = House()
-    server = WebServer(house.app, bounded(bounds))
+    server = WebServer(house.app, bounded(bounds), bounded_channels(bounds), ping_s)
     house.url, house.connections = server.url, lambda: server.connections
     try:
         yield house
@@ -176,13 +191,21 @@ def test_who_takes_an_answer_slowly_gets_all_of_it() -> None:
         assert got > MANY
 
 
+@pytest.mark.parametrize(
+    ("bounds", "ping_s"),
+    [(HURRIED, 20.0), (PATIENT, 0.3)],
+    ids=["takes nothing", "shows no life"],
+)
+def test_who_reads_nothing_of_a_channel_is_given_up(bounds: HttpBounds, ping_s: float) -> None:
+    with serving(bounds, ping_s) as house, house.opened(UPGRADE % b"flood"):
+        until(lambda: house.gone == 1)
+        until(lambda: not house.connections())
+        assert house.answers()
+
+
 def test_a_channel_stays_open_beyond_the_time_of_a_head() -> None:
-    upgrade = (
-        b"GET /channel HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
     masked = struct.pack(">BB4s2s", 0x81, 0x82, bytes(4), b"hi")
-    with serving(HURRIED) as house, house.opened(upgrade) as channel:
+    with serving(HURRIED) as house, house.opened(UPGRADE % b"channel") as channel:
         assert b"101" in channel.recv(4096)
         with house.opened() as silent:  # opened after it, and given up meanwhile
             assert is_ended(silent)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -10,6 +11,7 @@ import pytest
 
 from dicom_node.dicom_xml import native_model
 from dicom_node.workitems import store
+from dicom_node.workitems.commands import MAX_OWN_SUBSCRIBERS
 from dicom_node.workitems.subscriber import FILTERED, GLOBAL
 from kernel.ids import derived_uid, fresh
 from tests.app.clinic import Clinic
@@ -300,6 +302,34 @@ def test_subscriptions_are_opened_under_a_title_and_belong_to_who_opened_them(
     assert send(program, "DELETE", path).status_code == 200
     assert send(program, "DELETE", f"/workitems/{GLOBAL}/subscribers/NOBODY").status_code == 404
     assert send(program, "DELETE", filtered).status_code == 200
+
+
+def test_who_subscribes_under_many_titles_leaves_room_for_others(tmp_path: Path) -> None:
+    clinic = Clinic(tmp_path / "data")
+    try:
+        many, other = (clinic.program("dicomweb:read dicomweb:write") for _ in range(2))
+
+        def opened(client: httpx.Client, title: str) -> int:
+            path = f"/workitems/{GLOBAL}/subscribers/{title}"
+            return send(client, "POST", path).status_code
+
+        for number in range(MAX_OWN_SUBSCRIBERS):
+            assert opened(many, f"MANY{number}") == 201
+        assert opened(many, "ONEMORE") == 409
+        assert opened(many, "MANY0") == 201  # known already
+        assert opened(other, "OTHER") == 201
+        path = f"/workitems/{GLOBAL}/subscribers/MANY0"
+        assert send(many, "DELETE", path).status_code == 200
+        assert opened(many, "ONEMORE") == 201
+        created(many)
+        with clinic.parts.database.reading() as tx:
+            assert store.waiting(tx, "web:MANY0") == []
+            told = [
+                [e.event_type for e in store.waiting(tx, f"web:{t}")] for t in ("MANY1", "OTHER")
+            ]
+        assert told[0] == told[1] != []
+    finally:
+        clinic.close()
 
 
 def test_a_program_of_an_organisation_sees_and_hears_of_its_own_workitems(

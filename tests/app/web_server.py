@@ -11,14 +11,27 @@ from fastapi import FastAPI
 class WebServer:
     """Serves one application until it is closed."""
 
-    def __init__(self, app: FastAPI, http: type[asyncio.Protocol] | None = None) -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        http: type[asyncio.Protocol] | None = None,
+        channels: type[asyncio.Protocol] | None = None,
+        ping_s: float = 20.0,
+    ) -> None:
         self._bound = socket.create_server(("127.0.0.1", 0))
         # asyncio sets it only where the protocol is named; accepted sockets inherit it.
         self._bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.url = f"http://127.0.0.1:{self._bound.getsockname()[1]}"
         self._server = uvicorn.Server(
             uvicorn.Config(
-                app, log_config=None, access_log=False, lifespan="off", http=http or "auto"
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                http=http or "auto",
+                ws=channels or "websockets-sansio",
+                ws_ping_interval=ping_s,
+                ws_ping_timeout=ping_s,
             )
         )
         self._thread = threading.Thread(
