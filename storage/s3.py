@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 import structlog
 import urllib3
 from minio import Minio
+from minio.commonconfig import ENABLED
 from minio.error import InvalidResponseError, MinioException, S3Error
+from minio.versioningconfig import OFF
 
 from kernel.errors import Misconfigured
 from kernel.ids import fresh
@@ -138,7 +140,7 @@ class S3Objects:
         """
         with _named_failures():
             self._client.remove_object(self._bucket, checked_key(key))
-            if self._versioning():
+            if self._versioning() != OFF:
                 self._delete_versions(key)
 
     def _delete_versions(self, key: str) -> None:
@@ -169,7 +171,10 @@ class S3Objects:
         self.put(key, data, digest_of(data))
         self.delete(key)
         return StoreAbilities(
-            "s3", versioning=self._versioning(), object_lock=self._locking(), conditional_put=False
+            "s3",
+            versioning=self._versioning() == ENABLED,
+            object_lock=self._locking(),
+            conditional_put=False,
         )
 
     def _digest(self, key: str, *, like: str) -> str | None:
@@ -185,14 +190,14 @@ class S3Objects:
                 return str(noted)
         return digest_of(self.get(key), like=like)
 
-    def _versioning(self) -> bool:
-        """Say whether the bucket keeps versions; what is not known is not taken for no."""
+    def _versioning(self) -> str:
+        """Return whether the bucket keeps versions, or did; not known is not taken for never."""
         with _named_failures():
             try:
-                return self._client.get_bucket_versioning(self._bucket).status == "Enabled"
+                return self._client.get_bucket_versioning(self._bucket).status or OFF
             except MinioException as error:
                 if _is_lacking(error):
-                    return False
+                    return OFF
                 raise
 
     def _locking(self) -> bool:

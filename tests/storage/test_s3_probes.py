@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -21,12 +22,32 @@ UNVERSIONED: Answer = (
 )  # fmt: skip
 
 
+OLDER: Answer = (
+    200,
+    XML,
+    "<ListVersionsResult><Name>bucket</Name><IsTruncated>false</IsTruncated><Version>"
+    "<Key>a/b</Key><VersionId>v1</VersionId><IsLatest>false</IsLatest><Size>3</Size>"
+    "<LastModified>2026-01-01T00:00:00.000Z</LastModified></Version></ListVersionsResult>",
+)
+
+
+def versioning(status: str) -> Answer:
+    told = f"<Status>{status}</Status>"
+    return 200, XML, f"<VersioningConfiguration>{told}</VersioningConfiguration>"
+
+
 def error(status: int, code: str) -> Answer:
     return status, XML, f"<Error><Code>{code}</Code><Message>no</Message></Error>"
 
 
 @pytest.fixture
-def scripted() -> Iterator[Scripted]:
+def removed() -> list[str]:
+    """What servers were asked to remove."""
+    return []
+
+
+@pytest.fixture
+def scripted(removed: list[str]) -> Iterator[Scripted]:
     """Opens a store on a server that answers each question as it is told to."""
     servers = []
 
@@ -35,8 +56,11 @@ def scripted() -> Iterator[Scripted]:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                asked = self.path.partition("?")[2].partition("=")[0].replace("-", "_")
-                status, kind, body = answers.get(asked, HELD)
+                asked = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
+                told = [
+                    answers[name] for key in asked if (name := key.replace("-", "_")) in answers
+                ]
+                status, kind, body = told[0] if told else HELD
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
@@ -44,6 +68,7 @@ def scripted() -> Iterator[Scripted]:
                 self.wfile.write(body.encode())
 
             def do_DELETE(self) -> None:
+                removed.append(self.path)
                 self.send_response(HTTPStatus.NO_CONTENT)
                 self.end_headers()
 
@@ -75,6 +100,15 @@ def test_where_there_are_no_versions_an_object_is_removed_as_it_is(
     scripted: Scripted, answer: Answer
 ) -> None:
     scripted(versioning=answer).delete("a/b")
+
+
+@pytest.mark.parametrize("status", ["Enabled", "Suspended"])
+def test_versions_of_before_are_removed_also_where_no_more_are_made(
+    scripted: Scripted, removed: list[str], status: str
+) -> None:
+    scripted(versioning=versioning(status), versions=OLDER).delete("a/b")
+
+    assert [path.removeprefix("/bucket/") for path in removed] == ["a/b", "a/b?versionId=v1"]
 
 
 @pytest.mark.parametrize(
