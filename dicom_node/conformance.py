@@ -236,7 +236,7 @@ is waited for, and proves no end. Only the organisation of the device that sent 
 whose requests it answers, are believed.
 
 A registered peer that asked for it is told (SCU) of each manifest of a study that it may see, tried
-again with growing pauses for three days.
+again with growing pauses for three days; what was withdrawn by then is UNAVAILABLE.
 """
 _LIMITS = """\
 ## 11. Not served

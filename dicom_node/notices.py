@@ -5,7 +5,7 @@ References
 DICOM PS3.4 Annex R.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import timedelta
 from itertools import groupby
 
@@ -102,6 +102,8 @@ class Notices:
         with self._database.reading() as tx:
             peer = store.find_peer(tx, notice.ae_title)
             manifest = archive.manifest(tx, notice.study_uid, notice.manifest_version)
+            listed = [entry.instance_uid for entry in manifest.entries]
+            shown = archive_find.classes_of(tx, listed).keys()
         if peer is None or not peer.notify:
             return UNWANTED
         question = Question(
@@ -110,7 +112,7 @@ class Notices:
             sop_instance_uid=derived_uid("availability-notice", notice.id),
         )
         with asking(peer, AVAILABILITY, self._send) as receiver:
-            answer = receiver.answer(question, described(manifest, self._send.ae_title))
+            answer = receiver.answer(question, described(manifest, shown, self._send.ae_title))
         # A notice that was taken and whose answer was lost is a duplicate: the peer has it.
         if answer.status not in (Status.SUCCESS, Status.DUPLICATE_INSTANCE):
             raise PeerUnreachable("the peer did not take the notice", ae_title=peer.ae_title)
@@ -126,8 +128,11 @@ class Notices:
             errands.postpone_notice(tx, notice.id, due_at=due_at)
 
 
-def described(manifest: Manifest, ae_title: str) -> list[Attribute]:
-    """Return the notice of a manifest: all of it can be retrieved here at once (table R.3.2-1)."""
+def described(manifest: Manifest, shown: Container[str], ae_title: str) -> list[Attribute]:
+    """Return the notice of a manifest (table R.3.2-1): all of it that is shown can be retrieved.
+
+    A notice may be told long after its manifest was frozen, and after one that came later.
+    """
     entries = sorted(manifest.entries, key=lambda entry: (entry.series_uid, entry.instance_uid))
     series = [
         [
@@ -138,7 +143,10 @@ def described(manifest: Manifest, ae_title: str) -> list[Attribute]:
                     [
                         attribute("ReferencedSOPClassUID", entry.sop_class_uid),
                         attribute("ReferencedSOPInstanceUID", entry.instance_uid),
-                        attribute("InstanceAvailability", "ONLINE"),
+                        attribute(
+                            "InstanceAvailability",
+                            "ONLINE" if entry.instance_uid in shown else "UNAVAILABLE",
+                        ),
                         attribute("RetrieveAETitle", ae_title),
                     ]
                     for entry in group

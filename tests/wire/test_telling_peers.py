@@ -25,8 +25,9 @@ from dicom_node.uids import AVAILABILITY, EXPLICIT_LITTLE, STORAGE_COMMITMENT, V
 from dicom_node.views import View
 from kernel.facts import StudyCompleted
 from kernel.people import ENGINE
-from storage import archive, audit
+from storage import archive, audit, withdrawals
 from storage.engine import Database
+from storage.retention import Keeping, Reason, Retention
 from tests.dicom_node.samples import CT
 from tests.services.missing import required
 from tests.services.orthanc import orthanc
@@ -203,6 +204,33 @@ def test_a_peer_that_asked_for_it_is_told_of_a_complete_study(
     }
     one = notice.ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
     assert (one.InstanceAvailability, one.RetrieveAETitle) == ("ONLINE", "TELERAD")
+
+
+def test_a_notice_that_is_told_late_says_what_was_withdrawn_meanwhile(stored: Node) -> None:
+    gone, *left = (str(each.SOPInstanceUID) for each in STUDY.instances())
+    assert left
+    with a_pacs() as pacs:
+        register(stored, pacs.port)
+        complete(stored)
+        with stored.database.transaction() as tx:
+            withdrawals.withdraw(
+                tx,
+                Keeping(
+                    study_uid=STUDY.uid, owner="o-1", modalities=("CT",), last_arrival_at=tx.at
+                ),
+                Reason.QUALITY,
+                Retention(),
+                instance_uids=frozenset({gone}),
+                actor=ENGINE,
+            )
+        assert run_notices(stored.database) == 1
+
+    told = {
+        str(each.ReferencedSOPInstanceUID): each.InstanceAvailability
+        for series in pacs.notices[0].ReferencedSeriesSequence
+        for each in series.ReferencedSOPSequence
+    }
+    assert told == {gone: "UNAVAILABLE", **dict.fromkeys(left, "ONLINE")}
 
 
 def test_what_a_peer_says_beside_its_answer_is_no_matter(stored: Node) -> None:
