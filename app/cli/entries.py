@@ -3,9 +3,10 @@
 import getpass
 import json
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
@@ -189,12 +190,10 @@ def peer() -> None:
 @click.option("--ae", "ae_title", required=True, help="Application entity title, 1-16 characters.")
 @click.option("--host", required=True, help="Name or address of its machine.")
 @click.option("--port", type=click.IntRange(1, 65535), required=True, help="Port it listens on.")
-@click.option("--organisation", help="The site it belongs to; without it the site 'local'.")
+@click.option("--organisation", help="The site it belongs to; a new one without it to 'local'.")
 @click.option("--issuer", help="Issuer of its patient ids where its objects do not say.")
-@click.option("--charset", default="", help="Character set where its objects do not say.")
-@click.option(
-    "--reader", default="", help="Consultant whose workstation it is, who claims with it."
-)
+@click.option("--charset", help="Character set where its objects do not say.")
+@click.option("--reader", help="Consultant whose workstation it is, who claims with it.")
 @click.option(
     "--certificate",
     "certificates",
@@ -223,8 +222,8 @@ def _peer_add(
     port: int,
     organisation: str | None,
     issuer: str | None,
-    charset: str,
-    reader: str,
+    charset: str | None,
+    reader: str | None,
     certificates: tuple[Path, ...],
     notify: bool | None,
     priors: bool | None,
@@ -234,7 +233,8 @@ def _peer_add(
     """Register a peer, or change it.
 
     A caller whose title is not registered is refused.  On the TLS port a title is that of the
-    certificates which are bound to it here; what is not named of TLS stays as it was.
+    certificates which are bound to it here.  Of one that is registered, what is not named stays as
+    it was; at another site its issuer is a new one.
     """
     from app.orders import ensure_site
     from dicom_node import commands
@@ -243,30 +243,29 @@ def _peer_add(
     from storage.patients import unstated_issuer
 
     shown = [read(file.read_bytes()) for file in certificates]
+    told: dict[str, Any] = {
+        "character_set": charset,
+        "reader_id": reader,
+        "notify": notify,
+        "priors": priors,
+        "tls": tls,
+        "tls_required": (True if shown else None) if plain is None else not plain,
+    }
     parts = parts_of(data, migrate=True)
     with parts.database.transaction() as tx:
-        site = ensure_site(tx, organisation, by=BY)
         before = commands.find_peer(tx, ae_title)
-        required = (
-            (bool(shown) or bool(before and before.tls_required)) if plain is None else not plain
-        )
-        peer = commands.add_peer(
-            tx,
-            Peer(
-                ae_title=ae_title,
-                host=host,
-                port=port,
-                organisation_id=site,
-                issuer=issuer or unstated_issuer(site),
-                character_set=charset,
-                reader_id=reader,
-                notify=bool(before and before.notify) if notify is None else notify,
-                priors=bool(before and before.priors) if priors is None else priors,
-                tls=bool(before and before.tls) if tls is None else tls,
-                tls_required=required,
-            ),
-            actor=BY,
-        )
+        stays = before is not None and organisation in {None, before.organisation_id}
+        site = before.organisation_id if before and stays else ensure_site(tx, organisation, by=BY)
+        told["issuer"] = issuer or (None if stays else unstated_issuer(site))
+        named = {name: value for name, value in told.items() if value is not None}
+        where: dict[str, Any] = {
+            "ae_title": ae_title,
+            "host": host,
+            "port": port,
+            "organisation_id": site,
+        }
+        peer = replace(before, **where, **named) if before else Peer(**where, **named)
+        commands.add_peer(tx, peer, actor=BY)
         for certificate in shown:
             commands.bind_certificate(tx, ae_title, certificate, actor=BY)
     click.echo(f"{ae_title} at {host}:{port} belongs to {site}.")

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ import httpx
 import pydicom
 import pytest
 
+from app.bootstrap import Parts
+from app.settings import load
+from dicom_node import commands
+from dicom_node.peers import Peer
 from kernel.clock import monotonic_s
 from kernel.ids import derived_uid
 from tests.cli.command import Up, listed, refused, running, telerad
@@ -20,6 +25,17 @@ from tests.flows.actors import Study
 
 AE_TITLE = "HOUSE"
 PATIENCE_S = 60
+TWO_SITES = """
+[[organisation]]
+id = "north"
+name = "North"
+kind = "requesting"
+
+[[organisation]]
+id = "south"
+name = "South"
+kind = "requesting"
+"""
 needs_dcmtk = pytest.mark.skipif(shutil.which("storescu") is None, reason="needs DCMTK")
 
 
@@ -170,6 +186,30 @@ def test_a_peer_added_again_is_changed(up: Up, device: str) -> None:
 
     (row,) = [r for r in listed("peer", "list", "--data", up.data) if r["ae_title"] == device]
     assert (row["host"], row["port"]) == ("elsewhere", "11")
+
+
+def test_of_a_peer_added_again_stays_what_is_not_named(up: Up, tmp_path: Path) -> None:
+    (tmp_path / "network.toml").write_text(TWO_SITES)
+    assert telerad("network", "load", "--data", up.data, tmp_path / "network.toml").returncode == 0
+    add = ("peer", "add", "--data", up.data, "--ae", "VAN9", "--host", "h", "--port")
+    first = ("--organisation", "north", "--issuer", "CITY", "--charset", "ISO_IR 144")
+    moved = ("--organisation", "south")
+
+    def told(*more: str | int) -> Peer:
+        assert telerad(*add, *more).returncode == 0
+        database = Parts(load(up.data)).database
+        with database.reading() as tx:
+            found = commands.get_peer(tx, "VAN9")
+        database.dispose()
+        return found
+
+    before = told(104, *first, "--reader", "r-1")
+    assert told(105) == replace(before, port=105)
+    assert told(105, "--charset", "", "--reader", "") == replace(
+        before, port=105, character_set="", reader_id=""
+    )
+    # Another site counts its patients from one again.
+    assert told(105, *moved).issuer == "unstated:south"
 
 
 def test_a_token_opens_what_its_scopes_say(up: Up) -> None:
