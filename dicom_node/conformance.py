@@ -93,7 +93,9 @@ of its instances when they are asked for, and of 1000 series at most (else A900)
 narrowed by them and an instance cannot be read now, the query is refused with A700 (QIDO-RS: 503
 with Retry-After): to try later. A series whose instance is damaged is answered as if it matched,
 with FF01 (QIDO-RS: with a Warning).
-Answers are in ISO_IR 192 and have Retrieve AE Title and Instance Availability.
+Answers are in ISO_IR 192 and have Retrieve AE Title and Instance Availability. That is ONLINE, or
+UNAVAILABLE where some of what matched lies in the journal of another node of the same database and
+is not packed yet: a retrieval from this node fails until it is (QIDO-RS says the same).
 
 Names (VR PN) match, the whole or one component group, without regard to case, or if their keys do
 (C.2.2.2.1 leaves this to the implementation): accents and doubled letters do not count, and

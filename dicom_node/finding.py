@@ -23,6 +23,7 @@ from storage import archive_find, contents, shown
 from storage.archive import Archive
 from storage.archive_find import Level, Row, Scope
 from storage.contents import Contents
+from storage.elsewhere import held_elsewhere
 from storage.engine import Transaction
 from storage.patients import Patient
 from storage.series_queries import Held
@@ -44,6 +45,7 @@ class Finder:
 
     def __init__(self, archive: Archive, *, ae_title: str, views: Views, max_matches: int) -> None:
         self._database = archive.database
+        self._node = archive.journal.node
         self._look = details_read.reader(archive)
         self._ae_title = ae_title
         self._views = views
@@ -158,12 +160,26 @@ class Finder:
                 told = _as_retrieved(tx, rows, whose) if query.level is Level.IMAGE else rows
                 # What the index finds by comparing as the rules do needs no second look.
                 page = (_counted if exact else _matching)(tx, query, told, scope)
+                page = self._located(tx, query.level, page)
             yield page
             if len(rows) < size:
                 return
             last = rows[-1]
 
+    def _located(self, tx: Transaction, level: Level, page: list[Found]) -> list[Found]:
+        """Say of what is found whether some of it cannot be retrieved here so far."""
+        if level is Level.PATIENT:  # of studies that the asker may not see, too
+            return page
+        key = _KEYS[level]
+        away = held_elsewhere(tx, key, [each.row[key] for each in page], self._node)
+        return [replace(each, elsewhere=each.row[key] in away) for each in page] if away else page
 
+
+_KEYS = {
+    Level.STUDY: "study_uid",
+    Level.SERIES: "series_uid",
+    Level.IMAGE: "instance_uid",
+}
 _FIELDS = tuple(Held.__dataclass_fields__)
 _NAMES = {"number": "instance_number"}
 

@@ -78,11 +78,19 @@ class Found:
     details
         None if they were asked for and could not be read: the row is a match as far as the index
         knows, and no further.
+    elsewhere
+        Something of it lies in the journal of another node and cannot be retrieved here so far.
     """
 
     row: Row
     contents: Mapping[Level, Contents]
     details: Attributes | None = field(default_factory=Attributes)
+    elsewhere: bool = False
+
+    @property
+    def availability(self) -> str:
+        """How soon it can be retrieved (PS3.3 C.4.23.1.1)."""
+        return "UNAVAILABLE" if self.elsewhere else "ONLINE"
 
 
 Values = Callable[[Found], tuple[str, ...]]
@@ -220,7 +228,7 @@ class Query:
             attribute("SpecificCharacterSet", UTF_8),
             attribute("QueryRetrieveLevel", self.level.value),
             attribute("RetrieveAETitle", ae_title),
-            attribute("InstanceAvailability", "ONLINE"),
+            attribute("InstanceAvailability", found.availability),
         ]
         given += [attribute(name, *values(found)) for name, values in self._answered]
         held = {} if found.details is None else found.details.by_tag

@@ -108,7 +108,7 @@ def _beginning(name: str) -> str:
 def _values_of(name: str) -> Values:
     if name in KEYS:
         return KEYS[name].values
-    return lambda _found: ("ONLINE",)
+    return lambda found: (found.availability,)
 
 
 def _name(value: str) -> str:

@@ -130,6 +130,45 @@ def test_an_answer_has_what_was_asked_in_utf_8_and_where_to_retrieve(stocked: No
     assert "AccessionNumber" not in answer
 
 
+@pytest.fixture
+def own_stock(tmp_path: Path) -> Iterator[Node]:
+    """Give the studies of `holdings` to a node that a test may change."""
+    node = start(tmp_path)
+    stock(node)
+    yield node
+    node.listener.stop(timedelta(seconds=5))
+    node.journal.close()
+    node.database.dispose()
+
+
+def test_what_lies_in_the_journal_of_another_node_is_said_to_be_unavailable(
+    own_stock: Node,
+) -> None:
+    away = HELD[2]
+    of_series = INSTANCES.c.series_uid == f"{away.uid}.1"
+    with own_stock.database.transaction() as tx:
+        tx.execute(update(INSTANCES).where(of_series).values(segment="test2-0.seg"))
+
+    def told(level: str, unique: str, **keys: object) -> dict[str, str]:
+        _, found, _ = ask(own_stock, identifier(level, **{**keys, unique: ""}))
+        return {str(each[unique].value): each.InstanceAvailability for each in found}
+
+    of_study = told("SERIES", "SeriesInstanceUID", StudyInstanceUID=away.uid)
+    of_images = told(
+        "IMAGE",
+        "SOPInstanceUID",
+        StudyInstanceUID=away.uid,
+        SeriesInstanceUID=f"{away.uid}.1",
+    )
+
+    studies = told("STUDY", "StudyInstanceUID")
+    assert studies.pop(away.uid) == "UNAVAILABLE"
+    assert set(studies.values()) == {"ONLINE"}
+    assert of_study.pop(f"{away.uid}.1") == "UNAVAILABLE"
+    assert set(of_study.values()) == {"ONLINE"}
+    assert set(of_images.values()) == {"UNAVAILABLE"}
+
+
 @pytest.mark.parametrize("syntax", [IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG])
 def test_every_message_syntax_is_spoken(stocked: Node, syntax: str) -> None:
     asked = identifier("IMAGE", StudyInstanceUID=HELD[0].uid, SOPInstanceUID="", Rows=None)
