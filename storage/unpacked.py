@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, not_, select
+from sqlalchemy import distinct, func, not_, select
 
 from storage.engine import Transaction
 from storage.scrub import STUDY, note
@@ -30,11 +30,14 @@ class Unpacked:
         The last arrival of the one that waits the longest.
     codes
         Why some of all that wait cannot be packed, with how many for each reason.
+    nodes
+        Whose journals hold what waits; each packs its own, and nobody else can.
     """
 
     studies: int
     since: datetime | None
     codes: tuple[tuple[str, int], ...]
+    nodes: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -43,7 +46,8 @@ class Unpacked:
         if self.since is not None:
             told = (
                 f"{self.studies} settled studies wait for their pack, the longest since "
-                f"{self.since:%Y-%m-%d %H:%M} UTC; a running engine packs them"
+                f"{self.since:%Y-%m-%d %H:%M} UTC, in the journals of {', '.join(self.nodes)}; "
+                "each packs its own once it runs"
             )
         refused = [f"{count} for {code}" for code, count in self.codes]
         return told + (f"; cannot be packed: {', '.join(refused)}" if refused else "")
@@ -68,18 +72,20 @@ def refused(tx: Transaction, node: str) -> set[str]:
 def waiting(tx: Transaction) -> Unpacked:
     """Return what waits, of all nodes."""
     lying = (
-        select(STUDIES.c.study_uid, STUDIES.c.last_arrival_at)
+        select(STUDIES.c.study_uid, STUDIES.c.last_arrival_at, INSTANCES.c.segment)
         .join(INSTANCES, INSTANCES.c.study_uid == STUDIES.c.study_uid)
         .where(
             INSTANCES.c.segment.is_not(None),
             not_(STUDIES.c.unsettled),
             STUDIES.c.last_arrival_at < tx.at - LONG,
         )
-        .distinct()
         .subquery()
     )
-    studies, since = func.count().label("studies"), func.min(lying.c.last_arrival_at).label("since")
+    studies = func.count(distinct(lying.c.study_uid)).label("studies")
+    since = func.min(lying.c.last_arrival_at).label("since")
     row = tx.execute(select(studies, since).select_from(lying)).mappings().one()
+    segments = tx.execute(select(lying.c.segment).distinct()).scalars()
+    nodes = sorted({segment.partition("-")[0] for segment in segments})
     found = tx.execute(select(DAMAGES.c.sentence).where(DAMAGES.c.name.startswith(STUDY)))
     codes = Counter(sentence.removeprefix(_NOT_PACKED) for sentence in found.scalars())
-    return Unpacked(row["studies"], row["since"], tuple(sorted(codes.items())))
+    return Unpacked(row["studies"], row["since"], tuple(sorted(codes.items())), tuple(nodes))
