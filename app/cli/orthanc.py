@@ -28,9 +28,9 @@ def orthanc() -> None:
     type=click.File("r"),
     help="File whose first line is the password; '-' reads standard input.",
 )
-@click.option("--organisation", help="The site it belongs to; without it the site 'local'.")
+@click.option("--organisation", help="The site it belongs to; a new one without it to 'local'.")
 @click.option("--issuer", help="Issuer of its patient ids where its objects do not say.")
-@click.option("--charset", default="", help="Character set where its objects do not say.")
+@click.option("--charset", help="Character set where its objects do not say.")
 @click.option(
     "--ca-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -44,16 +44,20 @@ def _add(
     password_file: TextIO | None,
     organisation: str | None,
     issuer: str | None,
-    charset: str,
+    charset: str | None,
     ca_file: Path | None,
 ) -> None:
     """Follow the Orthanc at URL, or change what is known of NAME.
+
+    Of one that is followed, organisation, issuer, character set and authorities stay as they were
+    where they are not named; at another site its issuer is a new one.
 
     With --user the password is asked for on the terminal, or read from --password-file; it is
     kept on this host, for its owner alone.
     """
     from app.orders import ensure_site
     from app.orthancs import add, keep_password
+    from dicom_node import orthanc_store
     from dicom_node.orthancs import Orthanc, checked
     from storage.patients import unstated_issuer
 
@@ -63,15 +67,23 @@ def _add(
         organisation_id="",
         issuer=issuer or "unstated",
         username=username,
-        character_set=charset,
+        character_set=charset or "",
         ca_file=str(ca_file.absolute()) if ca_file else "",
     )
     checked(told)  # before a password is asked for
     password = _password(password_file) if username else ""
     parts = parts_of(data, migrate=True)
     with parts.database.transaction() as tx:
-        site = ensure_site(tx, organisation, by=BY)
-        told = replace(told, organisation_id=site, issuer=issuer or unstated_issuer(site))
+        before = next((one for one, _ in orthanc_store.listed(tx) if one.name == name), None)
+        stays = before is not None and organisation in {None, before.organisation_id}
+        site = before.organisation_id if before and stays else ensure_site(tx, organisation, by=BY)
+        told = replace(
+            told,
+            organisation_id=site,
+            issuer=issuer or (before.issuer if before and stays else unstated_issuer(site)),
+            character_set=before.character_set if before and charset is None else charset or "",
+            ca_file=before.ca_file if before and ca_file is None else told.ca_file,
+        )
         add(tx, told, by=BY)
         keep_password(parts.keys, name, password)
     click.echo(f"{name} belongs to {site} and is followed by the node.")

@@ -36,6 +36,13 @@ id = "south"
 name = "South"
 kind = "requesting"
 """
+ORTHANC = """
+[[orthanc]]
+name = "clinic"
+url = "http://127.0.0.1:1/"
+organisation = "north"
+issuer = "CITY"
+"""
 needs_dcmtk = pytest.mark.skipif(shutil.which("storescu") is None, reason="needs DCMTK")
 
 
@@ -210,6 +217,22 @@ def test_of_a_peer_added_again_stays_what_is_not_named(up: Up, tmp_path: Path) -
     )
     # Another site counts its patients from one again.
     assert told(105, *moved).issuer == "unstated:south"
+
+
+def test_of_an_orthanc_added_again_stays_what_is_not_named(up: Up, tmp_path: Path) -> None:
+    (tmp_path / "network.toml").write_text(TWO_SITES + ORTHANC)
+    assert telerad("network", "load", "--data", up.data, tmp_path / "network.toml").returncode == 0
+    add = ("orthanc", "add", "clinic", "--data", up.data)
+
+    def told(*more: str) -> dict[str, str]:
+        assert telerad(*add, *more).returncode == 0
+        (found,) = listed("orthanc", "list", "--data", up.data)
+        return {name: found[name] for name in ("url", "organisation", "issuer")}
+
+    kept = {"organisation": "north", "issuer": "CITY"}
+    assert told("http://127.0.0.1:2/") == {"url": "http://127.0.0.1:2/", **kept}
+    assert told("http://127.0.0.1:2/", "--organisation", "south")["issuer"] == "unstated:south"
+    assert telerad("orthanc", "remove", "clinic", "--data", up.data).returncode == 0
 
 
 def test_a_token_opens_what_its_scopes_say(up: Up) -> None:
