@@ -90,6 +90,7 @@ class PeerEntry(_Entry):
     text; with one it must use TLS unless `tls_required` is false.  `tls` says how we call it.
     `notify` says that it is told which studies are here (instance availability); `priors` that it
     is asked for a patient's earlier studies when a case opens.
+    `reader` is the consultant whose workstation it is; where a file says nothing, that stays.
     """
 
     ae_title: str
@@ -98,6 +99,7 @@ class PeerEntry(_Entry):
     organisation: str
     issuer: str | None = None
     character_set: str = ""
+    reader: str | None = None
     notify: bool = False
     priors: bool = False
     certificates: tuple[str, ...] = ()
@@ -166,7 +168,8 @@ def enter(tx: Transaction, network: Network, *, settings: WorklistSettings, by: 
         if consultant.present and consultant.id not in known:
             commands.set_presence(tx, consultant.id, present=True, act=act)
     for peer in network.peer:
-        dicom_node.add_peer(tx, _peer(peer), actor=by)
+        before = dicom_node.find_peer(tx, peer.ae_title)
+        dicom_node.add_peer(tx, _peer(peer, before), actor=by)
         for text in peer.certificates:
             certificate = certificates.read(text.encode())
             dicom_node.bind_certificate(tx, peer.ae_title, certificate, actor=by)
@@ -223,7 +226,8 @@ def _at(day: date | None, moment: time) -> datetime | None:
     return None if day is None else datetime.combine(day, moment, UTC)
 
 
-def _peer(entry: PeerEntry) -> Peer:
+def _peer(entry: PeerEntry, before: Peer | None) -> Peer:
+    kept = before.reader_id if before else ""
     return Peer(
         ae_title=entry.ae_title,
         host=entry.host,
@@ -231,6 +235,7 @@ def _peer(entry: PeerEntry) -> Peer:
         organisation_id=entry.organisation,
         issuer=entry.issuer or unstated_issuer(entry.organisation),
         character_set=entry.character_set,
+        reader_id=kept if entry.reader is None else entry.reader,
         notify=entry.notify,
         priors=entry.priors,
         tls=entry.tls,

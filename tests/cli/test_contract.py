@@ -43,6 +43,13 @@ url = "http://127.0.0.1:1/"
 organisation = "north"
 issuer = "CITY"
 """
+STATION = """
+[[peer]]
+ae_title = "READ9"
+host = "h"
+port = 104
+organisation = "north"
+"""
 needs_dcmtk = pytest.mark.skipif(shutil.which("storescu") is None, reason="needs DCMTK")
 
 
@@ -217,6 +224,25 @@ def test_of_a_peer_added_again_stays_what_is_not_named(up: Up, tmp_path: Path) -
     )
     # Another site counts its patients from one again.
     assert told(105, *moved).issuer == "unstated:south"
+
+
+def test_a_network_loaded_again_leaves_whose_workstation_a_peer_is(up: Up, tmp_path: Path) -> None:
+    def told(more: str = "") -> str:
+        file = tmp_path / "network.toml"
+        file.write_text(TWO_SITES + STATION + more)
+        assert telerad("network", "load", "--data", up.data, file).returncode == 0
+        database = Parts(load(up.data)).database
+        with database.reading() as tx:
+            found = commands.get_peer(tx, "READ9").reader_id
+        database.dispose()
+        return found
+
+    assert told() == ""
+    add = ("peer", "add", "--data", up.data, "--ae", "READ9", "--host", "h", "--port", 104)
+    assert telerad(*add, "--reader", "r-1").returncode == 0
+    assert told() == "r-1"
+    assert told('reader = "r-2"') == "r-2"
+    assert told('reader = ""') == ""
 
 
 def test_of_an_orthanc_added_again_stays_what_is_not_named(up: Up, tmp_path: Path) -> None:
