@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, bindparam, not_, or_, select
+from sqlalchemy import ColumnElement, Select, String, bindparam, func, not_, or_, select
 
 from storage.engine import Transaction
 from storage.hidden import INSTANCE_SHOWN
@@ -57,8 +57,20 @@ def _of(column: ColumnElement[Any]) -> Prepared:
     )
 
 
-_ANY = Prepared.on_both(
-    lambda dialect: select(INSTANCES.c.segment).where(*_elsewhere(dialect)).limit(1),
-    (_MINE, _BEHIND_MINE),
-)
+def _any(dialect: str) -> Select[Any]:
+    """Find one segment of another node; where the index has no two ends, from name to name."""
+    if dialect == "sqlite":
+        return select(INSTANCES.c.segment).where(*_elsewhere(dialect)).limit(1)
+    first = select(func.min(INSTANCES.c.segment).label("segment"))
+    named = first.where(INSTANCES.c.segment.is_not(None)).cte(recursive=True)
+    further = INSTANCES.alias("further")
+    next_one = select(func.min(further.c.segment)).where(further.c.segment > named.c.segment)
+    behind_each = select(next_one.scalar_subquery()).where(named.c.segment.is_not(None))
+    named = named.union_all(behind_each)
+    mine = bindparam(_MINE, type_=String())
+    others = select(named.c.segment).where(not_(named.c.segment.startswith(mine)))
+    return others.limit(1)
+
+
+_ANY = Prepared.on_both(_any, (_MINE, _BEHIND_MINE))
 _OF = {key: _of(column) for key, column in _COLUMNS.items()}

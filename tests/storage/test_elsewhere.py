@@ -38,6 +38,22 @@ def test_what_another_node_has_not_packed_lies_elsewhere(room: Room, node: str) 
     assert elsewhere(room, node) == {key: {uid} for key, uid in KEYS.items()}
 
 
+@pytest.mark.parametrize("other", ["a-1.seg", "n-4.seg", "n1a-1.seg", "n10-1.seg", "z-1.seg"])
+def test_one_segment_of_another_node_is_found_among_many(room: Room, other: str) -> None:
+    segments = ["n1-2.seg", other, "n1-1.seg", "n1-9.seg"]
+    uids = [f"1.2.5.1.{at}" for at in range(len(segments))]
+    for uid, segment in zip(uids, segments, strict=True):
+        room.receive(uid, uid.encode(), study="1.2.5")
+        with room.database.transaction() as tx:
+            mine = INSTANCES.c.instance_uid == uid
+            tx.execute(update(INSTANCES).where(mine).values(segment=segment))
+
+    with room.database.transaction() as tx:
+        of_first = INSTANCES.c.study_uid == "1.2.3"
+        tx.execute(update(INSTANCES).where(of_first).values(segment="n1-5.seg"))
+        assert held_elsewhere(tx, "instance_uid", uids, "n1") == {uids[1]}
+
+
 def test_what_this_node_holds_does_not(room: Room) -> None:
     assert elsewhere(room, "n1") == dict.fromkeys(KEYS, frozenset())
     with room.database.reading() as tx:
