@@ -21,6 +21,7 @@ from storage.writer import Writer
 SQLITE_BUSY_TIMEOUT_S = 30
 POSTGRESQL_LOCK_TIMEOUT_MS = 15_000
 POSTGRESQL_STATEMENT_TIMEOUT_MS = 120_000
+_SWITCHES = 20  # as many processes may meet a new database at a time
 _KEPT = 4
 _MAPPED_BYTES = 1 << 30  # of addresses, not of memory; what lies behind is read as without
 _READ_ONLY = "25006"  # a standby, or a primary that was told to write no more
@@ -241,8 +242,8 @@ def _sqlite(url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _settings(raw: Any, _record: object) -> None:
         raw.isolation_level = None  # transactions are opened below, not by the driver
+        _write_ahead(raw)
         for pragma in (
-            "journal_mode=WAL",
             "synchronous=NORMAL",  # the journal segments rebuild the tail after power loss
             "foreign_keys=ON",
             "temp_store=MEMORY",
@@ -259,6 +260,24 @@ def _sqlite(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _write_ahead(raw: sqlite3.Connection) -> None:
+    """Have the database write ahead; where another connection makes it do so, wait for that.
+
+    SQLite waits for no such lock by itself: it says at once that the database is locked.
+    """
+    for _ in range(_SWITCHES):
+        try:
+            raw.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            raw.execute("BEGIN IMMEDIATE")  # which waits
+            raw.execute("ROLLBACK")
+        else:
+            return
+    raw.execute("PRAGMA journal_mode=WAL")
 
 
 def _postgresql(url: str) -> Engine:

@@ -1,7 +1,9 @@
 """The migrations make the schema that the code defines, on both databases, and back again."""
 
+import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,27 @@ def test_a_database_of_a_later_version_is_refused(blank: Database) -> None:
 
 def test_the_head_that_every_start_compares_is_that_of_the_chain() -> None:
     assert [head()] == migrate._scripts().get_heads()
+
+
+def test_a_new_file_that_another_process_begins_is_waited_for(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    other = sqlite3.connect(tmp_path / "new.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    upgraded: list[bool] = []
+
+    def start() -> None:
+        database = Database(url)
+        upgrade(database)
+        database.dispose()
+        upgraded.append(True)
+
+    starting = threading.Thread(target=start)
+    starting.start()
+    starting.join(0.5)  # in this time it meets the lock
+    other.execute("COMMIT")
+    other.close()
+    starting.join()
+    assert upgraded == [True]
 
 
 def test_nodes_that_start_at_the_same_time_bring_the_schema_up_once(blank: Database) -> None:
