@@ -7,7 +7,7 @@ DICOM PS3.7 section 9.1.1 (C-STORE), PS3.8 sections 7.1, 7.2 and 9.3.
 
 import contextlib
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 
 from dicom_node import pdu
@@ -23,7 +23,7 @@ from dicom_node.dimse import (
     store_request,
 )
 from dicom_node.errors import AssociationRefused, PeerGone, PeerUnreachable, ProtocolBroken
-from dicom_node.messages import Pieces, send_message
+from dicom_node.messages import Pieces, nothing, send_message
 from dicom_node.pdu import (
     COMMAND_FRAGMENT,
     LAST_FRAGMENT,
@@ -106,8 +106,14 @@ class Call:
         data: memoryview | Pieces,
         originator: tuple[str, int] | None = None,
         priority: int = 0,
+        meanwhile: Callable[[], None] = nothing,
     ) -> Response | None:
         """Send one instance on an accepted context; None once the association is lost.
+
+        Parameters
+        ----------
+        meanwhile
+            Called once it is sent, before its answer is waited for; raises nothing.
 
         Raises
         ------
@@ -129,6 +135,7 @@ class Call:
             send_message(
                 self._transport, self.accepted[context], command, data, max_pdu=self._max_pdu
             )
+            meanwhile()
             return self._response()
         except (PeerGone, Released):
             self.is_open = False
@@ -253,18 +260,12 @@ class Call:
         """Read a command set or a data set to its last fragment."""
         whole = bytearray()
         while True:
-            control, part = self._value()
+            self._last_context, control, part = self._transport.read_pdv(limit=MAX_PDU)
             if control & COMMAND_FRAGMENT != kind or len(whole) + len(part) > longest:
                 raise ProtocolBroken(AbortReason.UNEXPECTED_PARAMETER, "no answer came")
             whole += part
             if control & LAST_FRAGMENT:
                 return bytes(whole)
-
-    def _value(self) -> tuple[int, bytearray]:
-        self._last_context, control, length, _ = self._transport.next_pdv(limit=MAX_PDU)
-        part = bytearray(length)
-        self._transport.fill(memoryview(part))
-        return control, part
 
     def _unreachable(self, sentence: str) -> PeerUnreachable:
         return PeerUnreachable(sentence, ae_title=self._peer.ae_title)

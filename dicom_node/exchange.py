@@ -32,7 +32,7 @@ from dicom_node.errors import ProtocolBroken, QueryRefused
 from dicom_node.in_flight import InFlight
 from dicom_node.intake import Answer, Intake
 from dicom_node.large_requests import LargeRequests
-from dicom_node.messages import Pieces, send_message
+from dicom_node.messages import Pieces, nothing, send_message
 from dicom_node.pdu import (
     COMMAND_FRAGMENT,
     LAST_FRAGMENT,
@@ -140,7 +140,12 @@ class Exchange:
         return self.cancelled or self._association.is_stopping
 
     def store(
-        self, context_id: int, sop_class_uid: str, sop_instance_uid: str, data: Pieces
+        self,
+        context_id: int,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        data: Pieces,
+        meanwhile: Callable[[], None] = nothing,
     ) -> Response:
         """Send one instance back on this association (C-STORE sub-operation of a C-GET).
 
@@ -159,6 +164,7 @@ class Exchange:
             self._association.send_message(context_id, command, data)
         except EngineError as error:
             raise ProtocolBroken(AbortReason.NOT_SPECIFIED, error.sentence) from error
+        meanwhile()
         while True:
             found = self._association.read_response(self.request.message_id)
             if found is None:
@@ -296,14 +302,12 @@ class ServiceAssociation(StorageAssociation):
     def _next_command(self) -> tuple[Answered, bytearray]:
         command = bytearray()
         while True:
-            context_id, control, length, _ = self._transport.next_pdv(limit=self._limits.max_pdu)
+            context_id, control, part = self._transport.read_pdv(limit=self._limits.max_pdu)
             context = self._agreed.contexts.get(context_id)
             if context is None or not control & COMMAND_FRAGMENT:
                 raise ProtocolBroken(AbortReason.UNEXPECTED_PARAMETER, "no command set came")
-            if len(command) + length > MAX_COMMAND_LENGTH:
+            if len(command) + len(part) > MAX_COMMAND_LENGTH:
                 raise ProtocolBroken(AbortReason.INVALID_PARAMETER, "a command set is too long")
-            part = bytearray(length)
-            self._transport.fill(memoryview(part))
             command += part
             if control & LAST_FRAGMENT:
                 return context, command

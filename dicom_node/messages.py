@@ -23,6 +23,10 @@ class Pieces:
     pieces: Iterable[bytes | memoryview]
 
 
+def nothing() -> None:
+    """Do nothing while an answer is waited for."""
+
+
 def send_message(
     transport: Transport,
     context_id: int,

@@ -9,7 +9,7 @@ from itertools import chain
 
 from dicom_node.corrected import Rewritten, corrected, rewritten
 from dicom_node.messages import Pieces
-from dicom_node.part10 import split
+from dicom_node.part10 import file_head, split
 from dicom_node.uids import DEFLATED_LITTLE
 from kernel.errors import EngineError
 from storage import instance_file
@@ -34,13 +34,19 @@ class Leaving:
         """Return it with its first piece read, so that what cannot be read at all is known now."""
         return Leaving(self.length, chain((next(self.pieces),), self.pieces))
 
-    def data_set(self) -> Pieces:
+    def data_set(self, held: Held) -> Pieces:
         """Return its data set, without preamble and file meta information.
 
-        The first piece of a file holds these two, and more.
+        The first piece of a file holds these two, and more; almost all are as we make them.
         """
         first = next(self.pieces)
-        offset = split(first).data_set_offset
+        head = file_head(
+            sop_class_uid=held.sop_class_uid,
+            sop_instance_uid=held.instance_uid,
+            transfer_syntax_uid=held.transfer_syntax_uid,
+        )
+        as_made = first[: len(head)] == head
+        offset = len(head) if as_made else split(first).data_set_offset
         return Pieces(self.length - offset, chain((memoryview(first)[offset:],), self.pieces))
 
     def whole(self) -> bytes:

@@ -1,20 +1,14 @@
 """Instances read while those before them are on their way, within a bound."""
 
-import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from itertools import cycle
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from mmap import mmap
-from queue import SimpleQueue
 
 from dicom_node.outgoing import Leaving
 from kernel.errors import EngineError
 from storage.series_queries import Held
 
-BATCH_BYTES = 2 << 20
-"""So much is read at once: fewer changes of threads."""
-
-MAX_AHEAD = 3
-"""Batches that are being read or wait; with the one on its way 8 MB an association."""
+BATCH_BYTES = 768 << 10
+"""So much is read at once: what is small costs one reading together."""
 
 Opened = tuple[Held, Leaving | EngineError]
 Opener = Callable[[Sequence[Held], memoryview], Iterable[Opened]]
@@ -24,59 +18,40 @@ _BETWEEN = 1 << 16
 """Room for what lies between the instances of a batch."""
 
 
-def read_ahead(wanted: Sequence[Held], opened: Opener) -> Generator[Opened, None, None]:
-    """Yield each instance as `opened` opens it, called with a batch of them in another thread.
+class ReadAhead:
+    """Opens instances in order; the next can be looked for while one is on its way.
 
-    An instance is done with once one of another batch is asked for: its memory serves again.
+    Who waits for the answer to one has the time to read and verify the next; another thread
+    would take its turns at the interpreter from whoever sends.  An instance is done with once it
+    is sent: its memory serves again.
     """
-    reader = _Reader(wanted, opened)
-    reader.start()
-    try:
-        while batch := reader.next():
-            yield from batch
-    finally:
-        reader.leave()
-
-
-class _Reader(threading.Thread):
-    """Reads batches as long as there is room for them, and does not wait to be asked."""
 
     def __init__(self, wanted: Sequence[Held], opened: Opener) -> None:
-        super().__init__(name="reading-ahead", daemon=True)
-        self._wanted = wanted
-        self._opened = opened
-        self._ready: SimpleQueue[list[Opened] | BaseException] = SimpleQueue()
-        self._room = threading.Semaphore(MAX_AHEAD)
-        self._left = threading.Event()
-        self._rooms = cycle(
-            [memoryview(mmap(-1, BATCH_BYTES + _BETWEEN)) for _ in range(MAX_AHEAD + 1)]
-        )
+        self._files = _opened(wanted, opened)
+        self._ahead: list[Opened | Exception | None] = []
 
-    def run(self) -> None:
-        """See `threading.Thread`."""
+    def look(self) -> None:
+        """Open the next, unless it is; what fails is raised once it is taken."""
+        if self._ahead:
+            return
         try:
-            for batch, room in zip(_batches(self._wanted), self._rooms, strict=False):
-                self._room.acquire()
-                if self._left.is_set():
-                    return
-                self._ready.put(list(self._opened(batch, room)))
-        except BaseException as error:  # noqa: BLE001 - raised where the instances are sent
-            self._ready.put(error)
-        self._ready.put([])
+            self._ahead.append(next(self._files, None))
+        except Exception as failure:  # noqa: BLE001 - raised where it breaks nothing off
+            self._ahead.append(failure)
 
-    def next(self) -> list[Opened]:
-        """Return the next batch, nothing at the end."""
-        batch = self._ready.get()
-        self._room.release()
-        if isinstance(batch, BaseException):
-            raise batch
-        return batch
+    def taken(self) -> Opened | None:
+        """Return the next, None at the end."""
+        self.look()
+        found = self._ahead.pop()
+        if isinstance(found, Exception):
+            raise found
+        return found
 
-    def leave(self) -> None:
-        """Read no more, and wait until nothing is being read."""
-        self._left.set()
-        self._room.release()
-        self.join()
+
+def _opened(wanted: Sequence[Held], opened: Opener) -> Iterator[Opened]:
+    room = memoryview(mmap(-1, BATCH_BYTES + _BETWEEN))
+    for batch in _batches(wanted):
+        yield from opened(batch, room)
 
 
 def _batches(wanted: Sequence[Held]) -> Iterator[list[Held]]:

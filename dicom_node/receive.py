@@ -33,8 +33,6 @@ from dicom_node.uids import VERIFICATION
 from storage.frame import Frame
 from storage.journal import ALIGNMENT
 
-_USUAL_COMMAND = 512
-
 log = structlog.get_logger()
 
 
@@ -87,7 +85,6 @@ class StorageAssociation:
         self._in_flight = in_flight
         self._limits = limits
         self._frame: Frame | None = None
-        self._scratch = memoryview(bytearray(_USUAL_COMMAND))
         self._busy = threading.Lock()
         self._stopping = False
         self.stored = 0
@@ -126,23 +123,17 @@ class StorageAssociation:
 
     def _next_request(self) -> tuple[Answered, Request]:
         command = bytearray()
-        first, scratch = -1, self._scratch
+        first = -1
         while True:
-            context_id, control, length, came = self._transport.next_pdv(
-                limit=self._limits.max_pdu, room=scratch
-            )
+            context_id, control, part = self._transport.read_pdv(limit=self._limits.max_pdu)
             if not control & COMMAND_FRAGMENT:
                 raise ProtocolBroken(AbortReason.UNEXPECTED_PARAMETER, "a data set came first")
             first = context_id if first < 0 else first
-            if context_id != first or len(command) + length > MAX_COMMAND_LENGTH:
+            if context_id != first or len(command) + len(part) > MAX_COMMAND_LENGTH:
                 raise ProtocolBroken(
                     AbortReason.INVALID_PARAMETER, "a command set is mixed or too long"
                 )
-            command += scratch[:came]
-            if came < length:
-                part = bytearray(length - came)
-                self._transport.fill(memoryview(part))
-                command += part
+            command += part
             if control & LAST_FRAGMENT:
                 break
         context = self._agreed.contexts.get(first)

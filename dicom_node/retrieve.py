@@ -6,8 +6,7 @@ DICOM PS3.4 sections C.4.2 (C-MOVE) and C.4.3 (C-GET).
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 
 import structlog
@@ -22,7 +21,7 @@ from dicom_node.exchange import Exchange
 from dicom_node.finding import Finder
 from dicom_node.outgoing import Leaving, all_outgoing, shown_of
 from dicom_node.query import LEVELS, UNIQUE, Root
-from dicom_node.reading_ahead import Opener, read_ahead
+from dicom_node.reading_ahead import Opener, ReadAhead
 from dicom_node.send import Delivered, Originator, SendSettings
 from dicom_node.statuses import Status
 from dicom_node.sub_operations import Back, Context, Tally, ToPeer, Way, context_of
@@ -104,16 +103,15 @@ class Retriever:
         sent: Counter[str] = Counter()
         status: Status | None = None
         told_s = 0.0
-        with (
-            noted(exchange, partial(self._note, exchange, sent, destination)),
-            closing(read_ahead(wanted, self._opener())) as files,
-        ):
-            for held, leaving in files:
+        files = ReadAhead(wanted, self._opener())
+        with noted(exchange, partial(self._note, exchange, sent, destination)):
+            while opened := files.taken():
+                held, leaving = opened
                 if exchange.should_stop():
                     status = ended_early(exchange)
                     break
                 sent[held.study_uid] += 0  # who breaks off in the midst of it may have it
-                delivered = _delivered(held, leaving, way)
+                delivered = _delivered(held, leaving, way, files.look)
                 tally.note(delivered)
                 sent[held.study_uid] += delivered.ok
                 now_s = monotonic_s()
@@ -163,12 +161,14 @@ def _order(held: Held) -> tuple[Context, str, int]:
     return context_of(held), held.pack_key or held.segment or "", held.offset
 
 
-def _delivered(held: Held, leaving: Leaving | EngineError, way: Way) -> Delivered:
+def _delivered(
+    held: Held, leaving: Leaving | EngineError, way: Way, meanwhile: Callable[[], None]
+) -> Delivered:
     """Send one instance; what cannot be read or is not taken becomes an account and a log line."""
     if isinstance(leaving, EngineError):
         log.error("retrieve.unreadable", instance_uid=held.instance_uid, code=leaving.code)
         return Delivered(held.instance_uid, None, leaving.sentence)
-    delivered = way.deliver(held, leaving)
+    delivered = way.deliver(held, leaving, meanwhile)
     if not delivered.ok:
         log.warning(
             "retrieve.failed",

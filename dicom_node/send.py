@@ -9,7 +9,7 @@ import contextlib
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from io import BytesIO
@@ -20,7 +20,7 @@ from dicom_node import data_sets, part10
 from dicom_node.calling import Call
 from dicom_node.data_sets import Attribute
 from dicom_node.errors import AssociationRefused, PeerGone, PeerUnreachable, Unreadable
-from dicom_node.messages import Pieces
+from dicom_node.messages import Pieces, nothing
 from dicom_node.outgoing import Leaving
 from dicom_node.pdu import MAX_CONTEXTS, MAX_PDU
 from dicom_node.peers import Peer
@@ -179,14 +179,18 @@ class Sender:
             self._call.close()
 
     def store(
-        self, held: Held, leaving: Leaving, originator: Originator | None = None
+        self,
+        held: Held,
+        leaving: Leaving,
+        originator: Originator | None = None,
+        meanwhile: Callable[[], None] = nothing,
     ) -> Delivered:
         """Send one instance and return its account."""
         assert self._call is not None
         was_open = self._call.is_open
         try:
             part = _as_taken(self._call, held, leaving)
-            return _store(self._call, part, originator)
+            return _store(self._call, part, originator, meanwhile)
         except EngineError as error:
             self.aborted_by_us = was_open and not self._call.is_open
             return Delivered(held.instance_uid, None, error.sentence)
@@ -380,7 +384,12 @@ def _without_delay(event: "evt.Event") -> None:
         connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _store(call: Call, part: _Part, originator: Originator | None = None) -> Delivered:
+def _store(
+    call: Call,
+    part: _Part,
+    originator: Originator | None = None,
+    meanwhile: Callable[[], None] = nothing,
+) -> Delivered:
     if part.context not in call.accepted:
         reason = "the receiver takes this SOP class in another transfer syntax only, or not at all"
         return Delivered(part.instance_uid, None, reason)
@@ -388,7 +397,7 @@ def _store(call: Call, part: _Part, originator: Originator | None = None) -> Del
         return Delivered(part.instance_uid, None, "the association was lost before")
     origin = (originator.ae_title, originator.message_id) if originator else None
     priority = originator.priority if originator else 0
-    answer = call.store(part.context, part.instance_uid, part.data_set, origin, priority)
+    answer = call.store(part.context, part.instance_uid, part.data_set, origin, priority, meanwhile)
     if answer is None:
         return Delivered(part.instance_uid, None, "the receiver did not answer")
     return Delivered(part.instance_uid, answer.status, answer.comment)

@@ -5,7 +5,7 @@ References
 DICOM PS3.4 sections C.4.2 (C-MOVE) and C.4.3 (C-GET).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,6 +13,7 @@ from typing import Protocol
 from dicom_node.dimse import Element
 from dicom_node.errors import AssociationRefused, PeerUnreachable
 from dicom_node.exchange import Exchange
+from dicom_node.messages import nothing
 from dicom_node.outgoing import Leaving
 from dicom_node.peers import Peer
 from dicom_node.send import Delivered, Originator, Sender, SendSettings
@@ -71,9 +72,12 @@ class Tally:
 class Way(Protocol):
     """How instances go out."""
 
-    def deliver(self, held: Held, leaving: Leaving) -> Delivered:
+    def deliver(
+        self, held: Held, leaving: Leaving, meanwhile: Callable[[], None] = nothing
+    ) -> Delivered:
         """Send one instance and return its account.
 
+        `meanwhile` is called once it is sent, before its answer is waited for; it raises nothing.
         What cannot be sent is told there and not raised; an association that cannot go on is.
         """
         ...
@@ -112,7 +116,9 @@ class ToPeer:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def deliver(self, held: Held, leaving: Leaving) -> Delivered:
+    def deliver(
+        self, held: Held, leaving: Leaving, meanwhile: Callable[[], None] = nothing
+    ) -> Delivered:
         """Send one instance; a destination that cannot be reached fails all of its group."""
         context = context_of(held)
         aborted = self._sender is not None and self._sender.aborted_by_us
@@ -120,7 +126,7 @@ class ToPeer:
             self._associate(context)
         if self._sender is None:
             return Delivered(held.instance_uid, None, self._failure)
-        return self._sender.store(held, leaving, self._originator)
+        return self._sender.store(held, leaving, self._originator, meanwhile)
 
     def _associate(self, context: Context) -> None:
         self._open.close()
@@ -145,7 +151,9 @@ class Back:
             if each.abstract_syntax in exchange.terms.gives
         }
 
-    def deliver(self, held: Held, leaving: Leaving) -> Delivered:
+    def deliver(
+        self, held: Held, leaving: Leaving, meanwhile: Callable[[], None] = nothing
+    ) -> Delivered:
         """Send one instance: as it is stored, uncompressed, or in a lossless compression."""
         syntaxes = self._syntaxes(held)
         if not syntaxes:
@@ -156,7 +164,9 @@ class Back:
         except EngineError as error:  # it is damaged, or cannot be given so
             return Delivered(held.instance_uid, None, error.sentence)
         context_id = self._taken[held.sop_class_uid, syntax]
-        answer = self._exchange.store(context_id, held.sop_class_uid, held.instance_uid, data)
+        answer = self._exchange.store(
+            context_id, held.sop_class_uid, held.instance_uid, data, meanwhile
+        )
         return Delivered(held.instance_uid, answer.status, answer.comment)
 
     def _syntaxes(self, held: Held) -> list[str]:

@@ -36,6 +36,7 @@ _TIMEVAL = struct.Struct("ll")
 # Waits of a sender whose Nagle algorithm meets our delayed acknowledgement (Linux: 40 ms).
 _NAGLE_WAIT_S = (0.030, 0.050)
 _NAGLE_WAITS = 3
+_USUAL_COMMAND = 512
 _PARTING = timedelta(seconds=0.5)
 _PARTING_READ = 65_536
 
@@ -70,6 +71,7 @@ class Transport:
         self._idle_s = idle.total_seconds()
         self._wait_all = 0 if isinstance(sock, ssl.SSLSocket) else socket.MSG_WAITALL
         self._head = memoryview(bytearray(HEADER_LENGTH + _PDV_HEAD_LENGTH))
+        self._short = memoryview(bytearray(_USUAL_COMMAND))
         self._left = 0
         self._ahead = memoryview(b"")
         self._nagle_waits = 0
@@ -154,6 +156,23 @@ class Transport:
             self._ahead = memoryview(bytes(room[length:came]))
             came = length
         return context_id, control, length, came
+
+    def read_pdv(self, *, limit: int) -> tuple[int, int, bytearray]:
+        """Read one whole presentation data value; return its context id, control byte and bytes.
+
+        A command set comes together with its head, which saves a turn at the interpreter.
+
+        Raises
+        ------
+        Released, ProtocolBroken, PeerGone
+            As `next_pdv` does.
+        """
+        context_id, control, length, came = self.next_pdv(limit=limit, room=self._short)
+        value = bytearray(self._short[:came])
+        if came < length:
+            value.extend(bytes(length - came))
+            self.fill(memoryview(value)[came:])
+        return context_id, control, value
 
     def take_fragments(self, room: memoryview, *, context_id: int, limit: int) -> tuple[int, bool]:
         """Read fragments of a data set, one behind the other, as long as the longest has room.

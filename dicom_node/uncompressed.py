@@ -36,7 +36,7 @@ def data_set_in(syntaxes: Sequence[str], held: Held, leaving: Leaving) -> tuple[
         It cannot be given in any of them without loss.
     """
     if syntaxes[0] == held.transfer_syntax_uid:
-        return syntaxes[0], leaving.data_set()
+        return syntaxes[0], leaving.data_set(held)
     require_decodable(leaving.length)
     from dicom_node.transcode import transcoded  # and with it all that decodes
 

@@ -17,6 +17,8 @@ def read_together(
 ) -> dict[str, memoryview]:
     """Return the verified files of those that lie side by side, by instance UID.
 
+    One that lies by itself is among them where there is room for it.
+
     The caller bounds their bytes.  What is not in the answer is read alone: that tells why it
     cannot be read, or reads it from where it lies now.
 
@@ -28,9 +30,11 @@ def read_together(
     """
     found: dict[str, memoryview] = {}
     for run in _runs(instances):
-        if len(run) > 1:
-            length = run[-1].offset + run[-1].length - run[0].offset
-            here = room[:length] if room is not None and length <= len(room) else None
+        if not run or run[0].pack_key is None:
+            continue
+        length = run[-1].offset + run[-1].length - run[0].offset
+        here = room[:length] if room is not None and length <= len(room) else None
+        if len(run) > 1 or here is not None:
             found.update(_read(archive, run, length, here))
             room = room[length:] if room is not None and here is not None else room
     return found

@@ -1,13 +1,11 @@
-"""Instances are read ahead of their sending: all, in order, within a bound, until one leaves."""
+"""The next instance is read while one is on its way: all, in order, and no more than that."""
 
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 
 import pytest
 
 from dicom_node.outgoing import Leaving
-from dicom_node.reading_ahead import BATCH_BYTES, MAX_AHEAD, Opened, read_ahead
+from dicom_node.reading_ahead import BATCH_BYTES, Opened, ReadAhead
 from kernel.errors import Corrupt
 from storage.series_queries import Held
 
@@ -42,63 +40,67 @@ def opened(batch: Sequence[Held], room: memoryview) -> Iterator[Opened]:
         yield each, Leaving(each.length, iter((bytes(1),)))
 
 
+def all_of(files: ReadAhead) -> Iterator[Opened]:
+    while found := files.taken():
+        yield found
+
+
 @pytest.mark.parametrize(
     ("number", "length"), [(0, 1), (1, 10 * BATCH_BYTES), (50, BATCH_BYTES // 3), (500, 1000)]
 )
 def test_all_come_in_order(number: int, length: int) -> None:
     wanted = [held(n, length) for n in range(number)]
 
-    assert [each for each, _ in read_ahead(wanted, opened)] == wanted
+    assert [each for each, _ in all_of(ReadAhead(wanted, opened))] == wanted
 
 
-def test_memory_serves_again_once_its_instances_are_done_with() -> None:
-    rooms: dict[int, int] = {}
+def test_memory_serves_again_once_an_instance_is_sent() -> None:
+    rooms: list[int] = []
 
     def filled(batch: Sequence[Held], room: memoryview) -> Iterator[Opened]:
-        at = id(room)
-        rooms[at] = rooms.get(at, 0) + 1
+        rooms.append(id(room))
         for place, each in enumerate(batch):
             room[place : place + 1] = bytes([int(each.number)])
             yield each, Leaving(each.length, iter((room[place : place + 1],)))
 
-    wanted = [held(n, BATCH_BYTES // 3) for n in range(60)]
-    sent = [
-        leaving.whole()[0]
-        for _, leaving in read_ahead(wanted, filled)
-        if isinstance(leaving, Leaving)
-    ]
+    files = ReadAhead([held(n, BATCH_BYTES // 3) for n in range(60)], filled)
+    sent = []
+    for _, leaving in all_of(files):
+        assert isinstance(leaving, Leaving)
+        sent.append(leaving.whole()[0])
+        files.look()  # while its answer is waited for
 
     assert sent == list(range(60))
-    assert len(rooms) == MAX_AHEAD + 1
-    assert sum(rooms.values()) == 20
+    assert (len(rooms), len(set(rooms))) == (20, 1)
 
 
-def test_what_reading_raises_is_raised_where_they_are_sent() -> None:
+def test_what_reading_raises_is_raised_when_the_one_before_is_answered() -> None:
     def broken(batch: Sequence[Held], room: memoryview) -> Iterator[Opened]:
         if batch[0].number == "2":
             raise Damaged("it is damaged")
         return opened(batch, room)
 
+    files = ReadAhead([held(n, BATCH_BYTES) for n in range(5)], broken)
     sent = []
     with pytest.raises(Damaged):
-        for each, _ in read_ahead([held(n, BATCH_BYTES) for n in range(5)], broken):
+        for each, _ in all_of(files):
             sent.append(each.number)
+            files.look()
+            files.look()
     assert sent == ["0", "1"]
 
 
-def test_no_more_is_read_than_there_is_room_for_and_nothing_once_one_leaves() -> None:
+def test_no_more_is_read_than_the_next() -> None:
     batches: list[str] = []
-    full = threading.Event()
 
     def counted(batch: Sequence[Held], room: memoryview) -> Iterator[Opened]:
         batches.append(batch[0].number)
-        if len(batches) == MAX_AHEAD + 1:
-            full.set()
         return opened(batch, room)
 
-    with closing(read_ahead([held(n, BATCH_BYTES) for n in range(50)], counted)) as files:
-        next(files)
-        assert full.wait(30)
-
-    assert len(batches) == MAX_AHEAD + 1
-    assert not any(thread.name == "reading-ahead" for thread in threading.enumerate())
+    files = ReadAhead([held(n, BATCH_BYTES) for n in range(50)], counted)
+    assert batches == []
+    files.taken()
+    assert batches == ["0"]
+    files.look()
+    files.look()
+    assert batches == ["0", "1"]
