@@ -82,7 +82,7 @@ def admit(
     for arrival, each in zip(arrivals, admitted, strict=True):
         if arrival.header.sop_class_uid == KEY_OBJECTS and each.admission is Admission.STORED:
             _enter(tx, arrival)
-        if each.admission is Admission.STORED:
+        if arrival.source.route is not Route.DIMSE and each.admission is Admission.STORED:
             _tell(tx, arrival)
         if each.conflict is Conflict.OTHER_PATIENT:
             _keep_for_later(tx, arrival)

@@ -7,6 +7,7 @@ DICOM PS3.7 sections 7.5, 9.3 and 10.3, PS3.8 Annex E.
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import ClassVar
@@ -75,10 +76,17 @@ class Exchange:
     """What an operation is given: one request, and the association to answer it on."""
 
     def __init__(
-        self, association: "ServiceAssociation", context: Answered, request: Request, data: bytes
+        self,
+        association: "ServiceAssociation",
+        context: Answered,
+        request: Request,
+        data: bytes,
+        *,
+        give_back: Callable[[], None],
     ) -> None:
         self._association = association
         self._data = data
+        self._give_back = give_back
         self.context = context
         self.request = request
         self.cancelled = False
@@ -103,6 +111,11 @@ class Exchange:
         """
         syntax, default = self.context.transfer_syntax, self.terms.peer.character_set
         return data_sets.decode(self._data, syntax, default_character_set=default)
+
+    def let_go(self) -> None:
+        """Need the data set no more: what is left to do may take hours, and takes little memory."""
+        self._data = b""
+        self._give_back()
 
     def answer(
         self,
@@ -236,9 +249,11 @@ class ServiceAssociation(StorageAssociation):
         if operation is None:
             return super()._perform(context, request)
         data = self._read_data(context) if request.has_data_set else b""
-        exchange = Exchange(self, context, request, data)
+        place = ExitStack()
+        exchange = Exchange(self, context, request, data, give_back=place.close)
         try:
-            with self._large.place(len(data)):
+            with place:
+                place.enter_context(self._large.place(len(data)))
                 operation(exchange)
         except EngineError as error:
             log.warning("service.failed", association=self._agreed.id, code=error.code)

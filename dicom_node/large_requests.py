@@ -1,7 +1,8 @@
 """Large requests are worked on a few at a time, so that many of them fill no memory.
 
 What a data set of a message becomes takes some ten times its bytes.  A request of the usual size
-never waits; one that names thousands of instances waits for others of its kind.
+never waits; one that names thousands of instances waits for others of its kind until these are
+read.  What they name may then be sent for hours.
 """
 
 import threading

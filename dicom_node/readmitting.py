@@ -90,7 +90,7 @@ class Readmission:
         # It comes to its study now: what was frozen of that before did not hold it.
         (admitted,) = admission.admit(
             tx,
-            [Arrival(header, source, tx.at, waiting.place)],
+            [Arrival(header, source._replace(begins=False), tx.at, waiting.place)],
             digest_like=lambda _place, other: self._digest_like(waiting, other),
         )
         readmission.settle(tx, waiting, admitted, node=self._node)

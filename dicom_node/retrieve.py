@@ -80,6 +80,7 @@ class Retriever:
             )
             return
         wanted = self._selected(exchange, root)
+        exchange.let_go()
         request = exchange.request
         originator = Originator(exchange.terms.peer.ae_title, request.message_id, request.priority)
         with ToPeer(destination, self._send, originator, wanted) as way:
@@ -94,6 +95,7 @@ class Retriever:
             The identifier names nothing; the answer is A900.
         """
         wanted = self._selected(exchange, root)
+        exchange.let_go()
         self._retrieve(exchange, wanted, Back(exchange), exchange.terms.peer.ae_title)
 
     def _retrieve(

@@ -30,7 +30,7 @@ class Source(NamedTuple):
     `name` is the calling AE title, the account of a web client, or the name of an Orthanc.
 
     `begins` says of a web client that nothing of a study is known to be stored for its request yet;
-    what is recovered after a crash is taken for the beginning of one.
+    what is recovered after a crash is taken for the beginning of one, what was kept aside is not.
     """
 
     route: Route

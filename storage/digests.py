@@ -19,9 +19,8 @@ BLAKE3 = "blake3-"
 """How a digest begins that is a BLAKE3; to `hashing` it means: as all that is stored now."""
 SHA256 = ""
 """What stands before a SHA-256."""
-LENGTH = 32
-"""Bytes of either digest."""
-MAX_DIGEST = len(BLAKE3) + 2 * LENGTH
+_DIGEST_BYTES = 32  # of either algorithm
+MAX_DIGEST = len(BLAKE3) + 2 * _DIGEST_BYTES
 """Characters of the longest digest as it is written."""
 
 _READ_AT_ONCE = 1 << 20

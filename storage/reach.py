@@ -22,6 +22,11 @@ class Reach:
     lacking: tuple[str, ...]
 
     @property
+    def is_well(self) -> bool:
+        """Say whether nothing has to be done."""
+        return not self.lacking
+
+    @property
     def sentence(self) -> str:
         """What there is to be told, for who looks after the node."""
         if self.lacking:

@@ -24,6 +24,11 @@ class Unindexed:
     codes: tuple[tuple[str, int], ...]
 
     @property
+    def is_well(self) -> bool:
+        """Say whether nothing has to be done."""
+        return not self.codes
+
+    @property
     def sentence(self) -> str:
         """What there is to be told, for who looks after the node."""
         if not self.codes:

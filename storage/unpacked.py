@@ -40,6 +40,11 @@ class Unpacked:
     nodes: tuple[str, ...] = ()
 
     @property
+    def is_well(self) -> bool:
+        """Say whether nothing has to be done."""
+        return not self.codes
+
+    @property
     def sentence(self) -> str:
         """What there is to be told, for who looks after the node."""
         told = "no settled study waits for its pack for long"

@@ -19,33 +19,17 @@ from kernel.errors import EngineError, Misconfigured
 
 if TYPE_CHECKING:
     from health_record.delivery import Delivery
+    from storage.engine import Transaction
+    from storage.finding import Finding
     from storage.outbox import Parked
 
 MIN_FREE_GB = 2
 
 
-class NotPacked(EngineError):
-    """Studies that settled cannot be packed: they are kept, in the journal alone."""
+class NotWell(EngineError):
+    """A look at the archive found what somebody has to do something about."""
 
-    code = "doctor.not_packed"
-
-
-class NotIndexed(EngineError):
-    """Records of the journal have no row, and cannot be given one."""
-
-    code = "doctor.not_indexed"
-
-
-class LooksInVain(EngineError):
-    """What is due of some kind of work cannot be looked for."""
-
-    code = "doctor.looks_in_vain"
-
-
-class PacksElsewhere(EngineError):
-    """Packs that the index names do not lie in the object store of this host."""
-
-    code = "doctor.packs_elsewhere"
+    code = "doctor.not_well"
 
 
 class TrainingToolsMissing(Misconfigured):
@@ -332,61 +316,47 @@ def _arrears(parts: Parts) -> str:
 
 
 def _packing(parts: Parts) -> str:
-    """Say what is settled and still waits for its pack.
-
-    Raises
-    ------
-    NotPacked
-        Some of it cannot be packed.
-    """
+    """Say what is settled and still waits for its pack."""
     from storage import unpacked
 
-    if not is_made(parts):
-        return "nothing is settled yet"
-    require_current(parts)
-    with parts.database.reading() as tx:
-        found = unpacked.waiting(tx)
-    if found.codes:
-        raise NotPacked(found.sentence)
-    return found.sentence
+    return _found(parts, "nothing is settled yet", lambda: _read(parts, unpacked.waiting))
 
 
 def _packs(parts: Parts) -> str:
-    """Say whose packs can be had from this host.
-
-    Raises
-    ------
-    PacksElsewhere
-        Some that the index names cannot.
-    """
+    """Say whose packs can be had from this host."""
     from storage.reach import reach_of
 
-    if not is_made(parts):
-        return "nothing is packed yet"
-    require_current(parts)
-    found = reach_of(parts.database, parts.stored_objects)
-    if found.lacking:
-        raise PacksElsewhere(found.sentence)
-    return found.sentence
+    return _found(
+        parts, "nothing is packed yet", lambda: reach_of(parts.database, parts.stored_objects)
+    )
 
 
 def _recovery(parts: Parts) -> str:
-    """Say whether a start found records of the journal that it could not index.
+    """Say whether a start found records of the journal that it could not index."""
+    from storage.unindexed import unindexed
+
+    return _found(parts, "nothing came yet", lambda: _read(parts, unindexed))
+
+
+def _read(parts: Parts, look: "Callable[[Transaction], Finding]") -> "Finding":
+    with parts.database.reading() as tx:
+        return look(tx)
+
+
+def _found(parts: Parts, nothing_yet: str, look: "Callable[[], Finding]") -> str:
+    """Return what a look found.
 
     Raises
     ------
-    NotIndexed
-        One did.
+    NotWell
+        Somebody has to do something about it.
     """
-    from storage.unindexed import unindexed
-
     if not is_made(parts):
-        return "nothing came yet"
+        return nothing_yet
     require_current(parts)
-    with parts.database.reading() as tx:
-        found = unindexed(tx)
-    if found.codes:
-        raise NotIndexed(found.sentence)
+    found = look()
+    if not found.is_well:
+        raise NotWell(found.sentence)
     return found.sentence
 
 
@@ -395,7 +365,7 @@ def _due_work(parts: Parts) -> str:
 
     Raises
     ------
-    LooksInVain
+    NotWell
         For some the look itself fails.
     """
     from app.relay import in_vain
@@ -413,7 +383,7 @@ def _due_work(parts: Parts) -> str:
         except Exception as error:  # noqa: BLE001 - of whatever kind it is, that is asked
             failed[work.name] = type(error).__name__
     if failed:
-        raise LooksInVain(in_vain(failed))
+        raise NotWell(in_vain(failed))
     return f"found: {found}"
 
 

@@ -1,6 +1,6 @@
 """Is this process alive, and can this node do its work: for balancers, watchers and people."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
@@ -16,6 +16,7 @@ from app.pages.rendering import render
 from dicom_node import orthanc_store
 from kernel.errors import EngineError
 from storage import outbox, scrub, unpacked
+from storage.finding import Finding
 from storage.reach import reach_of
 
 router = APIRouter(prefix="/health")
@@ -84,7 +85,7 @@ def ready(engine: TheEngine) -> Response:
 def health(request: Request, engine: TheEngine) -> Response:
     """Show every part."""
     found = health_of(engine)
-    found = replace(found, checks=(*found.checks, *_packing(engine), *_packs(engine)))
+    found = replace(found, checks=(*found.checks, *_looked(engine)))
     if wants_page(request):
         return render(request, "health.html", {"health": found}, status=_status(found))
     return _json(found)
@@ -130,26 +131,28 @@ def _kept(engine: Engine) -> list[Check]:
     ]  # fmt: skip
 
 
-def _packing(engine: Engine) -> list[Check]:
-    """Say what settled and still waits for its pack; for who looks, as it takes a while to count.
+def _looked(engine: Engine) -> Iterable[Check]:
+    """Look for what takes a while to count: for who looks here, and for no balancer.
 
-    Why each of them cannot be packed is told beside what scrub found.
+    Why a study cannot be packed is told beside what scrub found; what this host has it serves
+    without the packs of others.
     """
-    try:
+
+    def packing() -> Finding:
         with engine.database.reading() as tx:
-            found = unpacked.waiting(tx)
-    except EngineError:
-        return []
-    return [Check("packing", not found.codes, found.sentence, vital=False)]
+            return unpacked.waiting(tx)
 
-
-def _packs(engine: Engine) -> list[Check]:
-    """Say whose packs can be had from this host; what it has it serves without the others."""
-    try:
-        found = reach_of(engine.database, engine.objects)
-    except EngineError:
-        return []  # the line of the database, or of the objects, says so
-    return [Check("packs", not found.lacking, found.sentence, vital=False)]
+    looks: Mapping[str, Callable[[], Finding]] = {
+        "packing": packing,
+        "packs": lambda: reach_of(engine.database, engine.objects),
+    }
+    for name, look in looks.items():
+        try:
+            found = look()
+        except EngineError as error:
+            yield Check(name, False, error.sentence, vital=False)
+        else:
+            yield Check(name, found.is_well, found.sentence, vital=False)
 
 
 def _pass(held: scrub.Pass) -> str:

@@ -16,7 +16,7 @@ import pytest
 
 from app.http.application import create_app
 from kernel.errors import Transient
-from storage import outbox
+from storage import outbox, unpacked
 from tests.app.clinic import BY, NAME, PASSPHRASE, Clinic, multipart
 from tests.app.web_server import WebServer
 from worklist import commands as worklist
@@ -205,6 +205,22 @@ def test_the_desk_says_where_there_are_more_studies_that_wait_than_it_shows(clin
     assert arriving() == "20"
     clinic.send("A-21")
     assert arriving() == "20+"
+
+
+def test_what_health_cannot_look_for_is_told_as_failed(clinic: Clinic, monkeypatch):
+    def away(_tx: object) -> None:
+        raise Transient("the database did not answer")
+
+    monkeypatch.setattr(unpacked, "waiting", away)
+    server = WebServer(create_app(clinic.engine))
+    try:
+        health = httpx.get(f"{server.url}/health")
+    finally:
+        server.close()
+
+    (check,) = [each for each in health.json()["checks"] if each["name"] == "packing"]
+    assert (health.status_code, check["ok"]) == (200, False)
+    assert check["sentence"] == "the database did not answer"
 
 
 def test_health_says_which_part_fails_and_stays_alive(clinic: Clinic):

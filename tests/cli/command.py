@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from app.bootstrap import Parts
+from app.settings import load
+
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120
 
@@ -109,3 +112,14 @@ def running(data: Path, *arguments: str, **environment: str) -> Iterator[Up]:
         yield up
     finally:
         up.kill()
+
+
+@contextmanager
+def opened(data: Path) -> Iterator[Parts]:
+    """Open what the engine of a data directory is made of, in this process."""
+    parts = Parts(load(data))
+    try:
+        yield parts
+    finally:
+        parts.journal.close()
+        parts.database.dispose()

@@ -4,8 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -14,10 +12,9 @@ import pytest
 
 from app import node
 from app.bootstrap import Parts
-from app.settings import load
 from storage import archive, audit
 from storage.audit import Entry
-from tests.cli.command import PATIENCE_S, ROOT, listed, refused, telerad
+from tests.cli.command import PATIENCE_S, ROOT, listed, opened, refused, telerad
 from tests.dicom_node.pictures_of import encoded
 from tests.flows.deployment import KillPoint, one_machine
 
@@ -66,16 +63,6 @@ def picture(tmp_path: Path) -> Path:
 def arguments(data: Path, request_id: str, picture: Path) -> list[str]:
     """Of the command that imports it."""
     return ["import", str(picture), "--data", str(data), "--request", request_id]
-
-
-@contextmanager
-def opened(data: Path) -> Iterator[Parts]:
-    parts = Parts(load(data))
-    try:
-        yield parts
-    finally:
-        parts.journal.close()
-        parts.database.dispose()
 
 
 def told_of(parts: Parts, action: str) -> list[Entry]:

@@ -1,18 +1,14 @@
 """STOW-RS to a server that is killed wherever it is: what is stored is on record, and by whom."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
 from app import node
-from app.bootstrap import Parts
-from app.settings import load
 from storage import audit
 from tests.app.clinic import multipart
-from tests.cli.command import PATIENCE_S, telerad
+from tests.cli.command import PATIENCE_S, opened, telerad
 from tests.dicom_node.samples import ROOT, a_slice, as_file
 from tests.flows.deployment import KillPoint, one_machine
 
@@ -23,16 +19,6 @@ KILLS = [
     (KillPoint("dicom_node.admission", "admit", "return"), 1),
     (KillPoint("app.http.dicom_stored", "store_all", "return"), 3),
 ]
-
-
-@contextmanager
-def opened(data: Path) -> Iterator[Parts]:
-    parts = Parts(load(data))
-    try:
-        yield parts
-    finally:
-        parts.journal.close()
-        parts.database.dispose()
 
 
 @pytest.mark.parametrize(("kill", "held"), KILLS)

@@ -142,6 +142,20 @@ def test_a_merge_admits_what_it_makes_right(room: Room) -> None:
     assert list(room.archive.verify()) == []
 
 
+def test_to_admit_what_a_web_client_sent_is_no_beginning_of_another_request(room: Room) -> None:
+    web = a_source("portal", route=Route.STOW)
+    assert room.store(named("P1", 1), web) is Outcome.STORED
+    assert room.store(named("P9", 2), web) is Outcome.CONFLICTING
+    room.turn()
+    room.merge("P9", "P1")
+    room.turn()
+
+    assert len(room.audited("instance.readmitted")) == 1
+    assert [entry.detail["instance"] for entry in room.audited("study.storing_began")] == [
+        f"{STUDY}.1.1"
+    ]
+
+
 @pytest.mark.parametrize("sent_again", ["before", "after", "with other bytes"])
 def test_what_a_version_before_0029_kept_aside_is_told_from_what_came_since(
     room: Room, sent_again: str

@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,7 +21,8 @@ from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.association import Association
 from sqlalchemy import text
 
-from dicom_node import commands
+from dicom_node import commands, large_requests
+from dicom_node.messages import nothing
 from dicom_node.part10 import split
 from dicom_node.peers import Peer
 from dicom_node.study_sending import send_study
@@ -70,8 +71,10 @@ class Receiver:
     syntaxes: set[str] = field(default_factory=set)
     refuses: set[str] = field(default_factory=set)
     priorities: set[int] = field(default_factory=set)
+    on_store: Callable[[], None] = nothing
 
     def keep(self, event: evt.Event) -> int:
+        self.on_store()
         request = event.request
         uid = str(request.AffectedSOPInstanceUID)
         if uid in self.refuses:
@@ -165,6 +168,31 @@ def test_a_study_moves_verbatim_and_is_counted(stocked: Node) -> None:
     last = responses[-1]
     assert last.NumberOfCompletedSuboperations == 2
     assert (last.NumberOfFailedSuboperations, last.NumberOfWarningSuboperations) == (0, 0)
+
+
+@pytest.mark.parametrize("way", ["move", "get"])
+def test_what_a_large_request_names_is_sent_without_keeping_others_waiting(
+    plain_node: Node, way: str
+) -> None:
+    stock(plain_node)
+    large = plain_node.listener._large = large_requests.LargeRequests(
+        at_once=1, patience=timedelta(0)
+    )
+    had_room: list[bool] = []
+
+    def on_store() -> None:
+        with large.place(large_requests.LARGE):
+            had_room.append(True)
+
+    wanted = identifier("STUDY", StudyInstanceUID=[HELD[0].uid, *["1.2.3"] * 30_000])
+    if way == "move":
+        with receiving(plain_node) as receiver:
+            receiver.on_store = on_store
+            responses, _ = move(plain_node, wanted, receiver.ae_title)
+        assert int(responses[-1].Status) == SUCCESS
+    else:
+        assert int(get(plain_node, wanted, on_store=on_store).statuses[-1].Status) == SUCCESS
+    assert had_room == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -311,10 +339,12 @@ def get(
     with_role: bool = True,
     abort: bool = False,
     priority: int = 0,
+    on_store: Callable[[], None] = nothing,
 ) -> Got:
     got = Got([], {}, set(), None)
 
     def keep(event: evt.Event) -> int:
+        on_store()
         got.files[str(event.request.AffectedSOPInstanceUID)] = event.request.DataSet.getvalue()
         got.syntaxes.add(str(event.context.transfer_syntax))
         got.priorities.add(event.request.Priority)
