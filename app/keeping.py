@@ -31,7 +31,7 @@ def keeping_of(tx: Transaction, study_uid: str) -> Keeping:
     # A case that is about to be opened waits for this, or this waits for it.
     worklist.lock_pair(tx, study_uid=study_uid, accession="")
     cases = worklist.cases_of_study(tx, study_uid, lock=True)
-    peer = None if organisation else dicom_node.find_peer(tx, ae_title)
+    peer = None if organisation else dicom_node.find_sender(tx, ae_title)
     return Keeping(
         study_uid=study_uid,
         owner=organisation or (peer.organisation_id if peer else ""),

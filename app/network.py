@@ -156,7 +156,10 @@ def parse(text: str) -> Network:
 
 
 def enter(tx: Transaction, network: Network, *, settings: WorklistSettings, by: Actor) -> None:
-    """Enter a network, or bring it up to date, all of it or nothing."""
+    """Enter a network, or bring it up to date, all of it or nothing.
+
+    What is there and not in the network stays; a peer that was removed and is in it is back.
+    """
     act = Act(at=tx.at, by=by)
     for organisation in network.organisation:
         commands.add_organisation(tx, _organisation(organisation), act=act)
@@ -168,13 +171,19 @@ def enter(tx: Transaction, network: Network, *, settings: WorklistSettings, by: 
         if consultant.present and consultant.id not in known:
             commands.set_presence(tx, consultant.id, present=True, act=act)
     for peer in network.peer:
-        before = dicom_node.find_peer(tx, peer.ae_title)
+        before = dicom_node.find_sender(tx, peer.ae_title)
         dicom_node.add_peer(tx, _peer(peer, before), actor=by)
         for text in peer.certificates:
             certificate = certificates.read(text.encode())
             dicom_node.bind_certificate(tx, peer.ae_title, certificate, actor=by)
     for orthanc in network.orthanc:
         orthancs.add(tx, _orthanc(orthanc), by=by)
+
+
+def left_out(tx: Transaction, network: Network) -> list[str]:
+    """Return the titles of registered peers that a network does not name."""
+    named = {peer.ae_title for peer in network.peer}
+    return [each.ae_title for each in dicom_node.list_peers(tx) if each.ae_title not in named]
 
 
 def _with_files(network: Network, folder: Path) -> Network:

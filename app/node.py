@@ -54,7 +54,7 @@ def listener(parts: Parts) -> "Listener":
 
     def find_peer(title: str) -> Peer | None:
         with parts.database.reading() as tx:
-            return commands.find_peer(tx, title)
+            return commands.find_caller(tx, title)
 
     told, limits = parts.settings.dicom, ReceiveLimits()
     return Listener(

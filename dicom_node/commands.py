@@ -1,8 +1,10 @@
 """Commands of the DICOM node; they take the caller's transaction and never commit."""
 
+from datetime import datetime
+
 from dicom_node import store
 from dicom_node.certificates import Binding, Certificate
-from dicom_node.errors import CertificateExpired, CertificateUnknown, PeerUnknown
+from dicom_node.errors import CertificateExpired, CertificateUnknown, PeerRemoved, PeerUnknown
 from dicom_node.peers import Peer, ae_title, checked
 from kernel.people import Actor
 from storage import audit
@@ -40,9 +42,34 @@ def list_peers(tx: Transaction) -> list[Peer]:
     return store.peers(tx)
 
 
+def list_removed(tx: Transaction) -> list[tuple[Peer, datetime]]:
+    """Return the peers that were removed, in the order of the titles, with the moment of it."""
+    return store.removed_peers(tx)
+
+
 def find_peer(tx: Transaction, title: str) -> Peer | None:
-    """Return the peer of a calling AE title, None if it is not registered."""
+    """Return the peer of an AE title, None if it is not registered."""
     return store.find_peer(tx, title.strip(" "))
+
+
+def find_caller(tx: Transaction, title: str) -> Peer | None:
+    """Return the peer of a calling AE title, None if it was never registered.
+
+    Raises
+    ------
+    PeerRemoved
+        It was removed.
+    """
+    known = title.strip(" ")
+    peer = store.find_peer(tx, known)
+    if peer is None and (removed_at := store.removed_at(tx, known)) is not None:
+        raise PeerRemoved(f"{known} was removed on {removed_at:%Y-%m-%d}", ae_title=known)
+    return peer
+
+
+def find_sender(tx: Transaction, title: str) -> Peer | None:
+    """Return the peer that an AE title stands for as a sender: one that was removed, too."""
+    return store.find_sender(tx, title.strip(" "))
 
 
 def get_peer(tx: Transaction, title: str) -> Peer:
@@ -52,8 +79,10 @@ def get_peer(tx: Transaction, title: str) -> Peer:
     ------
     AeTitleInvalid, PeerUnknown
         The text is no AE title, or nobody registered it.
+    PeerRemoved
+        It was removed.
     """
-    peer = store.find_peer(tx, ae_title(title))
+    peer = find_caller(tx, ae_title(title))
     if peer is None:
         raise PeerUnknown("no registered device has this AE title", ae_title=title)
     return peer

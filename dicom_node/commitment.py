@@ -16,7 +16,7 @@ import structlog
 from dicom_node import commitments, evidence, store
 from dicom_node.announcements import Announcement, Kind
 from dicom_node.commitments import GIVEN_UP, INSTANCE, REPORTED, REQUEST_ACTION, Commitment
-from dicom_node.errors import CommitmentInvalid, DataSetUnreadable, PeerUnreachable
+from dicom_node.errors import CommitmentInvalid, DataSetUnreadable, PeerUnknown
 from dicom_node.exchange import Exchange
 from dicom_node.peers import Peer
 from dicom_node.send import SendSettings, report_event
@@ -111,6 +111,10 @@ class CommitmentReports:
             return
         try:
             failed = self._tell(commitment)
+        except PeerUnknown as refusal:
+            with self._database.transaction() as tx:
+                self._give_up(tx, commitment, why=refusal.code)
+            return
         except Transient as failure:
             with self._database.transaction() as tx:
                 self._postpone(tx, commitment, failure)
@@ -125,7 +129,7 @@ class CommitmentReports:
             peer = store.find_peer(tx, commitment.ae_title)
             classes = archive_find.classes_of(tx, [uid for _, uid in commitment.asked])
         if peer is None:
-            raise PeerUnreachable("the device that asked is not registered any more")
+            raise PeerUnknown("the device that asked is not registered any more")
         judgement = commitments.judge(commitment, classes)
         report_event(
             peer,
@@ -141,10 +145,14 @@ class CommitmentReports:
         due_at = commitment.next_attempt(tx.at)
         log.warning("commitment.waits", commitment=commitment.id, code=failure.code)
         if due_at is None:
-            store.end_commitment(tx, commitment.id, GIVEN_UP)
-            _note(tx, commitment, audit.Outcome.GIVEN_UP, failed=len(commitment.asked))
+            self._give_up(tx, commitment)
         else:
             store.postpone_commitment(tx, commitment.id, due_at=due_at)
+
+    def _give_up(self, tx: Transaction, commitment: Commitment, **detail: str) -> None:
+        store.end_commitment(tx, commitment.id, GIVEN_UP)
+        failed = len(commitment.asked)
+        _note(tx, commitment, audit.Outcome.GIVEN_UP, failed=failed, **detail)
 
 
 def _announce(tx: Transaction, commitment: Commitment, peer: Peer) -> None:
@@ -166,7 +174,14 @@ def _announce(tx: Transaction, commitment: Commitment, peer: Peer) -> None:
         evidence.announce(tx, told)
 
 
-def _note(tx: Transaction, commitment: Commitment, outcome: audit.Outcome, *, failed: int) -> None:
+def _note(
+    tx: Transaction,
+    commitment: Commitment,
+    outcome: audit.Outcome,
+    *,
+    failed: int,
+    **detail: str,
+) -> None:
     audit.record(
         tx,
         actor=ENGINE,
@@ -178,5 +193,6 @@ def _note(tx: Transaction, commitment: Commitment, outcome: audit.Outcome, *, fa
             "instances": len(commitment.asked),
             "failed": failed,
             "attempts": commitment.attempts,
+            **detail,
         },
     )

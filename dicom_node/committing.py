@@ -19,7 +19,7 @@ from dicom_node.commitments import INSTANCE, REQUEST_ACTION, next_attempt
 from dicom_node.data_sets import Attribute, Attributes, attribute, sequence
 from dicom_node.dimse import Command, Question
 from dicom_node.errands import ASKED, COMMITTED, FAILED, GIVEN_UP, CommitmentAsked
-from dicom_node.errors import DataSetUnreadable, PeerUnreachable, ServiceLacking
+from dicom_node.errors import DataSetUnreadable, PeerUnknown, PeerUnreachable, ServiceLacking
 from dicom_node.exchange import Exchange
 from dicom_node.send import SendSettings
 from dicom_node.statuses import Status
@@ -108,6 +108,10 @@ class CommitmentRequests:
         wait: timedelta | None = _REPORT_WITHIN
         try:
             self._request(asked)
+        except PeerUnknown as refusal:
+            with self._database.transaction() as tx:
+                self._give_up(tx, asked, why=refusal.code)
+            return
         except (Transient, ServiceLacking) as failure:
             log.warning("commitment.not_asked", transaction=transaction_uid, code=failure.code)
             wait = None
@@ -118,7 +122,7 @@ class CommitmentRequests:
         with self._database.reading() as tx:
             peer = store.find_peer(tx, asked.ae_title)
         if peer is None:
-            raise PeerUnreachable("the device to be asked is not registered any more")
+            raise PeerUnknown("the device to be asked is not registered any more")
         question = Question(
             command=Command.N_ACTION_RQ,
             sop_class_uid=STORAGE_COMMITMENT,
@@ -154,12 +158,15 @@ class CommitmentRequests:
         if again is not None:
             due_at = again if wait is None else tx.at + wait
             errands.postpone_asked(tx, asked.transaction_uid, due_at=due_at)
-            return
+        else:
+            self._give_up(tx, asked)
+
+    def _give_up(self, tx: Transaction, asked: CommitmentAsked, **detail: str) -> None:
         kept = errands.find_asked(tx, asked.transaction_uid)
         if kept is not None and kept.state == ASKED:
             uids = tuple(uid for _, uid in asked.asked)
             errands.end_asked(tx, asked.transaction_uid, GIVEN_UP, failed=uids)
-            _note(tx, asked, GIVEN_UP, failed=len(uids))
+            _note(tx, asked, GIVEN_UP, failed=len(uids), **detail)
 
 
 class CommitmentAnswers:
@@ -219,7 +226,9 @@ def _information(asked: CommitmentAsked) -> list[Attribute]:
     ]
 
 
-def _note(tx: Transaction, asked: CommitmentAsked, state: str, *, failed: int) -> None:
+def _note(
+    tx: Transaction, asked: CommitmentAsked, state: str, *, failed: int, **detail: str
+) -> None:
     audit.record(
         tx,
         actor=ENGINE,
@@ -231,5 +240,6 @@ def _note(tx: Transaction, asked: CommitmentAsked, state: str, *, failed: int) -
             "instances": len(asked.asked),
             "failed": failed,
             "attempts": asked.attempts,
+            **detail,
         },
     )

@@ -160,9 +160,9 @@ _COMMITMENT = """\
 
 N-ACTION (action type 1) is kept durably before it is answered; the N-EVENT-REPORT comes on an
 association that the node opens, as SCP, to the address that the peer is registered with, and is
-tried again with growing pauses for three days. An instance is committed if the archive index has
-it, which it does only once its bytes are durable. Failure reasons: 0112H no such object instance,
-0119H class / instance conflict.
+tried again with growing pauses for three days, unless the peer is removed. An instance is committed
+if the archive index has it, which it does only once its bytes are durable. Failure reasons: 0112H
+no such object instance, 0119H class / instance conflict.
 
 The node asks peers as well (SCU): it takes the report on the same association within three seconds,
 or on one that the peer opens as SCP, matched by its transaction UID; a transaction without a report

@@ -40,6 +40,12 @@ class PeerUnknown(NotFound):
     code = "dicom_node.peer_unknown"
 
 
+class PeerRemoved(PeerUnknown):
+    """The device with this AE title was removed, and is not registered until it is added again."""
+
+    code = "dicom_node.peer_removed"
+
+
 class AeTitleInvalid(Refused):
     """The text is not an application entity title."""
 

@@ -20,7 +20,7 @@ from dicom_node import contexts, pdu
 from dicom_node.admission import Route, Source
 from dicom_node.contexts import Answered
 from dicom_node.doors import Door, PlainDoor
-from dicom_node.errors import NoTlsSession, NotProven, PeerGone, ProtocolBroken
+from dicom_node.errors import NoTlsSession, NotProven, PeerGone, PeerRemoved, ProtocolBroken
 from dicom_node.exchange import Offer, ServiceAssociation, Terms
 from dicom_node.headers import Defaults
 from dicom_node.in_flight import InFlight
@@ -96,7 +96,8 @@ class Listener:
     Parameters
     ----------
     find_peer
-        Returns the registered peer of a calling AE title, None if there is none.
+        Returns the registered peer of a calling AE title, None if there is none; raises
+        `PeerRemoved` where it was removed.
     offers
         What is served beside storage and verification, by SOP class (`services.Offers`).
     door, tls_door
@@ -407,6 +408,8 @@ class Listener:
             peer = self._find_peer(request.calling)
         except Transient:
             raise Refusal(pdu.CONGESTED) from None
+        except PeerRemoved as refusal:
+            raise Refusal(pdu.CALLING_UNKNOWN, refusal.sentence) from refusal
         if peer is None:
             raise Refusal(pdu.CALLING_UNKNOWN)
         return peer

@@ -34,7 +34,7 @@ def whom(tx: Transaction, sender: Sender, header: InstanceHeader) -> str | None:
 
 def source_of(tx: Transaction, kept: KeptAside, sender: Sender) -> Source:
     """Return who sent what was kept aside, as far as that is on record."""
-    peer = store.find_peer(tx, kept.source)
+    peer = store.find_sender(tx, kept.source)
     if peer is not None:
         return Source(
             Route.DIMSE,
@@ -46,7 +46,7 @@ def source_of(tx: Transaction, kept: KeptAside, sender: Sender) -> Source:
     if orthanc is not None:
         defaults = Defaults(orthanc.issuer, orthanc.character_set)
         return Source(Route.ORTHANC, kept.source, orthanc.organisation_id, defaults)
-    first = store.find_peer(tx, sender.ae_title) if sender.ae_title else None
+    first = store.find_sender(tx, sender.ae_title) if sender.ae_title else None
     organisation = sender.organisation_id if first is None else first.organisation_id
     issuer = patients.unstated_issuer(organisation)
     return Source(Route.STOW, kept.source, organisation, Defaults(issuer))
@@ -54,7 +54,7 @@ def source_of(tx: Transaction, kept: KeptAside, sender: Sender) -> Source:
 
 def _issuer(tx: Transaction, source: str) -> str:
     """Return whose patient ids a sender has by now; empty if nobody said."""
-    known = store.find_peer(tx, source) or _orthanc(tx, source)
+    known = store.find_sender(tx, source) or _orthanc(tx, source)
     return "" if known is None else known.issuer
 
 

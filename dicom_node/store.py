@@ -29,8 +29,8 @@ STEPS_PAGE = 200
 
 
 def save_peer(tx: Transaction, peer: Peer) -> None:
-    """Register a peer, or change the one with its title."""
-    values = asdict(peer)
+    """Register a peer, or change the one with its title; one that was removed is back."""
+    values = {**asdict(peer), "removed_at": None}
     tx.execute(
         insert_into(tx, PEERS)
         .values(**values, added_at=tx.at)
@@ -39,14 +39,43 @@ def save_peer(tx: Transaction, peer: Peer) -> None:
 
 
 def find_peer(tx: Transaction, ae_title: str) -> Peer | None:
-    """Return the peer of an AE title, None if there is none."""
+    """Return the registered peer of an AE title, None if there is none."""
+    query = select(PEERS).where(PEERS.c.ae_title == ae_title, PEERS.c.removed_at.is_(None))
+    row = tx.execute(query).mappings().first()
+    return None if row is None else _peer(row)
+
+
+def find_sender(tx: Transaction, ae_title: str) -> Peer | None:
+    """Return the peer that an AE title stands for as a sender: one that was removed, too."""
     row = tx.execute(select(PEERS).where(PEERS.c.ae_title == ae_title)).mappings().first()
     return None if row is None else _peer(row)
 
 
 def peers(tx: Transaction) -> list[Peer]:
-    """Return every peer in the order of the titles."""
-    return [_peer(row) for row in tx.execute(select(PEERS).order_by(PEERS.c.ae_title)).mappings()]
+    """Return every registered peer in the order of the titles."""
+    query = select(PEERS).where(PEERS.c.removed_at.is_(None)).order_by(PEERS.c.ae_title)
+    return [_peer(row) for row in tx.execute(query).mappings()]
+
+
+def removed_peers(tx: Transaction) -> list[tuple[Peer, datetime]]:
+    """Return the peers that were removed, in the order of the titles, with the moment of it."""
+    query = select(PEERS).where(PEERS.c.removed_at.is_not(None)).order_by(PEERS.c.ae_title)
+    return [(_peer(row), row["removed_at"]) for row in tx.execute(query).mappings()]
+
+
+def removed_at(tx: Transaction, ae_title: str) -> datetime | None:
+    """Return when the peer of an AE title was removed, None if it is registered or unknown."""
+    query = select(PEERS.c.removed_at).where(PEERS.c.ae_title == ae_title)
+    return tx.execute(query).scalar_one_or_none()
+
+
+def remove_peer(tx: Transaction, ae_title: str) -> None:
+    """Register a peer no longer; the row stays, for what it sent is its organisation's."""
+    tx.execute(
+        update(PEERS)
+        .where(PEERS.c.ae_title == ae_title, PEERS.c.removed_at.is_(None))
+        .values(removed_at=tx.at)
+    )
 
 
 def save_binding(tx: Transaction, binding: Binding) -> None:
@@ -302,7 +331,10 @@ def gives_out(tx: Transaction, organisation_id: str, issuer: str) -> bool:
 
 
 def sight_of(organisation_id: str) -> Scope:
-    """Return which studies an organisation sees: of its devices, and of its open requests."""
+    """Return which studies an organisation sees: of its devices, and of its open requests.
+
+    Devices that were removed are among them: what they sent stays in sight.
+    """
     return Scope(_DEVICES, _ASKED, {ASKER: organisation_id})
 
 

@@ -72,7 +72,7 @@ def learn(tx: Transaction, study: Unsettled) -> None:
 
 
 def _believed(tx: Transaction, study: Unsettled, steps: Sequence[ScheduledStep]) -> tuple[str, ...]:
-    sender = store.find_peer(tx, study.station_ae_title)
+    sender = store.find_sender(tx, study.station_ae_title)
     names = {step.organisation_id for step in steps if step.is_open}
     return tuple(sorted(names | ({sender.organisation_id} if sender else set())))
 

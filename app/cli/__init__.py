@@ -24,7 +24,7 @@ _WHERE = {
     "study": "app.cli.studies",
     "retention": "app.cli.retention",
     "import": "app.cli.imports",
-    "peer": "app.cli.entries",
+    "peer": "app.cli.peers",
     "orthanc": "app.cli.orthanc",
     "fetch": "app.cli.moving",
     "send": "app.cli.moving",

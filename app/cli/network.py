@@ -20,19 +20,23 @@ def network() -> None:
 def _load(file: Path, data: Path) -> None:
     """Enter what a TOML file describes.
 
-    What is there already is brought up to date; all of FILE is entered, or nothing.
+    What is there already is brought up to date; all of FILE is entered, or nothing.  What FILE
+    does not name stays: 'telerad peer remove' takes a peer away.
     The network of the demo, app/demo/network.toml, is an example of every entry.
     """
-    from app.network import enter, read
+    from app.network import enter, left_out, read
 
     described = read(file)
     parts = parts_of(data, migrate=True)
     with parts.database.transaction() as tx:
         enter(tx, described, settings=parts.worklist, by=BY)
+        beside = left_out(tx, described)
     click.echo(
         f"{len(described.organisation)} organisations, {len(described.profile)} profiles,"
         f" {len(described.consultant)} consultants, {len(described.peer)} peers: entered."
     )
+    if beside and described.peer:
+        click.echo(f"Registered, not in the file, and left as they are: {', '.join(beside)}.")
 
 
 @network.command("show")

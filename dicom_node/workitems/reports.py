@@ -13,10 +13,11 @@ import structlog
 from dicom_node import send
 from dicom_node import store as peers
 from dicom_node.data_sets import UTF_8, attribute
-from dicom_node.errors import PeerUnreachable
+from dicom_node.errors import PeerUnknown
 from dicom_node.send import Reporter, SendSettings
 from dicom_node.uids import UPS_EVENT, UPS_PUSH
 from dicom_node.workitems import store
+from dicom_node.workitems.commands import ae_owner
 from dicom_node.workitems.store import Report
 from dicom_node.workitems.subscriber import HORIZON, Subscriber
 from kernel.errors import Transient
@@ -70,6 +71,11 @@ class WorkitemReports:
             return
         try:
             self._tell_all(subscriber)
+        except PeerUnknown as refusal:
+            with self._database.transaction() as tx:
+                gone = store.forget_subscriber(tx, subscriber_id)
+                _given_up(tx, subscriber_id, gone, refusal.sentence)
+            return
         except Transient as failure:
             log.warning("workitem.report_waits", subscriber=subscriber_id, code=failure.code)
             with self._database.transaction() as tx:
@@ -84,14 +90,7 @@ class WorkitemReports:
         with self._database.transaction() as tx:
             gone = store.expire(tx, subscriber_id, before=tx.at - HORIZON)
             if gone:
-                audit.record(
-                    tx,
-                    actor=ENGINE,
-                    action="workitem.reports_given_up",
-                    subject=f"subscriber:{subscriber_id}",
-                    outcome=audit.Outcome.GIVEN_UP,
-                    detail={"reports": gone, "why": f"not told for {HORIZON.days} days"},
-                )
+                _given_up(tx, subscriber_id, gone, f"not told for {HORIZON.days} days")
 
     def _tell_all(self, subscriber: Subscriber) -> None:
         with self._database.reading() as tx:
@@ -99,8 +98,8 @@ class WorkitemReports:
             waiting = store.waiting(tx, subscriber.id)
         if not waiting:
             return
-        if peer is None:
-            raise PeerUnreachable("the subscribed device is not registered any more")
+        if peer is None or ae_owner(peer.organisation_id) != subscriber.owner:
+            raise PeerUnknown("the subscribed device is not registered at its site any more")
         with send.reporting(peer, self._settings, UPS_EVENT) as reporter:
             while waiting:
                 for report in waiting:
@@ -121,6 +120,17 @@ def _told(reporter: Reporter, report: Report) -> None:
             *report.information.by_tag.values(),
             attribute("SpecificCharacterSet", UTF_8),
         ],
+    )
+
+
+def _given_up(tx: Transaction, subscriber_id: str, reports: int, why: str) -> None:
+    audit.record(
+        tx,
+        actor=ENGINE,
+        action="workitem.reports_given_up",
+        subject=f"subscriber:{subscriber_id}",
+        outcome=audit.Outcome.GIVEN_UP,
+        detail={"reports": reports, "why": why},
     )
 
 

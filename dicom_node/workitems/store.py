@@ -178,6 +178,17 @@ def forget_idle(tx: Transaction, owner: str) -> int:
     return len(found)
 
 
+def forget_subscriber(tx: Transaction, subscriber_id: str) -> int:
+    """Forget a subscriber and what waits for it; return how many reports that was."""
+    found = select(SUBSCRIBERS.c.id).where(SUBSCRIBERS.c.id == subscriber_id).with_for_update()
+    if tx.execute(found).first() is None:
+        return 0
+    tx.execute(delete(SUBSCRIPTIONS).where(SUBSCRIPTIONS.c.subscriber_id == subscriber_id))
+    gone = tx.execute(delete(REPORTS).where(REPORTS.c.subscriber_id == subscriber_id))
+    tx.execute(delete(SUBSCRIBERS).where(SUBSCRIBERS.c.id == subscriber_id))
+    return gone.rowcount
+
+
 def save_subscriber(tx: Transaction, subscriber: Subscriber) -> None:
     """Keep a subscriber, or change the one with its title."""
     values = {

@@ -55,6 +55,7 @@ PEERS = Table(
         server_default=false(),
         comment="it may call us over TLS alone",
     ),
+    Column("removed_at", UtcDateTime, nullable=True, comment="null: it is registered"),
     CheckConstraint("port BETWEEN 1 AND 65535", name="port_is_one"),
 )
 

@@ -245,6 +245,41 @@ def test_a_network_loaded_again_leaves_whose_workstation_a_peer_is(up: Up, tmp_p
     assert told('reader = ""') == ""
 
 
+@needs_dcmtk
+def test_a_peer_is_taken_away_and_brought_back(up: Up, tmp_path: Path) -> None:
+    where = ("peer", "add", "--data", up.data, "--ae", "GONE", "--host", "h", "--port", 104)
+    assert telerad(*where, "--issuer", "CITY").returncode == 0
+    assert (
+        store(up, "GONE", film(Study(accession="G-1", patient_id="G-1"), tmp_path)).returncode == 0
+    )
+    remove = ("peer", "remove", "--data", up.data, "--ae", "GONE")
+    assert telerad(*remove).returncode == 0
+
+    assert "GONE" not in {row["ae_title"] for row in listed("peer", "list", "--data", up.data)}
+    (row,) = listed("peer", "list", "--removed", "--data", up.data)
+    assert (row["ae_title"], row["organisation"]) == ("GONE", "local")
+    assert "GONE was removed on" in refused(*remove)
+    assert store(up, "GONE", film(Study(accession="G-2"), tmp_path)).returncode != 0
+
+    assert "It had been removed" in telerad(*where).stdout
+    (row,) = [r for r in listed("peer", "list", "--data", up.data) if r["ae_title"] == "GONE"]
+    assert row["issuer"] == "CITY"
+    assert listed("peer", "list", "--removed", "--data", up.data) == []
+
+
+def test_a_network_that_does_not_name_a_peer_leaves_it_and_says_so(up: Up, tmp_path: Path) -> None:
+    where = ("--data", up.data, "--ae", "BESIDE", "--host", "h", "--port", 104)
+    assert telerad("peer", "add", *where).returncode == 0
+    file = tmp_path / "network.toml"
+    file.write_text(TWO_SITES + STATION)
+
+    said = telerad("network", "load", "--data", up.data, file).stdout
+
+    assert "left as they are:" in said
+    assert "BESIDE" in said
+    assert "BESIDE" in {row["ae_title"] for row in listed("peer", "list", "--data", up.data)}
+
+
 def test_of_an_orthanc_added_again_stays_what_is_not_named(up: Up, tmp_path: Path) -> None:
     (tmp_path / "network.toml").write_text(TWO_SITES + ORTHANC)
     assert telerad("network", "load", "--data", up.data, tmp_path / "network.toml").returncode == 0

@@ -111,7 +111,7 @@ def start(folder: Path, *, kind: str = "storage", max_matches: int = MAX_MATCHES
 
     def find_peer(title: str) -> Peer | None:
         with database.reading() as tx:
-            return commands.find_peer(tx, title)
+            return commands.find_caller(tx, title)
 
     settings = ListenerSettings(
         ae_title=CALLED,
