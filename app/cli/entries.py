@@ -239,6 +239,57 @@ def _user_add(
     click.echo(f"{login} can sign in.")
 
 
+@user.command("list")
+@data_option
+@json_option
+def _user_list(data: Path, as_json: bool) -> None:
+    """List who can sign in, and whose account is closed."""
+    from app.identity import store
+
+    parts = parts_of(data)
+    with parts.database.reading() as tx:
+        rows = [
+            {
+                "login": account.person.login,
+                "name": account.person.name,
+                "roles": " ".join(sorted(account.person.roles)),
+                "organisation": account.person.organisation_id or "",
+                "state": "open" if account.active else "closed",
+            }
+            for account in store.accounts(tx)
+        ]
+    _table(rows, as_json=as_json)
+
+
+@user.command("close")
+@click.argument("login")
+@data_option
+def _user_close(login: str, data: Path) -> None:
+    """Close an account: who is signed in with it is out at once.
+
+    'telerad user open' opens it again.  What the person did stays under their name.
+    """
+    from app.identity import commands
+
+    parts = parts_of(data)
+    with parts.database.transaction() as tx:
+        commands.close_account(tx, commands.find_login(tx, login), by=BY)
+    click.echo(f"{login} cannot sign in any more.")
+
+
+@user.command("open")
+@click.argument("login")
+@data_option
+def _user_open(login: str, data: Path) -> None:
+    """Open an account that was closed, with the password it had."""
+    from app.identity import commands
+
+    parts = parts_of(data)
+    with parts.database.transaction() as tx:
+        commands.open_account(tx, commands.find_login(tx, login), by=BY)
+    click.echo(f"{login} can sign in.")
+
+
 @click.group()
 def token() -> None:
     """Bearer tokens for machines."""
@@ -266,6 +317,44 @@ def _token_add(data: Path, scopes: str, name: str, organisation: str | None) -> 
             worklist.get_organisation(tx, organisation)
         token = commands.add_token(tx, name, scopes.split(), organisation_id=organisation, by=BY)
     click.echo(token)
+
+
+@token.command("list")
+@data_option
+@json_option
+def _token_list(data: Path, as_json: bool) -> None:
+    """List the tokens that are good; none is shown itself."""
+    from app.identity import store
+
+    parts = parts_of(data)
+    with parts.database.reading() as tx:
+        rows = [
+            {
+                "id": machine.id,
+                "name": machine.name,
+                "scopes": " ".join(sorted(machine.scopes)),
+                "organisation": machine.organisation_id or "",
+                "added_at": at.isoformat(timespec="seconds"),
+            }
+            for machine, at in store.tokens(tx)
+        ]
+    _table(rows, as_json=as_json)
+
+
+@token.command("revoke")
+@click.argument("token_id", metavar="ID")
+@data_option
+def _token_revoke(token_id: str, data: Path) -> None:
+    """Take a bearer token back.
+
+    Its next request is refused.  ID is that of 'telerad token list'.
+    """
+    from app.identity import commands
+
+    parts = parts_of(data)
+    with parts.database.transaction() as tx:
+        commands.revoke_token(tx, token_id, by=BY)
+    click.echo("The token is not good any more.")
 
 
 def _password(from_stdin: bool) -> str:

@@ -7,7 +7,14 @@ from datetime import timedelta
 
 from app.identity import store
 from app.identity.attempts import Limits, pause
-from app.identity.errors import LoginInvalid, LoginTaken, SignInRefused, TooManyAttempts
+from app.identity.errors import (
+    LoginInvalid,
+    LoginTaken,
+    SignInRefused,
+    TokenUnknown,
+    TooManyAttempts,
+    UserUnknown,
+)
 from app.identity.password import hash_of
 from app.identity.person import Machine, Person, scopes_of
 from app.identity.secret import digest, new_token
@@ -175,6 +182,26 @@ def close_account(tx: Transaction, person: Person, *, by: Actor) -> None:
     audit.record(tx, actor=by, action="user.closed", subject=f"user:{person.id}")
 
 
+def open_account(tx: Transaction, person: Person, *, by: Actor) -> None:
+    """Open an account that was closed; its password is the one it had."""
+    store.set_active(tx, person.id, active=True)
+    audit.record(tx, actor=by, action="user.opened", subject=f"user:{person.id}")
+
+
+def find_login(tx: Transaction, login: str) -> Person:
+    """Return the person of a login, whether the account is open or closed.
+
+    Raises
+    ------
+    UserUnknown
+        Nobody has it.
+    """
+    found = store.by_login(tx, login.strip().lower())
+    if found is None:
+        raise UserUnknown("nobody has this login")
+    return found.person
+
+
 def add_token(
     tx: Transaction,
     name: str,
@@ -203,6 +230,19 @@ def add_token(
         detail={"scopes": sorted(machine.scopes), "organisation": organisation_id},
     )
     return token
+
+
+def revoke_token(tx: Transaction, token_id: str, *, by: Actor) -> None:
+    """Take a bearer token back: it is refused from the next request on.
+
+    Raises
+    ------
+    TokenUnknown
+        There is none, or it was revoked before.
+    """
+    if not store.revoke_token(tx, token_id):
+        raise TokenUnknown("no token that is good has this id")
+    audit.record(tx, actor=by, action="token.revoked", subject=f"token:{token_id}")
 
 
 def machine_of(tx: Transaction, token: str) -> Machine | None:

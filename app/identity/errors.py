@@ -66,6 +66,12 @@ class ScopeUnknown(Refused):
 
 
 class UserUnknown(NotFound):
-    """No person has this id."""
+    """No person has this id or login."""
 
     code = "identity.user_unknown"
+
+
+class TokenUnknown(NotFound):
+    """No token that is good has this id."""
+
+    code = "identity.token_unknown"

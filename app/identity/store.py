@@ -104,6 +104,12 @@ def all_users(tx: Transaction) -> list[Person]:
     return [_person(row) for row in found.mappings()]
 
 
+def accounts(tx: Transaction) -> list[Credentials]:
+    """Return every account, closed ones too, in the order of the logins."""
+    found = tx.execute(select(USERS).order_by(USERS.c.login)).mappings()
+    return [Credentials(_person(row), row["password_hash"], row["active"]) for row in found]
+
+
 def start_session(
     tx: Transaction, *, token_sha256: str, user_id: str, expires_at: datetime
 ) -> None:
@@ -219,6 +225,22 @@ def revoke_token(tx: Transaction, token_id: str) -> bool:
         ).rowcount
         == 1
     )
+
+
+def tokens(tx: Transaction) -> list[tuple[Machine, datetime]]:
+    """Return the machines of the bearer tokens that are good, and when each was added."""
+    found = tx.execute(
+        select(API_TOKENS)
+        .where(API_TOKENS.c.revoked_at.is_(None))
+        .order_by(API_TOKENS.c.created_at)
+    )
+    return [
+        (
+            Machine(row.id, row.name, frozenset(map(Scope, row.scopes)), row.organisation_id),
+            row.created_at,
+        )
+        for row in found
+    ]
 
 
 def machine(tx: Transaction, token_sha256: str) -> Machine | None:

@@ -312,6 +312,39 @@ def test_a_token_opens_what_its_scopes_say(up: Up) -> None:
     assert studies("invented") == httpx.codes.UNAUTHORIZED
 
 
+def test_a_token_is_listed_without_itself_and_opens_nothing_once_revoked(up: Up) -> None:
+    add = ("token", "add", "--data", up.data, "--name", "lost", "--scopes", "metrics:read")
+    token = telerad(*add).stdout.strip()
+    shown = {"Authorization": f"Bearer {token}"}
+    address = up.ready["dicomweb"] + "/studies"  # known, and not for this scope
+    assert httpx.get(address, headers=shown).status_code == httpx.codes.FORBIDDEN
+
+    (row,) = [r for r in listed("token", "list", "--data", up.data) if r["name"] == "lost"]
+    assert row["scopes"] == "metrics:read"
+    assert token not in row.values()
+    revoke = ("token", "revoke", row["id"], "--data", up.data)
+    assert telerad(*revoke).returncode == 0
+
+    assert httpx.get(address, headers=shown).status_code == httpx.codes.UNAUTHORIZED
+    assert "lost" not in {r["name"] for r in listed("token", "list", "--data", up.data)}
+    assert "no token" in refused(*revoke)
+
+
+def test_an_account_is_closed_and_opened_again(up: Up) -> None:
+    add = ("user", "add", "gone", "--name", "Gone", "--role", "administrator")
+    done = telerad(*add, "--password-stdin", "--data", up.data, given="a long password\n")
+    assert done.returncode == 0
+
+    def state() -> str:
+        (row,) = [r for r in listed("user", "list", "--data", up.data) if r["login"] == "gone"]
+        return str(row["state"])
+
+    for command, becomes in (("close", "closed"), ("close", "closed"), ("open", "open")):
+        assert telerad("user", command, "gone", "--data", up.data).returncode == 0
+        assert state() == becomes
+    assert "nobody" in refused("user", "close", "nobody", "--data", up.data)
+
+
 def test_a_person_who_was_added_can_sign_in(up: Up) -> None:
     add = ("user", "add", "head", "--name", "Head", "--role", "administrator")
     done = telerad(*add, "--password-stdin", "--data", up.data, given="a long password\n")
