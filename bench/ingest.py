@@ -1,6 +1,5 @@
 """Durable C-STORE beside Orthanc, and beside DCMTK, which neither flushes nor indexes."""
 
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from bench.servers import (
     discarding_receiver,
     engine,
     orthanc_receiver,
+    rest,
     sent,
     storescp_receiver,
 )
@@ -147,6 +147,7 @@ def _measured(
         folders = sorted(target.iterdir())
         turn = number % len(receivers)
         for receiver in (*receivers[turn:], *receivers[:turn]):
+            rest()
             before = receiver.cpu_s()
             took = sent(folders, receiver, nagle=nagle)
             measured.mb_per_s[receiver.name].append(size / took / 1e6)
@@ -154,7 +155,6 @@ def _measured(
             measured.cpu_s_per_gb[receiver.name].append(spent / size * 1e9)
             sys.stderr.write(f"  {receiver.name}: {size / took / 1e6:.0f} MB/s\n")
         shutil.rmtree(target)
-        os.sync()
     return measured
 
 

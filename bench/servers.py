@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 from tests.services.orthanc import orthanc
 from tests.services.ports import accepts, free_port
@@ -22,6 +22,7 @@ CALLER = "BENCH"
 NODE = "telerad-node"
 TELERAD = Path(sys.executable).with_name("telerad")
 _STOP_WITHIN_S = 60
+_REST_S = 0.7
 _LOOKS = 100
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -229,6 +230,16 @@ def _recipe(name: str, command: list[str], port: int) -> Recipe:
     )
 
 
+def rest() -> None:
+    """Let servers and disk come to rest before another one is measured.
+
+    Nobody is to pay for what was written before, nor for what a server does after its last answer:
+    ours fills segments with zeros then, for what comes next.
+    """
+    os.sync()
+    sleep(_REST_S)
+
+
 def sent(folders: list[Path], receiver: Receiver, *, nagle: bool = False) -> float:
     """Send each folder on an association of its own, all at once; return the seconds it took.
 
@@ -243,7 +254,6 @@ def sent(folders: list[Path], receiver: Receiver, *, nagle: bool = False) -> flo
     RuntimeError
         A sender says that not everything was taken.
     """
-    os.sync()  # what was written before is not to be paid for by who is measured now
     environment = {**os.environ, "TCP_NODELAY": "1"}
     if nagle:
         del environment["TCP_NODELAY"]
