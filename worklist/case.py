@@ -556,7 +556,9 @@ def amend(case: Case, manifest_version: int) -> Case:
     return replace(grown, late_version=manifest_version)
 
 
-def correct(case: Case, correction: int, *, patient_ref: PatientRef, misfiled: bool) -> Case:
+def correct(
+    case: Case, correction: int, *, patient_ref: PatientRef, misfiled_by: int | None
+) -> Case:
     """Note that a correction of the study was made or taken back.
 
     The reader is told, and while the study is another patient's nothing is read or written.
@@ -566,7 +568,7 @@ def correct(case: Case, correction: int, *, patient_ref: PatientRef, misfiled: b
         case,
         patient_ref=patient_ref,
         correction=None if unread else correction,
-        misfiled_by=correction if misfiled else None,
+        misfiled_by=misfiled_by,
     )
     return case if corrected == case else replace(corrected, revision=case.revision + 1)
 

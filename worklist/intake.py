@@ -247,11 +247,23 @@ def reconsider(tx: Transaction, study_uid: str, *, settings: WorklistSettings, a
 
 
 def correct(
-    tx: Transaction, study_uid: str, correction: int, *, settings: WorklistSettings, act: Act
+    tx: Transaction,
+    study_uid: str,
+    correction: int,
+    *,
+    of_patient: bool,
+    settings: WorklistSettings,
+    act: Act,
 ) -> None:
     """Note a correction of a study on its cases; it may now belong to another request.
 
     A study that is not complete yet has no case: it is matched as it is shown when it is.
+
+    Parameters
+    ----------
+    of_patient
+        Whether the study is another patient's than before.  Where it is not, nobody doubts what
+        somebody vouched for (`attach`).
     """
     try:
         manifest = archive.manifest(tx, study_uid)
@@ -259,11 +271,14 @@ def correct(
         return
     for before in store.cases_of_study(tx, study_uid, lock=True):
         ref = _patient_of(tx, before, manifest)
-        misfiled = manifest.patient_ref not in patients.same_person(tx, ref)
-        after = moves.correct(before, correction, patient_ref=ref, misfiled=misfiled)
+        by = before.misfiled_by
+        if of_patient:
+            same = manifest.patient_ref in patients.same_person(tx, ref)
+            by = None if same else correction
+        after = moves.correct(before, correction, patient_ref=ref, misfiled_by=by)
         if after != before:
             store.save_case(tx, before, after)
-            detail = {"correction": correction, "misfiled": misfiled}
+            detail = {"correction": correction, "misfiled": by is not None}
             trail.note(tx, act, "case.corrected", after.id, after, **detail)
     open_case(tx, study_uid, settings=settings, act=act)
 

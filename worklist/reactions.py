@@ -46,7 +46,14 @@ def reactions(settings: WorklistSettings) -> Reactions:
         )
 
     def study_corrected(tx: Transaction, fact: StudyCorrected) -> None:
-        commands.correct(tx, fact.study_uid, fact.correction, settings=settings, act=_act(tx, fact))
+        commands.correct(
+            tx,
+            fact.study_uid,
+            fact.correction,
+            of_patient="patient" in fact.what,
+            settings=settings,
+            act=_act(tx, fact),
+        )
 
     def study_changed(tx: Transaction, fact: StudyWithdrawn | StudyRestored) -> None:
         commands.reconsider(tx, fact.study_uid, settings=settings, act=_act(tx, fact))

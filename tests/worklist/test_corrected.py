@@ -5,7 +5,7 @@ import pytest
 from kernel.facts import StudyCorrected
 from kernel.ids import PatientRef
 from kernel.people import Actor, Role
-from storage import corrections, outbox, patients
+from storage import archive, corrections, outbox, patients
 from storage.correction import Correction
 from tests.worklist.examples import ISSUER, a_new_request
 from tests.worklist.room import Room
@@ -156,3 +156,26 @@ def other_in(tx: object) -> str:
         sex="",
         birth_date=None,
     )
+
+
+@pytest.mark.parametrize("what", ["accession", "name"])
+def test_what_a_person_vouched_for_is_not_doubted_by_what_moves_no_study(
+    room: Room, what: str
+) -> None:
+    right = other(room)
+    request = room.request(1, patient_ref=right)
+    room.tell(room.study(1))
+    assert room.ask(queries.desk)
+    room.do(commands.attach, "1.2.3.1", request.id, same_person=True)
+    with room.database.transaction() as tx:
+        if what == "accession":
+            corrections.renumber_study(tx, "1.2.3.1", "A-9", reason="misread", actor=BY)
+        else:
+            ref = archive.manifest(tx, "1.2.3.1").patient_ref
+            corrections.correct_patient(tx, ref, {"name": "A^B"}, reason="misread", actor=BY)
+    tell(room)
+    assert room.case(1).misfiled_by is None
+
+    moved = move(room, other(room, "p-third"))
+    tell(room)
+    assert room.case(1).misfiled_by == moved.number
