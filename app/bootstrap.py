@@ -476,8 +476,8 @@ class Parts:
         from datetime import timedelta
 
         from app.returns import Returns, as_dicom
+        from app.well_filed import collect
         from health_record.delivery import RetryPolicy
-        from health_record.sources import collect
         from health_record.tasks import Deliveries, DeliverySettings
 
         horizon = timedelta(days=self.settings.record.horizon_days)

@@ -54,6 +54,12 @@ class EvidenceDiffers(Corrupt):
     code = "health_record.evidence_differs"
 
 
+class StudyMisfiled(Corrupt):
+    """The study of a signed report was found to be another patient's: a person must decide."""
+
+    code = "health_record.study_misfiled"
+
+
 class RecordUnavailable(Transient):
     """The health record cannot be reached or does not answer as it should."""
 
