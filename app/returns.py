@@ -6,6 +6,7 @@ and replayed by hand; its receipt names both objects as Orthanc knows them.
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from datetime import date
 
 import reporting
 from dicom_node import orthanc_store
@@ -17,9 +18,9 @@ from dicom_node.paper import encapsulated
 from health_record.evidence import Evidence
 from health_record.port import Form, OutgoingDocument, Receipt, RecordAdapter
 from kernel.facts import CaseSigned
-from kernel.ids import UNIDENTIFIED, derived_uid
+from kernel.ids import derived_uid
+from reporting.sr import header_of
 from storage.engine import Database, Transaction
-from storage.patients import is_stated
 
 PREFIX = "orthanc:"
 _PDF_SERIES = 992
@@ -32,17 +33,20 @@ def destinations(tx: Transaction, fact: CaseSigned) -> Sequence[str]:
     return [f"{PREFIX}{name}" for name in orthanc_store.sources_of(tx, sealed.study_uid)]
 
 
-def as_dicom(evidence: Evidence, pdf: bytes) -> bytes:
-    """Return the signed PDF as an object of the study that was read; always the same bytes."""
-    sealed, patient = evidence.sealed, evidence.patient
-    unnamed = patient.issuer == UNIDENTIFIED
+def as_dicom(evidence: Evidence, pdf: bytes, sr: bytes) -> bytes:
+    """Return the signed PDF as an object of the study that was read; always the same bytes.
+
+    It is of the patient whom the signed SR names, however that was corrected since: with two
+    names the Orthanc would take the two for objects of two studies.
+    """
+    sealed, told = evidence.sealed, header_of(sr)
     belonging = Belonging(
         study_uid=sealed.study_uid,
-        patient_id="" if unnamed else patient.patient_id,
-        issuer=patient.issuer if is_stated(patient.issuer) and not unnamed else "",
-        patient_name=patient.name,
-        sex=patient.sex,
-        birth_date=patient.birth_date,
+        patient_id=told.patient_id,
+        issuer=told.issuer,
+        patient_name=told.patient_name,
+        sex=told.sex,
+        birth_date=date.fromisoformat(told.birth_date) if told.birth_date else None,
         accession=sealed.accession,
         study_description=evidence.manifest.study_description,
         institution=sealed.organisation_name,

@@ -42,7 +42,7 @@ __all__ = ["REQUESTER", "Deliveries", "DeliverySettings"]
 _Answer = Receipt | Rejected | EngineError
 _MAX_FURTHER = 100
 Further = Callable[[str], RecordAdapter | None]
-AsDicom = Callable[[Evidence, bytes], bytes]
+AsDicom = Callable[[Evidence, bytes, bytes], bytes]
 
 
 def _nobody(_destination: str) -> None:
@@ -73,7 +73,7 @@ class Deliveries:
     further
         Gives the adapter of a destination that comes and goes while we run, None if it is gone.
     as_dicom
-        Makes the DICOM object of a signed PDF, for destinations of that form.
+        Makes the DICOM object of a signed PDF, beside its SR, for destinations of that form.
     """
 
     def __init__(
@@ -239,7 +239,7 @@ class Deliveries:
                 raise DestinationUnknown("nothing here makes DICOM objects of documents")
             if sha256_of(pdf) != evidence.sealed.pdf_sha256:
                 raise EvidenceDiffers("the stored PDF is not the one that was sealed")
-            return self._as_dicom(evidence, pdf)
+            return self._as_dicom(evidence, pdf, self._sr(evidence))
         bundle = document.bundle(evidence, pdf, form, self._settings.naming)
         structure.require_valid(bundle)
         return document.exact_bytes(bundle)
