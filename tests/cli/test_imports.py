@@ -12,11 +12,15 @@ import pytest
 
 from app import node
 from app.bootstrap import Parts
+from app.cli.entries import BY
+from app.imports import import_file
+from dicom_node.errors import FileRefused
 from storage import archive, audit
 from storage.audit import Entry
 from tests.cli.command import PATIENCE_S, ROOT, listed, opened, refused, telerad
 from tests.dicom_node.pictures_of import encoded
 from tests.flows.deployment import KillPoint, one_machine
+from tests.wire.odd import ROWS
 
 NETWORK = """
 [[organisation]]
@@ -153,3 +157,18 @@ def test_a_file_whose_object_cannot_be_read_now_is_to_be_tried_later(
 
     assert "journal of another node" in refused(*arguments, environment=elsewhere)
     assert telerad(*arguments).returncode == 0
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not ROWS, reason="the odd files are not here")
+def test_odd_dicom_is_refused_under_any_name_and_leaves_nothing(
+    data: Path, request_id: str
+) -> None:
+    with opened(data) as parts:
+        engine, before = parts.engine(), len(list(parts.journal.scan()))
+        for row in ROWS:
+            for name in (row.name, "wound.png", "letter.pdf", ""):
+                with pytest.raises(FileRefused):
+                    import_file(engine, request_id, row.data, name=name, account="cli", by=BY)
+
+        assert len(list(parts.journal.scan())) == before
