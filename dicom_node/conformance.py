@@ -237,8 +237,9 @@ lists, and for key objects that are a manifest (113030, DCM); what a storage com
 is waited for, and proves no end. Only the organisation of the device that sent the study, and those
 whose requests it answers, are believed.
 
-A registered peer that asked for it is told (SCU) of each manifest of a study that it may see, tried
-again with growing pauses for three days; what was withdrawn by then is UNAVAILABLE.
+A registered peer that asked for it is told (SCU) of each manifest of a study that it may see, and
+when something of one, or all of it, is withdrawn or restored; tried again with growing pauses for
+three days. A notice says how the study is when it is told: what is withdrawn is UNAVAILABLE.
 """
 _LIMITS = """\
 ## 11. Not served

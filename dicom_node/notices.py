@@ -1,13 +1,16 @@
 """Instance availability told: peers that want it hear of each manifest of what they may see.
 
+They hear as well that something of it was withdrawn or restored; the notice says how it is then.
+
 References
 ----------
 DICOM PS3.4 Annex R.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import timedelta
 from itertools import groupby
+from operator import itemgetter
 
 import structlog
 
@@ -24,12 +27,10 @@ from dicom_node.statuses import Status
 from dicom_node.uids import AVAILABILITY
 from dicom_node.views import Views
 from kernel.errors import EngineError, Transient
-from kernel.facts import Fact, StudyAmended, StudyCompleted
+from kernel.facts import Fact, StudyAmended, StudyCompleted, StudyRestored, StudyWithdrawn
 from kernel.ids import derived, derived_uid
 from kernel.people import ENGINE
-from storage import archive, archive_find, audit
-from storage.archive import Manifest
-from storage.archive_find import Level, Narrowing
+from storage import archive, archive_find, audit, hidden
 from storage.engine import Database, Transaction
 from storage.work import DueWork, Reactions
 
@@ -41,19 +42,33 @@ _OUTCOMES = {
     GIVEN_UP: audit.Outcome.GIVEN_UP,
 }
 
+Listed = tuple[str, str, str]
+"""Series UID, instance UID, SOP class UID."""
+
 log = structlog.get_logger()
 
 
 def reactions(views: Views) -> Reactions:
-    """Return what is done on a manifest: a notice for each peer that wants one."""
+    """Return what is done on a manifest or withdrawal: a notice for each peer that wants one."""
 
-    def tell(tx: Transaction, fact: Fact) -> None:
+    def manifested(tx: Transaction, fact: Fact) -> None:
         assert isinstance(fact, StudyCompleted | StudyAmended)
-        for peer in store.peers(tx):
-            if peer.notify and _may_see(tx, peer, fact.study_uid, views):
-                errands.add_notice(tx, _notice(tx, peer, fact))
+        _tell(tx, views, fact.study_uid, fact.manifest_version)
 
-    return {CONSUMER: {StudyCompleted: tell, StudyAmended: tell}}
+    def changed(tx: Transaction, fact: Fact) -> None:
+        assert isinstance(fact, StudyWithdrawn | StudyRestored)
+        version = archive.latest_version(tx, fact.study_uid)
+        if version:  # else nobody was told that it is here
+            _tell(tx, views, fact.study_uid, version, fact.kind, fact.withdrawal)
+
+    return {
+        CONSUMER: {
+            StudyCompleted: manifested,
+            StudyAmended: manifested,
+            StudyWithdrawn: changed,
+            StudyRestored: changed,
+        }
+    }
 
 
 class Notices:
@@ -102,8 +117,9 @@ class Notices:
         with self._database.reading() as tx:
             peer = store.find_peer(tx, notice.ae_title)
             manifest = archive.manifest(tx, notice.study_uid, notice.manifest_version)
-            listed = [entry.instance_uid for entry in manifest.entries]
-            shown = archive_find.classes_of(tx, listed).keys()
+            listed = {(e.series_uid, e.instance_uid, e.sop_class_uid) for e in manifest.entries}
+            listed.update(hidden.withdrawn_of(tx, notice.study_uid))
+            shown = archive_find.classes_of(tx, [uid for _, uid, _ in listed]).keys()
         if peer is None or not peer.notify:
             return UNWANTED
         question = Question(
@@ -112,7 +128,8 @@ class Notices:
             sop_instance_uid=derived_uid("availability-notice", notice.id),
         )
         with asking(peer, AVAILABILITY, self._send) as receiver:
-            answer = receiver.answer(question, described(manifest, shown, self._send.ae_title))
+            told = described(notice.study_uid, listed, shown, self._send.ae_title)
+            answer = receiver.answer(question, told)
         # A notice that was taken and whose answer was lost is a duplicate: the peer has it.
         if answer.status not in (Status.SUCCESS, Status.DUPLICATE_INSTANCE):
             raise PeerUnreachable("the peer did not take the notice", ae_title=peer.ae_title)
@@ -128,12 +145,14 @@ class Notices:
             errands.postpone_notice(tx, notice.id, due_at=due_at)
 
 
-def described(manifest: Manifest, shown: Container[str], ae_title: str) -> list[Attribute]:
-    """Return the notice of a manifest (table R.3.2-1): all of it that is shown can be retrieved.
+def described(
+    study_uid: str, listed: Iterable[Listed], shown: Container[str], ae_title: str
+) -> list[Attribute]:
+    """Return the notice of a study (table R.3.2-1): what of it is shown can be retrieved.
 
-    A notice may be told long after its manifest was frozen, and after one that came later.
+    What was withdrawn is among it, and UNAVAILABLE (PS3.3 section C.4.23.1.1): who was told that it
+    is here would else not hear that it is not any more.
     """
-    entries = sorted(manifest.entries, key=lambda entry: (entry.series_uid, entry.instance_uid))
     series = [
         [
             attribute("SeriesInstanceUID", series_uid),
@@ -141,41 +160,43 @@ def described(manifest: Manifest, shown: Container[str], ae_title: str) -> list[
                 "ReferencedSOPSequence",
                 *(
                     [
-                        attribute("ReferencedSOPClassUID", entry.sop_class_uid),
-                        attribute("ReferencedSOPInstanceUID", entry.instance_uid),
+                        attribute("ReferencedSOPClassUID", sop_class_uid),
+                        attribute("ReferencedSOPInstanceUID", instance_uid),
                         attribute(
                             "InstanceAvailability",
-                            "ONLINE" if entry.instance_uid in shown else "UNAVAILABLE",
+                            "ONLINE" if instance_uid in shown else "UNAVAILABLE",
                         ),
                         attribute("RetrieveAETitle", ae_title),
                     ]
-                    for entry in group
+                    for _, instance_uid, sop_class_uid in group
                 ),
             ),
         ]
-        for series_uid, group in groupby(entries, key=lambda entry: entry.series_uid)
+        for series_uid, group in groupby(sorted(listed), key=itemgetter(0))
     ]
     return [
         sequence("ReferencedPerformedProcedureStepSequence"),
-        attribute("StudyInstanceUID", manifest.study_uid),
+        attribute("StudyInstanceUID", study_uid),
         sequence("ReferencedSeriesSequence", *series),
     ]
 
 
+def _tell(tx: Transaction, known: Views, study_uid: str, version: int, *why: str | int) -> None:
+    for peer in store.peers(tx):
+        if peer.notify and _may_see(tx, peer, study_uid, known):
+            notice = Notice(
+                id=derived("availability", peer.ae_title, study_uid, version, *why),
+                ae_title=peer.ae_title,
+                study_uid=study_uid,
+                manifest_version=version,
+                attempts=0,
+                made_at=tx.at,
+            )
+            errands.add_notice(tx, notice)
+
+
 def _may_see(tx: Transaction, peer: Peer, study_uid: str, known: Views) -> bool:
-    wanted = Narrowing(study_uids=(study_uid,))
-    return bool(archive_find.page(tx, Level.STUDY, wanted, views.scope_of(peer, known), limit=1))
-
-
-def _notice(tx: Transaction, peer: Peer, fact: StudyCompleted | StudyAmended) -> Notice:
-    return Notice(
-        id=derived("availability", peer.ae_title, fact.study_uid, fact.manifest_version),
-        ae_title=peer.ae_title,
-        study_uid=fact.study_uid,
-        manifest_version=fact.manifest_version,
-        attempts=0,
-        made_at=tx.at,
-    )
+    return archive_find.sees(tx, study_uid, views.scope_of(peer, known), withdrawn=True)
 
 
 def _note(tx: Transaction, notice: Notice, state: str) -> None:

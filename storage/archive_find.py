@@ -198,11 +198,14 @@ def studies_of_patients(
     return found
 
 
-def sees(tx: Transaction, study_uid: str, scope: Scope | None) -> bool:
-    """Say whether a study is held that the asker may see."""
-    statement = select(STUDIES.c.study_uid).where(
-        STUDIES.c.study_uid == bindparam("seen_study"), STUDY_SHOWN
-    )
+def sees(tx: Transaction, study_uid: str, scope: Scope | None, *, withdrawn: bool = False) -> bool:
+    """Say whether a study is held that the asker may see.
+
+    With `withdrawn`, also whether the asker might see it if all of it were not withdrawn.
+    """
+    statement = select(STUDIES.c.study_uid).where(STUDIES.c.study_uid == bindparam("seen_study"))
+    if not withdrawn:
+        statement = statement.where(STUDY_SHOWN)
     parameters = {"seen_study": study_uid}
     if scope is not None:
         statement = statement.where(_seen(Level.STUDY, scope.devices, scope.asked))

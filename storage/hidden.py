@@ -47,6 +47,16 @@ def is_shown(tx: Transaction, study_uid: str) -> bool:
     return found.first() is not None
 
 
+def withdrawn_of(tx: Transaction, study_uid: str) -> list[tuple[str, str, str]]:
+    """Return series UID, instance UID and SOP class of what is withdrawn of a study."""
+    found = tx.execute(
+        select(INSTANCES.c.series_uid, INSTANCES.c.instance_uid, INSTANCES.c.sop_class_uid).where(
+            INSTANCES.c.study_uid == study_uid, INSTANCES.c.withdrawn.is_not(None)
+        )
+    )
+    return [(row.series_uid, row.instance_uid, row.sop_class_uid) for row in found]
+
+
 def hide_some(tx: Transaction, study_uids: list[str]) -> bool:
     """Say whether something of one of some studies is withdrawn."""
     return bool(tx.rows(_GONE_OF_SOME, (study_uids,)))

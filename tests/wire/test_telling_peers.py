@@ -25,9 +25,10 @@ from dicom_node.uids import AVAILABILITY, EXPLICIT_LITTLE, STORAGE_COMMITMENT, V
 from dicom_node.views import View
 from kernel.facts import StudyCompleted
 from kernel.people import ENGINE
-from storage import archive, audit, withdrawals
-from storage.engine import Database
+from storage import archive, audit, outbox, withdrawals
+from storage.engine import Database, Transaction
 from storage.retention import Keeping, Reason, Retention
+from storage.withdrawals import Withdrawal
 from tests.dicom_node.samples import CT
 from tests.services.missing import required
 from tests.services.orthanc import orthanc
@@ -231,6 +232,88 @@ def test_a_notice_that_is_told_late_says_what_was_withdrawn_meanwhile(stored: No
         for each in series.ReferencedSOPSequence
     }
     assert told == {gone: "UNAVAILABLE", **dict.fromkeys(left, "ONLINE")}
+
+
+def withdraw(node: Node, *instance_uids: str) -> Withdrawal:
+    """Withdraw instances of the study, all of it where none is named, and tell of it."""
+    with node.database.transaction() as tx:
+        made = withdrawals.withdraw(
+            tx,
+            Keeping(study_uid=STUDY.uid, owner="o-1", modalities=("CT",), last_arrival_at=tx.at),
+            Reason.QUALITY,
+            Retention(),
+            instance_uids=frozenset(instance_uids) or None,
+            actor=ENGINE,
+        )
+        tell_last(tx)
+    return made
+
+
+def restore(node: Node, made: Withdrawal) -> None:
+    with node.database.transaction() as tx:
+        withdrawals.restore(tx, made.number, actor=ENGINE)
+        tell_last(tx)
+
+
+def tell_last(tx: Transaction) -> None:
+    """Have the last fact of the study reacted to, twice: it is one notice."""
+    fact = outbox.facts_of(tx, STUDY.uid)[-1]
+    ((reacts_to),) = reactions({"o-centre": View.ALL}).values()
+    for _ in range(2):
+        reacts_to[type(fact)](tx, fact)
+
+
+def availability(notice: Dataset) -> dict[str, str]:
+    return {
+        str(each.ReferencedSOPInstanceUID): str(each.InstanceAvailability)
+        for series in notice.ReferencedSeriesSequence
+        for each in series.ReferencedSOPSequence
+    }
+
+
+@pytest.mark.parametrize("organisation", ["o-1", "o-centre"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_peer_is_told_what_is_withdrawn_and_that_it_is_back(
+    stored: Node, whole: bool, organisation: str
+) -> None:
+    every = [str(each.SOPInstanceUID) for each in STUDY.instances()]
+    gone = every if whole else every[:1]
+    with a_pacs() as pacs:
+        register(stored, pacs.port, organisation=organisation)
+        complete(stored)
+        assert run_notices(stored.database) == 1
+        made = withdraw(stored, *([] if whole else gone))
+        assert run_notices(stored.database) == 1
+        restore(stored, made)
+        assert run_notices(stored.database) == 1
+
+    here = dict.fromkeys(every, "ONLINE")
+    first, second, third = map(availability, pacs.notices)
+    assert (first, third) == (here, here)
+    assert second == here | dict.fromkeys(gone, "UNAVAILABLE")
+    (series, *_) = pacs.notices[1].ReferencedSeriesSequence
+    assert series.ReferencedSOPSequence[0].RetrieveAETitle == "TELERAD"
+
+
+@pytest.mark.parametrize("how", [{"notify": False}, {"organisation": "o-2"}])
+def test_who_did_not_ask_or_may_not_see_it_is_not_told_of_a_withdrawal(
+    stored: Node, how: dict[str, object]
+) -> None:
+    register(stored, 1, **how)  # type: ignore[arg-type]
+    withdraw(stored)
+
+    assert run_notices(stored.database) == 0
+
+
+def test_of_a_study_that_never_counted_as_whole_nobody_is_told(tmp_path: Path) -> None:
+    node = start(tmp_path)
+    stock(node)
+    register(node, 1)
+    withdraw(node)
+    assert run_notices(node.database) == 0
+    node.listener.stop(timedelta(seconds=5))
+    node.journal.close()
+    node.database.dispose()
 
 
 def test_what_a_peer_says_beside_its_answer_is_no_matter(stored: Node) -> None:
