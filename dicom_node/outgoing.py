@@ -117,12 +117,15 @@ def all_outgoing(
     files = read_together(archive, instances, room)
     for each in instances:
         try:
-            as_it_came = own_of(shown(each.study_uid), each) is None
+            own = own_of(shown(each.study_uid), each)
             file = files.pop(each.instance_uid, None)
-            if file is not None and as_it_came:
-                yield each, Leaving(each.length, iter((file,)))
-            else:
+            if isinstance(file, EngineError):
+                yield each, file
+            elif file is None:
                 yield each, outgoing(archive, each, shown(each.study_uid)).begun()
+            else:
+                made = file if own is None else corrected(bytes(file), own)
+                yield each, Leaving(len(made), iter((made,)))
         except EngineError as error:
             yield each, error
 

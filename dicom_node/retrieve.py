@@ -32,6 +32,7 @@ from kernel.errors import EngineError
 from storage import audit
 from storage.archive import Archive
 from storage.archive_find import Level
+from storage.objects import NEAR_BYTES
 from storage.series_queries import Held
 
 RELATIONAL = 0
@@ -105,7 +106,7 @@ class Retriever:
         sent: Counter[str] = Counter()
         status: Status | None = None
         told_s = 0.0
-        files = ReadAhead(wanted, self._opener())
+        files = ReadAhead(wanted, self._opener(), self._at_once)
         with noted(exchange, partial(self._note, exchange, sent, destination)):
             while opened := files.taken():
                 held, leaving = opened
@@ -126,6 +127,9 @@ class Retriever:
             attributes=failed,
             counts=tally.counts(final=True),
         )
+
+    def _at_once(self, held: Held) -> int:
+        return NEAR_BYTES if held.pack_key is None else self._archive.objects.at_once(held.pack_key)
 
     def _opener(self) -> Opener:
         shown = cache(partial(shown_of, self._archive))

@@ -18,6 +18,7 @@ import structlog
 
 from storage.digests import hashing, spelled
 from storage.objects import (
+    NEAR_BYTES,
     ObjectDiffers,
     ObjectMissing,
     ObjectStore,
@@ -30,6 +31,7 @@ from storage.segment import sync_directory
 CHUNK = 8 << 20
 _PACK = re.compile(r"packs/[^/]+/((?:blake3-)?[0-9a-f]{64})\.zip")
 _TRIES = 3
+_LARGE_KNOWN = 1000
 
 log = structlog.get_logger()
 
@@ -59,6 +61,7 @@ class PackCache:
         self.inner = inner
         self._directory = directory
         self._limit = limit
+        self._large: dict[str, None] = {}
         directory.mkdir(parents=True, exist_ok=True)
 
     def put(self, key: str, data: bytes | Path, digest: str) -> None:
@@ -82,7 +85,7 @@ class PackCache:
         ObjectDiffers
             The remote store gives other bytes than were stored.
         """
-        if _PACK.fullmatch(checked_key(key)) is None:
+        if _PACK.fullmatch(checked_key(key)) is None or self._is_large(key):
             return self.inner.get(key, start=start, length=length)
         for _ in range(_TRIES):
             try:
@@ -97,7 +100,13 @@ class PackCache:
 
     def get_into(self, key: str, room: memoryview, *, start: int = 0) -> int:
         """See `ObjectStore.get_into`."""
+        if self._is_large(key):
+            return self.inner.get_into(key, room, start=start)
         return copied(self.get(key, start=start, length=len(room)), room)
+
+    def at_once(self, key: str) -> int:
+        """See `ObjectStore.at_once`; that a pack is not at hand is known once it was read."""
+        return self.inner.at_once(key) if self._is_large(key) else NEAR_BYTES
 
     def fetch(self, key: str) -> bool:
         """Have a pack at hand; False if it does not fit.
@@ -145,6 +154,15 @@ class PackCache:
         sizes = [found.st_size for _, found in _files(self._directory) if found is not None]
         return Held(len(sizes), sum(sizes))
 
+    def _is_large(self, key: str) -> bool:
+        """Say whether a pack is known to be too large: what has its key never has another size."""
+        return key in self._large
+
+    def _note_large(self, key: str) -> None:
+        self._large[key] = None
+        while len(self._large) > _LARGE_KNOWN:
+            self._large.pop(next(iter(self._large)), None)
+
     def _path(self, key: str) -> Path:
         found = _PACK.fullmatch(key)
         assert found is not None
@@ -158,6 +176,7 @@ class PackCache:
 
     def _filled(self, key: str, size: int, source: Path | None = None) -> bool:
         if size > self._limit:
+            self._note_large(key)
             return False
         path = self._path(key)
         part = path.with_suffix(".part")

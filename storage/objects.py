@@ -17,6 +17,13 @@ _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 _MAX_KEY_LENGTH = 512
 
 
+NEAR_BYTES = 768 << 10
+"""So much is read at once where a reading costs little: what is small costs one together."""
+
+FAR_BYTES = 4 << 20
+"""So much is read at once where each reading is a question over a network."""
+
+
 class ObjectStoreUnavailable(Transient):
     """The object store does not answer, or has no room."""
 
@@ -112,6 +119,9 @@ class ObjectStore(Protocol):
         ObjectMissing, ObjectUnreadable, ObjectStoreUnavailable
             See `get`.
         """
+
+    def at_once(self, key: str) -> int:
+        """Return how much of an object (bytes) who reads several parts of it reads at once."""
 
     def size(self, key: str) -> int | None:
         """Return the size of an object in bytes, None if there is none."""
@@ -240,6 +250,10 @@ class LocalObjects:
         except OSError as error:
             raise _unreadable(error, key) from error
 
+    def at_once(self, key: str) -> int:
+        """See `ObjectStore.at_once`."""
+        return NEAR_BYTES
+
     def size(self, key: str) -> int | None:
         """See `ObjectStore.size`."""
         try:
@@ -332,6 +346,10 @@ class MemoryObjects:
     def get_into(self, key: str, room: memoryview, *, start: int = 0) -> int:
         """See `ObjectStore.get_into`."""
         return copied(self.get(key, start=start, length=len(room)), room)
+
+    def at_once(self, key: str) -> int:
+        """See `ObjectStore.at_once`."""
+        return NEAR_BYTES
 
     def size(self, key: str) -> int | None:
         """See `ObjectStore.size`."""

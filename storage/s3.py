@@ -17,18 +17,19 @@ from minio import Minio
 from minio.commonconfig import ENABLED
 from minio.error import InvalidResponseError, MinioException, S3Error
 from minio.versioningconfig import OFF
+from urllib3.response import BaseHTTPResponse
 
 from kernel.errors import Misconfigured
 from kernel.ids import fresh
 from storage.digests import are_alike, digest_of
 from storage.objects import (
+    FAR_BYTES,
     ObjectDiffers,
     ObjectMissing,
     ObjectStoreUnavailable,
     StoreAbilities,
     checked_digest,
     checked_key,
-    copied,
 )
 
 _ABSENT = frozenset({"NoSuchKey", "NoSuchObject", "NotFound", "ResourceNotFound"})
@@ -40,6 +41,7 @@ _DIGEST_HEADER = "telerad-digest"
 _SHA256_HEADER = "telerad-sha256"  # of what versions before 0029 stored
 _CONNECT_TIMEOUT_S = 5
 _READ_TIMEOUT_S = 60
+_PIECE_BYTES = 1 << 18
 
 
 log = structlog.get_logger()
@@ -112,15 +114,30 @@ class S3Objects:
 
     def get_into(self, key: str, room: memoryview, *, start: int = 0) -> int:
         """See `ObjectStore.get_into`."""
-        return copied(self.get(key, start=start, length=len(room)), room)
+        if not len(room):
+            return 0
+        try:
+            with self._answer(key, start, len(room)) as answer:
+                return _filled(room, answer)
+        except _PastTheEnd:
+            return 0
+
+    def at_once(self, key: str) -> int:
+        """See `ObjectStore.at_once`."""
+        return FAR_BYTES
 
     def _range(self, key: str, start: int, length: int | None) -> bytes:
+        with self._answer(key, start, length) as answer:
+            return bytes(answer.read())
+
+    @contextmanager
+    def _answer(self, key: str, start: int, length: int | None) -> Iterator[BaseHTTPResponse]:
         with _named_failures():
             answer = self._client.get_object(
                 self._bucket, checked_key(key), offset=start, length=length or 0
             )
             try:
-                return bytes(answer.read())
+                yield answer
             finally:
                 answer.close()
                 answer.release_conn()
@@ -209,6 +226,15 @@ class S3Objects:
                 if _is_lacking(error) or _code_of(error) == "AccessDenied":
                     return False
                 raise
+
+
+def _filled(room: memoryview, answer: BaseHTTPResponse) -> int:
+    """Take an answer into memory as it comes, and not beside it; return how many bytes came."""
+    filled = 0
+    while filled < len(room) and (piece := answer.read(min(_PIECE_BYTES, len(room) - filled))):
+        room[filled : filled + len(piece)] = piece
+        filled += len(piece)
+    return filled
 
 
 def _is_lacking(error: MinioException) -> bool:

@@ -6,6 +6,7 @@ from itertools import pairwise
 from kernel.errors import EngineError
 from storage.archive import Archive
 from storage.digests import digest_of
+from storage.objects import ObjectStoreUnavailable
 from storage.series_queries import Held
 
 MAX_GAP = 4096
@@ -14,13 +15,14 @@ MAX_GAP = 4096
 
 def read_together(
     archive: Archive, instances: Sequence[Held], room: memoryview | None = None
-) -> dict[str, memoryview]:
+) -> dict[str, memoryview | ObjectStoreUnavailable]:
     """Return the verified files of those that lie side by side, by instance UID.
 
     One that lies by itself is among them where there is room for it.
 
     The caller bounds their bytes.  What is not in the answer is read alone: that tells why it
-    cannot be read, or reads it from where it lies now.
+    cannot be read, or reads it from where it lies now.  Where a store does not answer, the answer
+    says so in place of the files: to ask it for each of them would only take longer.
 
     Parameters
     ----------
@@ -28,7 +30,7 @@ def read_together(
         Memory for them, as far as it suffices: what is given anew for each reading has to be taken
         from the machine, page by page.
     """
-    found: dict[str, memoryview] = {}
+    found: dict[str, memoryview | ObjectStoreUnavailable] = {}
     for run in _runs(instances):
         if not run or run[0].pack_key is None:
             continue
@@ -53,13 +55,16 @@ def _runs(instances: Sequence[Held]) -> Iterator[list[Held]]:
 
 def _read(
     archive: Archive, run: Sequence[Held], length: int, room: memoryview | None
-) -> Iterator[tuple[str, memoryview]]:
+) -> Iterator[tuple[str, memoryview | ObjectStoreUnavailable]]:
     start, key = run[0].offset, run[0].pack_key or ""
     try:
         if room is None:
             data = memoryview(archive.objects.get(key, start=start, length=length))
         else:
             data = room[: archive.objects.get_into(key, room, start=start)]
+    except ObjectStoreUnavailable as silence:
+        yield from ((each.instance_uid, silence) for each in run)
+        return
     except EngineError:
         return
     for each in run:

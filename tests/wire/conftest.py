@@ -27,7 +27,7 @@ from storage import archive
 from storage.archive import Archive, Quarantined
 from storage.engine import Database
 from storage.journal import Journal
-from storage.objects import LocalObjects
+from storage.objects import LocalObjects, ObjectStore
 from storage.recovery import recover
 from tests.services.migrated import migrate
 from tests.wire.pki import Pair, make
@@ -91,7 +91,13 @@ def recovered(folder: Path) -> int:
     return found
 
 
-def start(folder: Path, *, kind: str = "storage", max_matches: int = MAX_MATCHES) -> Node:
+def start(
+    folder: Path,
+    *,
+    kind: str = "storage",
+    max_matches: int = MAX_MATCHES,
+    objects: ObjectStore | None = None,
+) -> Node:
     keys = (make(folder, "node"), make(folder, "peers")) if kind == "tls" else None
     database = Database(f"sqlite:///{folder / 'telerad.db'}")
     migrate(database)
@@ -122,14 +128,13 @@ def start(folder: Path, *, kind: str = "storage", max_matches: int = MAX_MATCHES
         artim=PATIENCE,
         limits=LIMITS,
     )
-    objects = LocalObjects(folder / "objects")
     told = ServiceSettings(
         ae_title=CALLED,
         views={"o-centre": View.ALL},
         zone_of=lambda _: ZoneInfo("Europe/Kyiv"),
         max_matches=max_matches,
     )
-    archive = Archive(database, journal, objects)
+    archive = Archive(database, journal, objects or LocalObjects(folder / "objects"))
     listener = Listener(
         settings,
         Intake(database, journal),
