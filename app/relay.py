@@ -19,6 +19,7 @@ from storage import outbox
 from storage.courtesy import Courtesy
 from storage.engine import Database
 from storage.outbox import Telling
+from storage.set_back import SetBack
 from storage.signs import Signs
 from storage.work import DueWork, Queue, Reactions
 
@@ -146,6 +147,7 @@ class Relay:
         self._courtesy = courtesy or Courtesy()
         self._pulse = pulse or Pulse()
         self._aside = False
+        self._set_back = SetBack(database)
         self._due_work = tuple(due_work)
         self._dispatch = dispatch
         self._lease = lease
@@ -160,6 +162,7 @@ class Relay:
 
     def turn(self) -> int:
         """Do what can be done now; return how many things were started."""
+        self._set_back.look()
         seen = self._seen()
         tellings = self._claim() if _OUTBOX in seen else []
         for telling in tellings:
