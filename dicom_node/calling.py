@@ -41,6 +41,10 @@ from kernel.errors import EngineError
 MAX_ANSWER_LENGTH = 4 << 20
 """Bytes of the longest data set of an answer that is read."""
 
+_LOOK_EVERY = timedelta(seconds=0.25)
+_AFTER_CALLED_OFF = timedelta(seconds=0.75)
+"""So long the answer to what is under way is still waited for: a peer that is well gives it."""
+
 
 class Call:
     """An association as its requestor.
@@ -50,6 +54,8 @@ class Call:
     contexts
         Pairs of SOP class and transfer syntax; each is proposed by itself, so that what is
         accepted is what we hold.
+    called_off
+        Says whether what the association is for is called off; asked while an answer is waited for.
 
     Raises
     ------
@@ -68,8 +74,10 @@ class Call:
         connect: timedelta,
         answer: timedelta,
         secure: Secure | None = None,
+        called_off: Callable[[], bool] | None = None,
     ) -> None:
         self._peer = peer
+        self._called_off = called_off
         self._last_message_id = self._last_context = 0
         proposed = [
             Proposed(2 * at + 1, sop_class, (syntax,))
@@ -81,8 +89,10 @@ class Call:
             raise self._unreachable("no connection with the peer could be had") from error
         self._transport = self._secured(sock, connect, answer, secure)
         try:
+            self._patience = connect
             self._transport.be_patient(connect)
             accept = self._negotiated(proposed, calling)
+            self._patience = answer
             self._transport.be_patient(answer)
         except (PeerGone, ProtocolBroken) as error:
             self._transport.sock.close()
@@ -136,6 +146,7 @@ class Call:
                 self._transport, self.accepted[context], command, data, max_pdu=self._max_pdu
             )
             meanwhile()
+            self._wait()
             return self._response()
         except (PeerGone, Released):
             self.is_open = False
@@ -236,6 +247,7 @@ class Call:
             proposed, called=self._peer.ae_title, calling=calling, max_pdu=MAX_PDU
         )
         self._transport.send(request)
+        self._wait()
         kind, body = self._transport.read_pdu(limit=pdu.MAX_ASSOCIATE_LENGTH)
         if kind == PduType.ASSOCIATE_RJ:
             raise AssociationRefused(
@@ -244,6 +256,26 @@ class Call:
         if kind != PduType.ASSOCIATE_AC:
             raise ProtocolBroken(AbortReason.UNEXPECTED_PDU, "the peer answered no negotiation")
         return pdu.parse_associate_accept(body)
+
+    def _wait(self) -> None:
+        """Wait until the peer says something, for all its time unless this is called off.
+
+        Raises
+        ------
+        PeerGone
+            It said nothing: the association is aborted.
+        """
+        if self._called_off is None:
+            return
+        for _ in range(self._patience // _LOOK_EVERY):
+            if self._transport.has_more(_LOOK_EVERY):
+                return
+            if self._called_off():
+                break
+        if not self._transport.has_more(_AFTER_CALLED_OFF):
+            self._transport.be_patient(_AFTER_CALLED_OFF)
+            self._transport.abort(AbortReason.NOT_SPECIFIED)
+            raise PeerGone("the peer gave no answer")
 
     def _response(self) -> Response:
         return self._answer()[0]

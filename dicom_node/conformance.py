@@ -121,7 +121,10 @@ loss and cannot be decompressed as it is stored (PS3.18 8.7.3.5.2). A compressed
 size than its data set says is not decoded. Colours are given pixel by pixel (Planar Configuration
 0). Samples of 32 bits in big endian with VR OW are given in no other form: PS3.5 6.2 swaps words of
 16 bits, others swap samples. Pending answers have the numbers of sub-operations; the final one
-lists what failed.
+lists what failed. A C-CANCEL ends a C-MOVE within about a second also where the destination does
+not answer: the instance under way counts as failed, for it may be there or not, and what was not
+begun as remaining. Where the destination cannot be connected, or reads no more in the midst of a
+large instance, it is first given up by itself (15 s, 120 s).
 
 High-throughput JPEG 2000 is made of samples of up to sixteen bits, in the precision of Bits Stored,
 in RPCL order with TLM and a base resolution of at most 64 by 64 (PS3.5 10.18), RGB by the

@@ -152,6 +152,13 @@ class Exchange:
             self.cancelled = self._association.read_cancel(self.request.message_id)
         return self.cancelled or self._association.is_stopping
 
+    def is_interrupted(self) -> bool:
+        """Say whether the peer said something meanwhile, without reading it.
+
+        Whatever that is, a cancel, a release or an end, the operation does not go on.
+        """
+        return self.cancelled or self._association.has_more_to_read()
+
     def store(
         self,
         context_id: int,

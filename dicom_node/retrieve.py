@@ -84,7 +84,8 @@ class Retriever:
         exchange.let_go()
         request = exchange.request
         originator = Originator(exchange.terms.peer.ae_title, request.message_id, request.priority)
-        with ToPeer(destination, self._send, originator, wanted) as way:
+        called_off = exchange.is_interrupted
+        with ToPeer(destination, self._send, originator, wanted, called_off) as way:
             self._retrieve(exchange, wanted, way, destination.ae_title)
 
     def get(self, exchange: Exchange, root: Root) -> None:
@@ -117,6 +118,9 @@ class Retriever:
                 delivered = _delivered(held, leaving, way, files.look)
                 tally.note(delivered)
                 sent[held.study_uid] += delivered.ok
+                if not delivered.ok and exchange.should_stop():
+                    status = ended_early(exchange)
+                    break
                 now_s = monotonic_s()
                 if tally.remaining and now_s - told_s >= TELL_EVERY_S:
                     exchange.answer(Status.PENDING, counts=tally.counts(final=False))

@@ -149,6 +149,8 @@ class Sender:
     ----------
     contexts
         Pairs of SOP class and transfer syntax that will come, at most `MAX_PAIRS`.
+    called_off
+        See `Call`.
 
     Raises
     ------
@@ -159,9 +161,14 @@ class Sender:
     MAX_PAIRS = MAX_CONTEXTS // (1 + len(TARGETS))
 
     def __init__(
-        self, contexts: Iterable[tuple[str, str]], peer: Peer, settings: SendSettings
+        self,
+        contexts: Iterable[tuple[str, str]],
+        peer: Peer,
+        settings: SendSettings,
+        called_off: Callable[[], bool] | None = None,
     ) -> None:
         self._contexts = set(contexts)
+        self._called_off = called_off
         self._peer = peer
         self._settings = settings
         self._call: Call | None = None
@@ -171,7 +178,8 @@ class Sender:
     def __enter__(self) -> "Sender":
         classes = {sop_class for sop_class, _ in self._contexts}
         plain = {(sop_class, syntax) for sop_class in classes for syntax in TARGETS}
-        self._call = _call(self._contexts | plain, self._peer, self._settings)
+        contexts = self._contexts | plain
+        self._call = _call(contexts, self._peer, self._settings, self._called_off)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -322,7 +330,12 @@ def _groups(parts: Sequence[_Part]) -> Iterator[list[_Part]]:
         yield list(group)
 
 
-def _call(contexts: Iterable[tuple[str, str]], peer: Peer, settings: SendSettings) -> Call:
+def _call(
+    contexts: Iterable[tuple[str, str]],
+    peer: Peer,
+    settings: SendSettings,
+    called_off: Callable[[], bool] | None = None,
+) -> Call:
     return Call(
         contexts,
         peer,
@@ -330,6 +343,7 @@ def _call(contexts: Iterable[tuple[str, str]], peer: Peer, settings: SendSetting
         connect=settings.connect,
         answer=settings.answer,
         secure=settings.secure,
+        called_off=called_off,
     )
 
 

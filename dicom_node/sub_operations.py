@@ -91,7 +91,8 @@ def context_of(held: Held) -> Context:
 class ToPeer:
     """C-STORE to a peer, on as many associations as the SOP classes need.
 
-    `originator` is the C-MOVE that it belongs to, None where it belongs to none.
+    `originator` is the C-MOVE that it belongs to, None where it belongs to none; a destination that
+    hangs is given up soon once `called_off` says so.
     """
 
     def __init__(
@@ -100,8 +101,10 @@ class ToPeer:
         settings: SendSettings,
         originator: Originator | None,
         wanted: Sequence[Held],
+        called_off: Callable[[], bool] | None = None,
     ) -> None:
         self._destination = destination
+        self._called_off = called_off
         self._settings = settings
         self._originator = originator
         self._groups = _groups(wanted)
@@ -134,7 +137,7 @@ class ToPeer:
         self._covered = next(group for group in self._groups if context in group)
         try:
             self._sender = self._open.enter_context(
-                Sender(self._covered, self._destination, self._settings)
+                Sender(self._covered, self._destination, self._settings, self._called_off)
             )
         except (PeerUnreachable, AssociationRefused) as error:
             self._failure = error.sentence

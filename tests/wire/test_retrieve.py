@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,7 +72,7 @@ class Receiver:
     syntaxes: set[str] = field(default_factory=set)
     refuses: set[str] = field(default_factory=set)
     priorities: set[int] = field(default_factory=set)
-    on_store: Callable[[], None] = nothing
+    on_store: Callable[[], object] = nothing
 
     def keep(self, event: evt.Event) -> int:
         self.on_store()
@@ -421,6 +422,76 @@ def test_a_cancelled_get_says_what_remains(stocked: Node) -> None:
     assert int(last.Status) == CANCELLED
     assert 2 <= last.NumberOfCompletedSuboperations < 4
     assert last.NumberOfCompletedSuboperations + last.NumberOfRemainingSuboperations == 4
+
+
+def moving(node: Node, association: Association) -> Iterator[tuple[Dataset, Dataset | None]]:
+    asked = identifier("STUDY", StudyInstanceUID=HELD[2].uid)
+    return association.send_c_move(asked, "ARCHIVE", STUDY_ROOT_MOVE)
+
+
+def cancel(association: Association) -> None:
+    association.send_c_cancel(1, query_model=STUDY_ROOT_MOVE)
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_a_cancelled_move_waits_for_no_destination_that_hangs(stocked: Node, hangs: bool) -> None:
+    association, over = opened(stocked, STUDY_ROOT_MOVE), threading.Event()
+
+    def called_off() -> None:
+        if not receiver.files:
+            cancel(association)
+        over.wait(60 if hangs else 0.1)
+
+    with receiving(stocked) as receiver:
+        receiver.on_store = called_off
+        *_, (last, which) = moving(stocked, association)
+        over.set()
+        association.release()
+
+    assert int(last.Status) == CANCELLED
+    assert last.NumberOfFailedSuboperations == hangs
+    assert last.NumberOfCompletedSuboperations + last.NumberOfRemainingSuboperations == 4 - hangs
+    if hangs:  # it may have it or not: asked again, it is the same instance
+        assert last.NumberOfRemainingSuboperations == 3
+        assert which is not None
+        assert which.FailedSOPInstanceUIDList in uids_of(3)
+
+
+def test_a_cancelled_move_waits_for_no_destination_that_does_not_negotiate(stocked: Node) -> None:
+    association = opened(stocked, STUDY_ROOT_MOVE)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with stocked.database.transaction() as tx:
+            port = silent.getsockname()[1]
+            peer = Peer(
+                ae_title="ARCHIVE", host="127.0.0.1", port=port, organisation_id="o-1", issuer="i"
+            )
+            commands.add_peer(tx, peer, actor=ENGINE)
+
+        def call_off() -> None:
+            kept.append(silent.accept()[0])
+            cancel(association)
+
+        kept: list[socket.socket] = []
+        calling_off = threading.Thread(target=call_off)
+        calling_off.start()
+        *_, (last, _) = moving(stocked, association)
+        calling_off.join()
+        association.release()
+        kept[0].close()
+
+    assert int(last.Status) == CANCELLED
+    assert last.NumberOfCompletedSuboperations == 0
+
+
+def test_a_move_whose_requester_is_gone_waits_for_no_destination_that_hangs(stocked: Node) -> None:
+    association, over = opened(stocked, STUDY_ROOT_MOVE), threading.Event()
+    association.dimse_timeout = 0.5  # then it aborts
+
+    with receiving(stocked) as receiver:
+        receiver.on_store = lambda: over.wait(60)
+        list(moving(stocked, association))
+        until(lambda: stocked.listener.associations() == 0)
+        over.set()
 
 
 def test_compressed_pixels_are_given_decoded_where_nothing_else_is_taken(tmp_path: Path) -> None:
