@@ -161,7 +161,7 @@ def _noted(found: _Found, kind: bytes, body: memoryview) -> None:
     track = found.tracks[-1]
     try:
         _told(track, kind, body)
-    except struct.error as error:
+    except (struct.error, IndexError) as error:
         raise FileRefused("a box of the MP4 is too short") from error
 
 

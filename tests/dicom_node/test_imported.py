@@ -172,6 +172,8 @@ def test_a_pdf_that_inflates_without_end_costs_no_more_than_its_bound() -> None:
         (b"\x00\x00\x00\x08ftyp", "", "cut short"),
         (b"\x00\x00\x00\xffftyp", "", "cut short"),
         (b"\x00\x00\x00\x08ftyp" + b"\x00\x00\x00\x08free" * 6000, "", "more boxes"),
+        (b"\x00\x00\x00\x08ftyp\x00\x00\x00\x10trak\x00\x00\x00\x08mdhd", "", "too short"),
+        (b"\x00\x00\x00\x08ftyp\x00\x00\x00\x10trak\x00\x00\x00\x08tkhd", "", "too short"),
     ],
 )
 def test_what_cannot_become_an_object_is_refused_with_the_rule(

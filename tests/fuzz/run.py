@@ -6,9 +6,7 @@ from tempfile import TemporaryDirectory
 
 import atheris
 
-with atheris.instrument_imports(
-    include=["dicom_node", "app.http.multipart"], enable_loader_override=False
-):
+with atheris.instrument_imports(include=["dicom_node", "app.http"], enable_loader_override=False):
     from tests.fuzz.seeds import seeds
     from tests.fuzz.targets import TARGETS
 

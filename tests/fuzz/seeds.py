@@ -1,7 +1,11 @@
 """Where fuzzing starts from: one good message of each kind, and the odd files that are at hand."""
 
+import json
+import struct
+
 from dicom_node.pdu import PduType, release_request
 from dicom_node.uids import DEFLATED_LITTLE, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from tests.dicom_node.pictures_of import COLOURS, deflated, encoded, pdf
 from tests.dicom_node.samples import a_slice, as_file, as_sent
 from tests.fuzz.targets import STORED_CLASS
 from tests.wire.odd import ROWS
@@ -53,6 +57,51 @@ def _messages() -> list[bytes]:
     return [b"\x10" + part[2:] + b"\r\n--b--\r\n", b"\x03" + part * 3 + b"\r\n--b--"]
 
 
+def _pictures() -> list[bytes]:
+    stills = [encoded("PNG", COLOURS[:4, :4]), encoded("JPEG", COLOURS[:8, :8])]
+    return [*stills, pdf(deflated(b"<</OpenAction 2 0 R>>")), _video()]
+
+
+def _video() -> bytes:
+    """Return the boxes of a video in which nothing is coded (ISO/IEC 14496-12 section 8)."""
+    shape = bytes(24) + struct.pack(">HH", 64, 48) + bytes(50)
+    entry = _box(b"avc1", shape + _box(b"avcC", b"\1\x64\0\x29"))
+    index = _box(b"stsd", struct.pack(">II", 0, 1) + entry) + _box(b"stsz", bytes(8) + b"\0\0\0\1")
+    media = _box(b"hdlr", bytes(8) + b"vide") + _box(b"minf", _box(b"stbl", index))
+    media += _box(b"mdhd", bytes(12) + struct.pack(">II", 1000, 40))
+    track = _box(b"tkhd", bytes(40) + struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 0))
+    moov = _box(b"moov", _box(b"trak", track + _box(b"mdia", media)))
+    return _box(b"ftyp", b"isom") + moov + _box(b"mdat", b"frame")
+
+
+def _box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def _workitems() -> list[bytes]:
+    model = {
+        "00741000": {"vr": "CS", "Value": ["SCHEDULED"]},
+        "00100010": {"vr": "PN", "Value": [{"Alphabetic": "A^B"}]},
+        "00404018": {"vr": "SQ", "Value": [{"00080100": {"vr": "SH", "Value": ["1"]}}]},
+        "00741200": {"vr": "US", "Value": [1.5]},
+        "00741204": {"vr": "OB", "InlineBinary": "AAA="},
+    }
+    xml = b"<NativeDicomModel><DicomAttribute tag='00741000' vr='CS'><Value number='1'>A</Value>"
+    return [
+        b"\0" + json.dumps(model).encode(),
+        b"\1" + xml + b"</DicomAttribute></NativeDicomModel>",
+    ]
+
+
+def _searches() -> list[bytes]:
+    asked = (
+        b"PatientName=%D0%86*&StudyDate=20260101-&limit=1&offset=2&includefield=all",
+        b"00100020=1&fuzzymatching=true&RequestAttributesSequence.ScheduledProcedureStepID=1",
+        b"ScheduledProcedureStepStartDateTime=2026-&StationNameCodeSequence.CodeValue=a",
+    )
+    return [bytes([at]) + each for at, each in enumerate(asked)]
+
+
 _SEEDS = {
     "association": _associations,
     "messages": _stores,
@@ -61,4 +110,7 @@ _SEEDS = {
     "file": _files,
     "identifier": _data_sets,
     "multipart": _messages,
+    "picture": _pictures,
+    "workitem": _workitems,
+    "search": _searches,
 }

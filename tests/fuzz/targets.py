@@ -11,33 +11,51 @@ from contextlib import suppress
 from datetime import timedelta
 from io import BytesIO
 
+from starlette.datastructures import QueryParams
+
+from app.http import dicom_search, ups_body
 from app.http.errors import BodyMalformed, BodyTooLarge
 from app.http.multipart import _Splitter
-from dicom_node import data_sets, headers, pdu
+from dicom_node import data_sets, dicom_xml, headers, pdu
 from dicom_node.admission import Announced, Source
 from dicom_node.contexts import Answered, ContextResult
 from dicom_node.dicom_json import metadata_of
 from dicom_node.dimse import parse_request, parse_response
-from dicom_node.errors import PeerGone, PictureRefused, ProtocolBroken, Unreadable
+from dicom_node.errors import (
+    FileRefused,
+    PeerGone,
+    PictureRefused,
+    ProtocolBroken,
+    Unreadable,
+)
 from dicom_node.examination import of_instance
 from dicom_node.frames import Frames
 from dicom_node.headers import Defaults
+from dicom_node.imported import made_from
 from dicom_node.in_flight import InFlight
 from dicom_node.intake import Answer, Arriving, Intake
+from dicom_node.query import Level
 from dicom_node.receive import Agreed, ReceiveLimits, StorageAssociation
 from dicom_node.remarks import Remark
 from dicom_node.source import Route
 from dicom_node.statuses import Outcome
 from dicom_node.transport import Transport
 from dicom_node.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from dicom_node.workitems import model
 from kernel.errors import EngineError
 from storage.frame import Frame
+from tests.dicom_node.pictures_of import OF
 
 SYNTAXES = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE)
+LATER = (dicom_xml, model)
+"""What is else loaded when it is needed: loaded before, it is watched as well."""
+
+LEVELS = (Level.STUDY, Level.SERIES, Level.IMAGE)
 STORED_CLASS = "1.2.840.10008.5.1.4.1.1.2"
 MAX_PDU = 4096
 _DEFAULTS = Defaults("fuzz", "")
 _PATIENCE = timedelta(seconds=5)
+_MODELS = ("application/dicom+json", "application/dicom+xml")
 
 
 def association(data: bytes) -> None:
@@ -150,6 +168,29 @@ def identifier(data: bytes) -> None:
         data_sets.decode(data[1:], syntax)
 
 
+def picture(data: bytes) -> None:
+    """A file of a site that is to become an object: a picture, a PDF or a video."""
+    with suppress(FileRefused):
+        made_from(data, OF)
+
+
+def workitem(data: bytes) -> None:
+    """The data set of a workitem, in the model that the first byte chooses."""
+    kind = _MODELS[data[0] % 2] if data else _MODELS[0]
+    with suppress(EngineError):
+        ups_body.data_set_of(kind, data[1:])
+
+
+def search(data: bytes) -> None:
+    """The query string of a search, for the level that the first byte chooses."""
+    level = LEVELS[data[0] % len(LEVELS)] if data else Level.STUDY
+    pairs = QueryParams(data[1:]).multi_items()
+    with suppress(EngineError):
+        dicom_search.parsed(pairs, level).query()
+    with suppress(EngineError):
+        ups_body.search_of(pairs)
+
+
 def multipart(data: bytes) -> None:
     """A multipart message, cut into chunks whose size the first byte tells."""
     size = (data[0] if data else 0) + 1
@@ -164,5 +205,16 @@ def multipart(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     each.__name__: each
-    for each in (association, messages, command, header, file, identifier, multipart)
+    for each in (
+        association,
+        messages,
+        command,
+        header,
+        file,
+        identifier,
+        multipart,
+        picture,
+        workitem,
+        search,
+    )
 }
