@@ -25,11 +25,11 @@ from dicom_node.uids import AVAILABILITY, EXPLICIT_LITTLE, STORAGE_COMMITMENT, V
 from dicom_node.views import View
 from kernel.facts import StudyCompleted
 from kernel.people import ENGINE
-from storage import archive, audit, outbox, withdrawals
+from storage import archive, audit, corrections, outbox, patients, withdrawals
 from storage.engine import Database, Transaction
 from storage.retention import Keeping, Reason, Retention
 from storage.withdrawals import Withdrawal
-from tests.dicom_node.samples import CT
+from tests.dicom_node.samples import CT, a_slice, as_file, as_sent
 from tests.services.missing import required
 from tests.services.orthanc import orthanc
 from tests.wire.conftest import Node, start
@@ -232,6 +232,37 @@ def test_a_notice_that_is_told_late_says_what_was_withdrawn_meanwhile(stored: No
         for each in series.ReferencedSOPSequence
     }
     assert told == {gone: "UNAVAILABLE", **dict.fromkeys(left, "ONLINE")}
+
+
+@pytest.mark.parametrize("told_before", [True, False])
+def test_a_notice_of_a_corrected_study_says_what_can_be_had_and_of_nobody(
+    stored: Node, told_before: bool
+) -> None:
+    with a_pacs() as pacs:
+        register(stored, pacs.port)
+        if told_before:
+            complete(stored)
+            assert run_notices(stored.database) == 1
+        with stored.database.transaction() as tx:
+            right = patients.register(
+                tx, issuer="site-1", patient_id="P-77", name="Right^One", sex="", birth_date=None
+            )
+            corrections.move_study(tx, STUDY.uid, right, reason="wrong line", actor=ENGINE)
+        late = a_slice(77)
+        late.StudyInstanceUID = STUDY.uid
+        late.PatientID = next(iter(STUDY.instances())).PatientID  # its device goes on as before
+        announced, data_set = as_sent(as_file(late))
+        with stored.speak() as speaker:
+            speaker.associate((announced.sop_class_uid, announced.transfer_syntax_uid))
+            assert speaker.store(announced, data_set) == 0
+        with stored.database.transaction() as tx:
+            assert archive.freeze_manifest(tx, STUDY.uid) is not None
+        complete(stored)
+        assert run_notices(stored.database) == 1
+
+    every = [str(each.SOPInstanceUID) for each in (*STUDY.instances(), late)]
+    assert availability(pacs.notices[-1]) == dict.fromkeys(every, "ONLINE")
+    assert "Patient" not in str(pacs.notices[-1])
 
 
 def withdraw(node: Node, *instance_uids: str) -> Withdrawal:
