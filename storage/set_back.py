@@ -86,7 +86,7 @@ class SetBack:
         if at >= seen - STEP:
             return
         try:
-            self._database.run(lambda tx: bring_back(tx, by=seen - at))
+            self._database.run(lambda tx: bring_back(tx, was=seen))
         except Transient:
             self._seen = seen  # the next look tries again
             raise
@@ -97,24 +97,41 @@ class SetBack:
         return newest[0].at if newest else None
 
 
-def bring_back(tx: Transaction, *, by: timedelta) -> int:
-    """Bring every moment that lies ahead back by a time, though not before now; return how many.
+def bring_back(tx: Transaction, *, was: datetime) -> int:
+    """Bring every moment that lies ahead back by the step, not before now; return how many.
 
     Several processes notice the same step, and one of them does it.
+
+    Parameters
+    ----------
+    was
+        What the clock showed before.
     """
-    before = audit.last_of(tx, "clock", [ACTION])
-    if before is not None and abs(tx.at - before.at) < _KNOWN_FOR:
+    if _is_done(tx, was):
         return 0
+    by = was - tx.at
     moved = sum(_moved(tx, each, name, by) for each in MOMENTS for name in each.columns)
     audit.record(
         tx,
         actor=ENGINE,
         action=ACTION,
         subject="clock",
-        detail={"seconds": int(by.total_seconds()), "moments": moved},
+        detail={
+            "was": was.isoformat(),
+            "seconds": int(by.total_seconds()),
+            "moments": moved,
+        },
     )
     log.warning("clock.set_back", seconds=int(by.total_seconds()), moments=moved)
     return moved
+
+
+def _is_done(tx: Transaction, was: datetime) -> bool:
+    """Say whether another process noticed this step; each saw the clock last at its own moment."""
+    done = audit.last_of(tx, "clock", [ACTION])
+    if done is None or abs(tx.at - done.at) > _KNOWN_FOR:
+        return False
+    return abs(datetime.fromisoformat(str(done.detail["was"])) - was) < STEP
 
 
 def _moved(tx: Transaction, of: Moments, name: str, by: timedelta) -> int:

@@ -98,6 +98,21 @@ def test_of_several_that_notice_one_brings_back(each_database: Database) -> None
         assert len([one for one in audit.latest(tx) if one.action == set_back.ACTION]) == 1
 
 
+def test_a_clock_that_is_set_back_twice_in_a_minute_was_set_back_twice(
+    each_database: Database,
+) -> None:
+    database = each_database
+    database.clock = clock = Clock()
+    watch = SetBack(database)
+    watch.look()
+    orthanc(database, "far", NOON + 3 * HOUR, NOON + 3 * HOUR)
+    for step in (HOUR, 2 * HOUR):
+        clock.now -= step
+        watch.look()
+
+    assert moments(database)["far"] == (NOON, NOON)
+
+
 def test_a_small_step_is_none(each_database: Database) -> None:
     database = each_database
     database.clock = clock = Clock()
@@ -112,4 +127,4 @@ def test_a_small_step_is_none(each_database: Database) -> None:
 
 def test_there_may_be_nothing_to_bring_back(each_database: Database) -> None:
     with each_database.transaction() as tx:
-        assert bring_back(tx, by=HOUR) == 0
+        assert bring_back(tx, was=tx.at + HOUR) == 0
