@@ -26,6 +26,7 @@ from storage.objects import (
     checked_key,
     copied,
 )
+from storage.places import Places
 from storage.segment import sync_directory
 
 CHUNK = 8 << 20
@@ -61,6 +62,7 @@ class PackCache:
         self.inner = inner
         self._directory = directory
         self._limit = limit
+        self._places = Places()
         self._large: dict[str, None] = {}
         directory.mkdir(parents=True, exist_ok=True)
 
@@ -86,22 +88,24 @@ class PackCache:
             The remote store gives other bytes than were stored.
         """
         if _PACK.fullmatch(checked_key(key)) is None or self._is_large(key):
-            return self.inner.get(key, start=start, length=length)
+            return self._from_afar(key, start, length)
         for _ in range(_TRIES):
             try:
                 return _read(self._path(key), start, length)
             except FileNotFoundError:
-                if not self.fetch(key):
-                    break
+                with self._places:
+                    if not self.fetch(key):
+                        break
             except OSError as error:
                 log.warning("cache.unreadable", key=key, error=error.strerror)
                 break
-        return self.inner.get(key, start=start, length=length)
+        return self._from_afar(key, start, length)
 
     def get_into(self, key: str, room: memoryview, *, start: int = 0) -> int:
         """See `ObjectStore.get_into`."""
         if self._is_large(key):
-            return self.inner.get_into(key, room, start=start)
+            with self._places:
+                return self.inner.get_into(key, room, start=start)
         return copied(self.get(key, start=start, length=len(room)), room)
 
     def at_once(self, key: str) -> int:
@@ -153,6 +157,10 @@ class PackCache:
         """Return what is at hand."""
         sizes = [found.st_size for _, found in _files(self._directory) if found is not None]
         return Held(len(sizes), sum(sizes))
+
+    def _from_afar(self, key: str, start: int, length: int | None) -> bytes:
+        with self._places:
+            return self.inner.get(key, start=start, length=length)
 
     def _is_large(self, key: str) -> bool:
         """Say whether a pack is known to be too large: what has its key never has another size."""

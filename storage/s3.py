@@ -31,6 +31,7 @@ from storage.objects import (
     checked_digest,
     checked_key,
 )
+from storage.places import Places
 
 _ABSENT = frozenset({"NoSuchKey", "NoSuchObject", "NotFound", "ResourceNotFound"})
 _REFUSED = frozenset(
@@ -71,6 +72,7 @@ class S3Objects:
         self._bucket = parts.path.strip("/")
         if parts.scheme not in {"http", "https"} or not parts.netloc or not self._bucket:
             raise Misconfigured("the S3 URL must be http(s)://host:port/bucket")
+        self._places = Places()
         self._client = Minio(
             parts.netloc,
             access_key=access_key,
@@ -132,7 +134,7 @@ class S3Objects:
 
     @contextmanager
     def _answer(self, key: str, start: int, length: int | None) -> Iterator[BaseHTTPResponse]:
-        with _named_failures():
+        with self._places, _named_failures():
             answer = self._client.get_object(
                 self._bucket, checked_key(key), offset=start, length=length or 0
             )
