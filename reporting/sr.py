@@ -20,7 +20,7 @@ from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
 from kernel.codes import Coded
 from kernel.errors import Corrupt
-from kernel.ids import derived_uid
+from kernel.ids import UNIDENTIFIED, derived_uid
 from reporting.document import Content, in_zone
 from reporting.sections import (
     ADDENDUM,
@@ -33,6 +33,7 @@ from reporting.sections import (
     Section,
 )
 from storage.archive import Manifest
+from storage.patients import is_stated
 
 SERIES_NUMBER = 9001
 MAKER = "telerad"
@@ -131,10 +132,12 @@ def header_of(image: bytes) -> StudyHeader:
 def header_from(content: Content, manifest: Manifest) -> StudyHeader:
     """Return the header as the index knows it, for when the images cannot be had right now."""
     patient = content.patient
+    unnamed = patient.issuer == UNIDENTIFIED
+    issuer = patient.issuer if is_stated(patient.issuer) and not unnamed else ""
     return StudyHeader(
         patient_name=patient.name,
-        patient_id=patient.patient_id[:_LONG],
-        issuer=patient.issuer[:_LONG],
+        patient_id="" if unnamed else patient.patient_id[:_LONG],
+        issuer=issuer[:_LONG],
         birth_date=(patient.birth_date or "").replace("-", ""),
         sex=_sex(patient.sex),
         study_date=_date(manifest.study_date),

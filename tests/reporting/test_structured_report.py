@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
 from pydicom.sr.codedict import codes
 
+from kernel.ids import UNIDENTIFIED
 from reporting import sr
 from reporting.document import TITLES, Party, title_for
 from reporting.sections import ADDENDUM, WRITTEN, Section
 from reporting.sr import ImageUnreadable, Predecessor
+from storage.patients import unstated_issuer
 from tests.reporting.samples import HOUR, NOON, a_content, a_manifest
 
 
@@ -196,3 +198,18 @@ def test_whatever_names_and_numbers_are_the_object_can_be_written_and_read(text,
     data = sr.build(content, manifest, sr.header_from(content, manifest), signed_at=NOON)
 
     assert dcmread(io.BytesIO(data)).StudyInstanceUID == "1.2.3"
+
+
+@pytest.mark.parametrize(
+    ("issuer", "told"),
+    [
+        ("CITY", ("P-1", "CITY")),
+        (unstated_issuer("east"), ("P-1", "")),
+        (UNIDENTIFIED, ("", "")),  # by the UID of the study, which is no id of a person
+    ],
+)
+def test_what_we_call_a_patient_among_ourselves_is_told_to_nobody(issuer, told):
+    patient = replace(a_content().patient, issuer=issuer, patient_id="P-1")
+    header = sr.header_from(a_content(patient=patient), a_manifest())
+
+    assert (header.patient_id, header.issuer) == told
