@@ -59,3 +59,14 @@ def test_pages_are_shown_while_the_store_hangs(clinic: Clinic, far: Hanging) -> 
         until(lambda: len(answers) >= VIEWERS // 2)
         assert set(answers) == {HTTPStatus.SERVICE_UNAVAILABLE}
         far.over.set()
+
+
+def test_images_come_whole_from_afar(clinic: Clinic, far: Hanging) -> None:
+    far.over.set()
+    study = clinic.case().study_uid
+    (uid,) = clinic.engine.archive.instances_of(study)
+    viewer = clinic.program("dicomweb:read")
+    whole = viewer.get(f"/dicomweb/studies/{study}")
+
+    assert clinic.engine.archive.read(uid) in whole.content
+    assert far.ranges > 0
