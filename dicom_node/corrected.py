@@ -24,6 +24,7 @@ from dicom_node.elements import (
     Span,
     item_spans,
     spans,
+    spans_at_hand,
     too_long,
 )
 from dicom_node.encoding import Encoding, element, item
@@ -40,6 +41,7 @@ _MODIFIED_ATTRIBUTES = 0x04000550
 _MODIFIED_AT, _MODIFYING_SYSTEM = 0x04000562, 0x04000563
 _SOURCE_OF_PREVIOUS, _WHY_MODIFIED = 0x04000564, 0x04000565
 _ACCESSION_KEY = f"{ACCESSION:08X}"
+_META = 0x0002  # in order it would lie in the head of the file
 _PIXELS = 0x7FDFFFFF
 _UN = b"UN"
 _BINARY = frozenset({b"AT", b"FD", b"FL", b"SL", b"SS", b"UL", b"US"})
@@ -201,12 +203,27 @@ def _rewritten(head: bytes, length: int, shown: Shown) -> Rewritten:
     file = split(head)
     begin, syntax = file.data_set_offset, file.transfer_syntax_uid
     body = memoryview(head)[begin:]
-    found, rest = spans(body, syntax, last=_ORIGINAL_ATTRIBUTES, whole=length - begin)
+    found, rest = _before(_ORIGINAL_ATTRIBUTES, body, syntax, whole=length - begin)
     try:
         made = _spliced(bytes(body[:rest]), found, _encoding(syntax), shown)
     except _NotInCharacterSet:
         return _in_utf_8(head, length, shown)
     return Rewritten(head[:begin] + made, begin + rest)
+
+
+def _before(last: int, body: memoryview, syntax: str, *, whole: int) -> tuple[list[Span], int]:
+    """Return the elements up to a tag, and where the rest begins.
+
+    Some devices write elements out of their order (PS3.5 section 7.1): what is to be corrected
+    may stand behind what ought to follow it.  Then all that is at hand is put in order.
+    """
+    found, rest = spans(body, syntax, last=last, whole=whole)
+    others, end = spans_at_hand(body, syntax, start=rest, whole=whole)
+    if any(span.tag <= last for span in others):
+        found, rest = found + others, end
+    if any(span.tag >> 16 == _META for span in found):
+        raise CorrectionNotShown("file meta information stands within the data set")
+    return found, rest
 
 
 def _spliced(body: bytes, found: Sequence[Span], encoding: Encoding, shown: Shown) -> bytes:
@@ -230,7 +247,7 @@ def _spliced(body: bytes, found: Sequence[Span], encoding: Encoding, shown: Show
     for tag, requests in _renumbered(body, by_tag, encoding, shown).items():
         original[tag], kept[tag] = by_tag[tag], requests
     if kept == received:
-        return body
+        return b"".join(kept[tag] for tag in sorted(kept))
     kept[_ORIGINAL_ATTRIBUTES] = _noted(
         body, by_tag.get(_ORIGINAL_ATTRIBUTES), original, encoding, shown
     )
@@ -331,10 +348,12 @@ def _in_utf_8(head: bytes, length: int, shown: Shown) -> Rewritten:
     file = split(head)
     body = memoryview(head)[file.data_set_offset :]
     whole = length - file.data_set_offset
-    _, rest = spans(body, file.transfer_syntax_uid, last=_PIXELS, whole=whole)
+    found, rest = _before(_PIXELS, body, file.transfer_syntax_uid, whole=whole)
     until = file.data_set_offset + rest
     try:
         data_set = dcmread(BytesIO(head[:until]), force=True)
+        if data_set.keys() != {span.tag for span in found}:
+            raise ValueError("its elements can be read in two ways")
         data_set.decode()
         for each in data_set.iterall():
             if each.VR == "SQ":

@@ -13,6 +13,7 @@ DICOM PS3.5 sections 7.1, 7.5 and A.4.
 import struct
 import zlib
 from collections.abc import Set
+from contextlib import suppress
 from dataclasses import dataclass
 
 from dicom_node.errors import Unreadable, UnreadableReason
@@ -28,6 +29,7 @@ MAX_ITEM_ELEMENTS = 20_000
 _FIRST_INFLATED = 256 << 10
 _USUAL_HEAD = 4096
 _UNDEFINED = 0xFFFFFFFF
+_HIGHEST = 0xFFFFFFFF
 _WITHOUT_END = 1 << 62
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _LONG_VRS = frozenset(
@@ -138,6 +140,26 @@ def spans(
             break
         found.append(span)
         position = span.end
+    return found, position
+
+
+def spans_at_hand(
+    data: Bytes, transfer_syntax_uid: str, *, start: int, whole: int
+) -> tuple[list[Span], int]:
+    """Return the top-level elements from `start` on that are at hand, and where they end.
+
+    Parameters
+    ----------
+    data, whole
+        As `spans` takes them.
+    """
+    encoding = _encoding(transfer_syntax_uid)
+    found: list[Span] = []
+    position = start
+    with suppress(HeadTooShort, Unreadable):
+        while position < whole and (span := _span(data, position, encoding, whole, _HIGHEST)):
+            found.append(span)
+            position = span.end
     return found, position
 
 

@@ -342,3 +342,64 @@ def test_what_was_is_noted_beside_what_another_noted_as_unknown() -> None:
     assert (old.PatientID, old.AccessionNumber) == ("P1", "ACC1")
     assert old.PregnancyStatus == 4
     assert "OtherPatientIDsSequence" not in old
+
+
+LITTLE = Encoding("<", explicit=True)
+
+
+def disordered(*, early: bytes = b"", late: bytes = b"") -> bytes:
+    """Return a file whose data set begins with, or ends in, what belongs elsewhere in it."""
+    file = as_file(a_slice())
+    at = split(file).data_set_offset
+    return file[:at] + early + file[at:] + late
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        disordered(early=element(0x60000010, "US", b"\1\0", LITTLE)),
+        disordered(late=element(0x00100020, "LO", b"P3", LITTLE)),
+        disordered(early=element(0x00100020, "LO", b"P3", LITTLE)),
+        disordered(early=element(0x7FE10010, "LO", b"PRIVATE", LITTLE)),
+    ],
+    ids=["overlay first", "patient last", "patient twice", "private first"],
+)
+@pytest.mark.parametrize("name", ["Right^One", "Ґудзь^Їжак"])
+def test_no_wrong_patient_stays_where_elements_are_out_of_order(file: bytes, name: str) -> None:
+    out = corrected(file, moved(replace(RIGHT, name=name)))
+
+    at = split(out).data_set_offset
+    found, _ = spans(
+        memoryview(out)[at:], ExplicitVRLittleEndian, last=1 << 32, whole=len(out) - at
+    )
+    tags = [span.tag for span in found]
+    assert tags == sorted(set(tags))
+    told = read(out)
+    assert (told.PatientName, told.PatientID) == (name, "P77")
+    assert told.PixelData == a_slice().PixelData
+
+
+def test_the_right_patient_beside_a_wrong_one_goes_out_alone() -> None:
+    right = replace(RIGHT, patient_id="P1", name="Ахметова^Айгүл")
+    shown = replace(moved(right), another_person=False)
+    out = corrected(disordered(early=element(0x00100020, "LO", b"P3", LITTLE)), shown)
+    assert b"P3" not in out
+    assert read(out).PatientID == "P1"
+
+
+def test_what_stands_in_a_data_set_does_not_move_into_the_head_of_the_file() -> None:
+    with pytest.raises(CorrectionNotShown, match="file meta information"):
+        corrected(disordered(late=element(0x00020010, "UI", b"1.2\0", LITTLE)), moved())
+
+
+@pytest.mark.filterwarnings("ignore")  # pydicom's, about the VR
+def test_what_can_be_read_in_two_ways_does_not_go_out() -> None:
+    before = a_slice()
+    del before.SpecificCharacterSet
+    before.PatientName = "Old^Name"
+    file = as_file(before, ExplicitVRBigEndian)
+    at = split(file).data_set_offset
+    # A VR that is none: the length behind it is of two bytes to one reader, of four to another.
+    odd = file[:at] + struct.pack(">HH2sH", 8, 1, b"S\0", 2) + b"ab" + file[at:]
+    with pytest.raises(CorrectionNotShown, match="ValueError"):
+        corrected(odd, moved(replace(RIGHT, name="Ґудзь^Їжак")))

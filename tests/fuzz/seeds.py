@@ -3,11 +3,13 @@
 import json
 import struct
 
+from pydicom import Dataset
+
 from dicom_node.pdu import PduType, release_request
 from dicom_node.uids import DEFLATED_LITTLE, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from tests.dicom_node.pictures_of import COLOURS, deflated, encoded, pdf
 from tests.dicom_node.samples import a_slice, as_file, as_sent
-from tests.fuzz.targets import STORED_CLASS
+from tests.fuzz.targets import STORED_CLASS, SYNTAXES
 from tests.wire.odd import ROWS
 from tests.wire.speaker import associate_request, command, element, pdu, pdv
 
@@ -29,6 +31,19 @@ def _data_sets() -> list[bytes]:
     return [
         bytes([at]) + as_sent(as_file(a_slice(), syntax))[1] for at, syntax in enumerate(syntaxes)
     ]
+
+
+def _corrections() -> list[bytes]:
+    """Return a data set in each transfer syntax; requests and what was before stand in some."""
+    made = []
+    for at, syntax in enumerate(SYNTAXES):
+        data_set = a_slice()
+        for name in ("RequestAttributesSequence", "OriginalAttributesSequence"):
+            item = Dataset()
+            item.AccessionNumber = data_set.AccessionNumber
+            setattr(data_set, name, [item])
+        made += [bytes([at + 4 * how]) + as_sent(as_file(data_set, syntax))[1] for how in range(4)]
+    return made
 
 
 def _associations() -> list[bytes]:
@@ -107,6 +122,7 @@ _SEEDS = {
     "messages": _stores,
     "command": _commands,
     "header": _data_sets,
+    "correction": _corrections,
     "file": _files,
     "identifier": _data_sets,
     "multipart": _messages,

@@ -8,7 +8,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 
 from starlette.datastructures import QueryParams
@@ -19,9 +19,11 @@ from app.http.multipart import _Splitter
 from dicom_node import data_sets, dicom_xml, headers, pdu
 from dicom_node.admission import Announced, Source
 from dicom_node.contexts import Answered, ContextResult
+from dicom_node.corrected import corrected, corrected_model
 from dicom_node.dicom_json import metadata_of
 from dicom_node.dimse import parse_request, parse_response
 from dicom_node.errors import (
+    CorrectionNotShown,
     FileRefused,
     PeerGone,
     PictureRefused,
@@ -34,6 +36,7 @@ from dicom_node.headers import Defaults
 from dicom_node.imported import made_from
 from dicom_node.in_flight import InFlight
 from dicom_node.intake import Answer, Arriving, Intake
+from dicom_node.part10 import file_head
 from dicom_node.query import Level
 from dicom_node.receive import Agreed, ReceiveLimits, StorageAssociation
 from dicom_node.remarks import Remark
@@ -43,13 +46,32 @@ from dicom_node.transport import Transport
 from dicom_node.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from dicom_node.workitems import model
 from kernel.errors import EngineError
+from kernel.ids import PatientRef
 from storage.frame import Frame
+from storage.patients import Patient
+from storage.shown import Shown
 from tests.dicom_node.pictures_of import OF
 
 SYNTAXES = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE)
 LATER = (dicom_xml, model)
 """What is else loaded when it is needed: loaded before, it is watched as well."""
 
+SHOWN = tuple(
+    Shown(
+        study_uid="1.2.3",
+        patient=patient,
+        demographics=demographics,
+        accession=accession,
+        another_person=another,
+        at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    for patient, demographics, accession, another in (
+        (None, {}, "RIGHT1", False),
+        (Patient(PatientRef("a"), "issuer", "P7", "Right^One", "F", None), {}, None, True),
+        (None, {"name": "Ґудзь^Їжак", "birth_date": "1970-01-02"}, "№1", False),
+        (Patient(PatientRef("a"), "issuer", "P7", "Айгүл", "", None), {}, "RIGHT1", False),
+    )
+)
 LEVELS = (Level.STUDY, Level.SERIES, Level.IMAGE)
 STORED_CLASS = "1.2.840.10008.5.1.4.1.1.2"
 MAX_PDU = 4096
@@ -161,6 +183,26 @@ def file(data: bytes) -> None:
         assert of_instance(BytesIO(data), len(data)) <= set(Remark)
 
 
+def correction(data: bytes) -> None:
+    """A data set that was admitted and is handed out corrected; the first byte chooses how."""
+    how = data[0] if data else 0
+    syntax, shown = SYNTAXES[how % 4], SHOWN[how // 4 % len(SHOWN)]
+    named = {"sop_class_uid": STORED_CLASS, "sop_instance_uid": "1.2.3"}
+    file = file_head(**named, transfer_syntax_uid=syntax) + data[1:]
+    try:
+        before, _ = headers.read_file(file, _DEFAULTS)
+    except Unreadable:
+        return
+    with suppress(Unreadable, CorrectionNotShown):
+        corrected_model(metadata_of(BytesIO(file), bulk="bulkdata"), shown)
+    with suppress(CorrectionNotShown):
+        made = corrected(file, shown)
+        after, _ = headers.read_file(made, _DEFAULTS)
+        assert (after.study_uid, after.instance_uid) == (before.study_uid, before.instance_uid)
+        assert shown.patient is None or after.patient_id == shown.patient.patient_id
+        assert headers.read_file(corrected(made, shown), _DEFAULTS)[0] == after
+
+
 def identifier(data: bytes) -> None:
     """The identifier of a query and the attributes of a message."""
     syntax = SYNTAXES[data[0] % 3] if data else EXPLICIT_LITTLE
@@ -211,6 +253,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         command,
         header,
         file,
+        correction,
         identifier,
         multipart,
         picture,
