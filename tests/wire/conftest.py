@@ -31,6 +31,7 @@ from storage.objects import LocalObjects, ObjectStore
 from storage.recovery import recover
 from tests.services.migrated import migrate
 from tests.wire.pki import Pair, make
+from tests.wire.reactors import stand_still
 from tests.wire.speaker import CALLED, CALLING, Speaker
 
 # Two devices of one site, one of another, and the workstation of a centre that reads for all.
@@ -165,6 +166,13 @@ def tls_door(
     return TlsDoor(
         database, contexts, silence=LIMITS.silence, idle=LIMITS.idle, revocations=revocations
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _reactors() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        stand_still(patch)
+        yield
 
 
 @pytest.fixture(scope="module", params=["storage", "mixed", "tls"])
