@@ -69,7 +69,10 @@ def corrected(file: bytes, shown: Shown) -> bytes:
     """
     if split(file).transfer_syntax_uid == DEFLATED_LITTLE:
         return _deflated(corrected(inflated(file), shown), file)
-    made = rewritten(lambda length: file[:length], len(file), shown)
+    try:
+        made = _rewritten(file, len(file), shown)
+    except Unreadable as error:
+        raise CorrectionNotShown(error.sentence) from error
     return made.head + file[made.tail :]
 
 
