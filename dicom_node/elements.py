@@ -148,6 +148,9 @@ def spans_at_hand(
 ) -> tuple[list[Span], int]:
     """Return the top-level elements from `start` on that are at hand, and where they end.
 
+    They end where the bytes are none: at zeros that fill a file up, or where its last sequence is
+    not ended, which some senders forget.
+
     Parameters
     ----------
     data, whole
@@ -157,7 +160,10 @@ def spans_at_hand(
     found: list[Span] = []
     position = start
     with suppress(HeadTooShort, Unreadable):
-        while position < whole and (span := _span(data, position, encoding, whole, _HIGHEST)):
+        while position < whole:
+            span = _span(data, position, encoding, whole, _HIGHEST)
+            if span is None or not span.tag:
+                break
             found.append(span)
             position = span.end
     return found, position

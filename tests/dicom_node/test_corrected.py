@@ -382,6 +382,12 @@ def test_no_wrong_patient_stays_where_elements_are_out_of_order(file: bytes, nam
     assert told.PixelData == a_slice(side=SIDE).PixelData
 
 
+@pytest.mark.parametrize("syntax", SYNTAXES[:3], ids=lambda uid: uid.name)
+def test_zeros_that_fill_up_a_file_stay_at_its_end(syntax: str) -> None:
+    file, zeros = as_file(a_slice(), syntax), bytes(512)
+    assert corrected(file + zeros, moved()) == corrected(file, moved()) + zeros
+
+
 def test_the_right_patient_beside_a_wrong_one_goes_out_alone() -> None:
     right = replace(RIGHT, patient_id="P1", name="Ахметова^Айгүл")
     shown = replace(moved(right), another_person=False)
